@@ -1,0 +1,1 @@
+"""The harness: features, runs, statistics, result store, figures, report and command line."""

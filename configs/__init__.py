@@ -1,0 +1,1 @@
+"""YAML: pretraining recipes, corpus cards, protocols."""

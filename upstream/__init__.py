@@ -1,0 +1,1 @@
+"""The encoder: front-end, base encoders, objective, views, pretraining, checkpoint, s3prl expert."""

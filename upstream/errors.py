@@ -1,0 +1,51 @@
+"""The errors that are meant for people, and how a command ends on one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+
+
+class BarlowSpeechError(Exception):
+    """What went wrong, where, and what to do: one sentence that a command prints without traceback.
+
+    Every error that a user's input can cause is of this class or of a subclass of it.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BarlowSpeechError:
+    """The error for a `name` that is none of the `known` ones, with the nearest valid name.
+
+    `kind` is the noun ("task", "key"); `where` a place to add, such as a file's path.
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    place = f" in {where}" if where else ""
+    if near:
+        remedy = f"did you mean '{near[0]}'?"
+    else:
+        remedy = f"choose one of: {', '.join(names) or '(there is none)'}."
+    return BarlowSpeechError(f"unknown {kind} '{name}'{place}; {remedy}")
+
+
+def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run `main(arguments)` and return its exit status.
+
+    A `BarlowSpeechError` becomes one line on stderr and status 2; `--debug` among the arguments
+    shows its traceback instead. Ctrl-C becomes status 130.
+    """
+    try:
+        main(arguments)
+    except BarlowSpeechError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        sys.stderr.close()
+        return 141
+    return 0

@@ -1,0 +1,99 @@
+"""A corpus manifest: a TSV file with one recording (or part of one) a line.
+
+Columns: `path` (relative to the manifest's folder), optionally `start_s` and `end_s`, one column
+per label, one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file, or the part of it from `start_s` to `end_s` (None: its end), in seconds."""
+
+    path: Path
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    def __str__(self) -> str:
+        if self.start_s == 0 and self.end_s is None:
+            return str(self.path)
+        end = "end" if self.end_s is None else f"{self.end_s:g}"
+        return f"{self.path} [{self.start_s:g}-{end} s]"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The columns of a manifest file, all of one length, and the recordings they describe."""
+
+    file: Path
+    columns: dict[str, list[str]]
+    recordings: list[Recording]
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column.
+
+        Raises:
+            BarlowSpeechError: there is no such column (those that are there are named).
+        """
+        if name not in self.columns:
+            raise unknown("column", name, self.columns, str(self.file))
+        return self.columns[name]
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Read and check a manifest; the audio files themselves are not touched.
+
+    Raises:
+        BarlowSpeechError: the file is missing, empty, not TSV with a `path` column, or a line is
+            malformed (its number is named).
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BarlowSpeechError(f"cannot read manifest {file}: {reason}; check the path.") from error
+    lines = text.splitlines()
+    header = lines[0].split("\t") if lines else []
+    if "path" not in header:
+        raise BarlowSpeechError(
+            f"manifest {file} has no 'path' column in its first line; "
+            "a manifest is a tab-separated table with a header (README, 'Your own corpus')."
+        )
+    if len(set(header)) != len(header):
+        raise BarlowSpeechError(f"manifest {file} names a column twice in its first line; rename one.")
+    columns: dict[str, list[str]] = {name: [] for name in header}
+    recordings = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise BarlowSpeechError(
+                f"manifest {file}, line {number}: {len(cells)} cells where the header has "
+                f"{len(header)}; mend the line."
+            )
+        for name, cell in zip(header, cells):
+            columns[name].append(cell)
+        row = dict(zip(header, cells))
+        if not row["path"]:
+            raise BarlowSpeechError(f"manifest {file}, line {number}: the path is empty; fill it in.")
+        try:
+            start_s = float(row.get("start_s") or 0)
+            end_s = float(row["end_s"]) if row.get("end_s") else None
+        except ValueError as error:
+            raise BarlowSpeechError(
+                f"manifest {file}, line {number}: start_s and end_s must be seconds ({error})."
+            ) from error
+        recordings.append(Recording(file.parent / row["path"], start_s, end_s))
+    if not recordings:
+        raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
+    return Manifest(file, columns, recordings)

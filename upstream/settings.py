@@ -1,0 +1,139 @@
+"""YAML files into dataclasses: inheritance, overrides from the command line, no unknown key."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+
+Settings = TypeVar("Settings")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; with `extends: other.yaml` (relative to it) merged over that one.
+
+    Mappings are merged key by key, everything else is replaced.
+
+    Raises:
+        BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
+    """
+    return _read_yaml(path, ())
+
+
+def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise BarlowSpeechError(f"{path} extends itself; remove the `extends` that closes the ring.")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise BarlowSpeechError(f"cannot read {path}: {reason}; check the path.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; mend it there.") from error
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise BarlowSpeechError(f"{path} must hold `key: value` lines, and does not; mend it there.")
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    return merge(_read_yaml(path.parent / str(base), (*seen, path)), tree)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`, mappings key by key; neither is changed."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """`tree` with `key.sub=value` assignments applied; the values are read as YAML.
+
+    Raises:
+        BarlowSpeechError: an assignment has no `=` or its value is not YAML.
+    """
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BarlowSpeechError(f"--set {assignment}: the value is not valid YAML.") from error
+        if not equals or not dotted:
+            raise BarlowSpeechError(f"--set {assignment}: write it as key=value or key.sub=value.")
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        tree = merge(tree, value)
+    return tree
+
+
+def build(cls: type[Settings], tree: Any, where: str) -> Settings:
+    """An instance of the dataclass `cls` from a mapping; nested dataclasses are built too.
+
+    `where` names the origin (a file) for messages.
+
+    Raises:
+        BarlowSpeechError: an unknown or missing key, or a value of the wrong type, each named.
+    """
+    if not isinstance(tree, dict):
+        raise BarlowSpeechError(f"{where} must be a mapping of {cls.__name__} keys, not {tree!r}.")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in tree:
+        if key not in fields:
+            raise unknown("key", str(key), fields, where)
+    values = {}
+    for name, field in fields.items():
+        if name in tree:
+            values[name] = _convert(hints[name], tree[name], f"{where}: {name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise BarlowSpeechError(f"{where} lacks the key '{name}'; add it.")
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`, among the few that settings use."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast(type, hint), value, where)
+    if origin in (types.UnionType, typing.Union):  # only `X | None` is used
+        if value is None and type(None) in inner:
+            return None
+        return _convert(next(one for one in inner if one is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise BarlowSpeechError(f"{where} must be a list, not {value!r}.")
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            return tuple(_convert(inner[0], item, where) for item in value)
+        if len(value) != len(inner):
+            raise BarlowSpeechError(f"{where} must be a list of {len(inner)}, not {value!r}.")
+        return tuple(_convert(one, item, where) for one, item in zip(inner, value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise BarlowSpeechError(f"{where} must be a mapping, not {value!r}.")
+        return {
+            _convert(inner[0], key, where): _convert(inner[1], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
+    if origin is typing.Literal:
+        if value not in inner:
+            raise unknown("value", str(value), map(str, inner), where)
+        return value
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is Any or type(value) is hint:
+        return value
+    raise BarlowSpeechError(f"{where} must be of type {hint.__name__}, not {value!r}.")
