@@ -6,6 +6,7 @@ per label, one or more split columns. Tab-separated, UTF-8, no quoting, empty = 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,13 @@ class Recording:
     path: Path
     start_s: float = 0.0
     end_s: float | None = None
+
+    def overlaps(self, other: Recording) -> bool:
+        """Whether the two share a moment of one file."""
+        if self.path != other.path and self.path.resolve() != other.path.resolve():
+            return False
+        end, other_end = (math.inf if one.end_s is None else one.end_s for one in (self, other))
+        return self.start_s < other_end and other.start_s < end
 
     def __str__(self) -> str:
         if self.start_s == 0 and self.end_s is None:

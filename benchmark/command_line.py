@@ -1,0 +1,114 @@
+"""The command `barlow-speech` and its verbs.
+
+Usage: barlow-speech demo | prepare | pretrain
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from barlow_speech.benchmark.demo import demo
+from barlow_speech.downstream.toy import toy_corpus
+from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
+from barlow_speech.upstream.pretrain import pretrain
+from barlow_speech.upstream.recipe import find_recipe, read_recipe
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="barlow-speech", description=__doc__.splitlines()[0])
+    verbs = result.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    verb = verbs.add_parser("demo", help="the main job on the embedded toy corpus, in minutes")
+    verb.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR")
+    verb.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each cell")
+    _common(verb)
+    verb.set_defaults(do=_demo)
+
+    verb = verbs.add_parser("pretrain", help="pretrain an encoder by a recipe")
+    verb.add_argument("recipe", help="a YAML file, or the name of one in configs/pretrain (toy, default)")
+    verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    _data(verb)
+    verb.add_argument("--packed", type=Path, metavar="DIR", help="a folder made by `prepare`")
+    verb.add_argument("--resume", action="store_true", help="go on with the training in -o")
+    verb.add_argument("--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)")
+    _common(verb)
+    verb.set_defaults(do=_pretrain)
+
+    verb = verbs.add_parser("prepare", help="pack the speech of a recipe for pretraining")
+    verb.add_argument("recipe", help="a YAML file, or the name of one in configs/pretrain")
+    verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    _data(verb)
+    verb.add_argument("--verify", action="store_true", help="read it back and compare the checksum")
+    _common(verb)
+    verb.set_defaults(do=_prepare)
+    return result
+
+
+def _common(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _data(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data-root", type=Path, metavar="DIR",
+                      help="folder that the recipe's manifests are relative to (default: the toy corpus)")
+    verb.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
+                      help="change a key of the recipe, such as steps=2 or encoder.name=cnn2d")
+
+
+def _demo(given: argparse.Namespace) -> None:
+    demo(given.out, given.runs)
+
+
+def _pretrain(given: argparse.Namespace) -> None:
+    device = given.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = pretrain(
+        read_recipe(find_recipe(given.recipe), given.set),
+        given.out,
+        data_root=_root(given),
+        packed=given.packed,
+        resume=given.resume,
+        device=device,
+    )
+    print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")
+
+
+def _prepare(given: argparse.Namespace) -> None:
+    recipe = read_recipe(find_recipe(given.recipe), given.set)
+    folder = pack(chosen(recipe.data, _root(given)), given.out)
+    corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
+    if given.verify:
+        corpus.verify()
+    print(f"{folder}: {corpus.index['recordings']} recordings, {corpus.hours:.2f} h")
+
+
+def _root(given: argparse.Namespace) -> Path:
+    if given.data_root is None:
+        return toy_corpus().parent
+    if not given.data_root.is_dir():
+        raise BarlowSpeechError(f"--data-root {given.data_root} is no folder; check the path.")
+    return given.data_root
+
+
+def main() -> None:
+    """The command `barlow-speech`."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    sys.exit(run_command(lambda arguments: _dispatch(arguments), sys.argv[1:]))
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    given = parser().parse_args(arguments)
+    given.do(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,512 @@
+"""The report of a set of results: one page that can be sent to somebody, and the files beside it.
+
+`report.html` holds its figures and its style inside itself and asks nothing of the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from barlow_speech.benchmark.figures import FEWEST_FOR_BOX, boxplot
+from barlow_speech.benchmark.statistics import (
+    LEVEL,
+    Cell,
+    by_task,
+    cell_json,
+    compare_all,
+    leaders,
+    summary,
+)
+from barlow_speech.benchmark.table import (
+    ABSENT,
+    COLUMNS,
+    MARK,
+    footnote,
+    interval,
+    markdown_table,
+    marked_cells,
+    percent,
+    row_numbers,
+)
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.files import write_json, write_text
+
+LONGEST_TITLE = 70  # letters; past it the upstreams are counted, not named
+
+# How the facts in a cell's details are called on the page; any other keeps its own name.
+LABELS = {
+    "lr": "learning rate",
+    "varied": "varied between runs",
+    "chance": "chance (%)",
+    "classes": "classes",
+    "train_recordings": "training recordings",
+    "dev_recordings": "dev recordings",
+    "test_recordings": "test recordings",
+    "seconds": "seconds for all runs",
+}
+FIGURE_KEY = (
+    "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
+)
+FEW_RUNS_KEY = f" Under {FEWEST_FOR_BOX} runs there is no box."
+SCOPE = (
+    "Intervals and tests are over the runs of the head: what varied between them is listed under "
+    "“How it was measured”. They do not cover another choice of test recordings, another corpus, "
+    "or another pretraining of an upstream."
+)
+PAIRS_KEY = (
+    "Points are percentage points, with the 95 % BCa bootstrap interval of the mean difference of "
+    "runs with one seed. p: two-sided sign-flip test, Holm-corrected over the pairs of the task "
+    "(Wilcoxon's signed-rank p, uncorrected, beside it). A12: how often a run of the first is "
+    "better than a run of the other, ties counting half; 0.5 is no effect."
+)
+
+
+def write_report(
+    folder: Path, cells: Sequence[Cell], facts: Mapping[str, str], command: str
+) -> Path:
+    """Write the report of `cells` into `folder` and return the path of its page.
+
+    Files: `report.html`, `results.md`, `cells.json`, and `boxplot_<task>_<corpus>.png` for each
+    task of each corpus; each is written whole or not at all, the page last. `facts` are versions
+    and hardware, in the order to show; `command` is what was typed.
+
+    Raises:
+        BarlowSpeechError: there are no cells or `by_task` refuses one (nothing is written then), or
+            the folder cannot be written.
+    """
+    groups = by_task(cells)
+    if not groups:
+        raise BarlowSpeechError("there are no results to report; run a task first.")
+    names = figure_names(groups)
+    figures = {key: boxplot(group, folder / names[key]) for key, group in groups.items()}
+    write_json(folder / "cells.json", {"cells": [cell_json(cell) for cell in cells]})
+    write_text(folder / "results.md", _markdown(groups, facts, command))
+    page = folder / "report.html"
+    write_text(page, _page(groups, figures, facts, command))
+    return page
+
+
+def figure_names(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The file name of each (task, corpus): only letters, digits, `_`, `-`, dots; no two alike."""
+    names: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for key in keys:
+        # Short enough for any file system, counted in bytes; a dot cannot lead anywhere inside it.
+        stem = "boxplot_" + "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "_", part)[:80] for part in key)
+        name, count = stem, 1
+        while name.lower() in taken:  # some file systems do not tell the cases apart
+            count += 1
+            name = f"{stem}_{count}"
+        taken.add(name.lower())
+        names[key] = f"{name}.png"
+    return names
+
+
+def findings(group: Sequence[Cell]) -> list[str]:
+    """What the statistics of one task support, in plain sentences to be read one after another.
+
+    The best mean is set against every other upstream: as above it where the corrected test
+    separates the two, as inseparable otherwise. Then come upstreams that cannot be told from
+    chance, and how far the size of the test set alone reaches.
+    """
+    first = group[0]
+    best_name = leaders(group)[0]
+    best = next(cell for cell in group if cell.upstream == best_name)
+    sentences = []
+    if len(group) == 1:
+        sentences.append(f"{_level(first)}. Nothing was compared with it.")
+    for pair in compare_all(group):
+        if best_name not in (pair["a"], pair["b"]):
+            continue
+        sign = 1 if pair["a"] == best_name else -1
+        other = pair["b"] if sign == 1 else pair["a"]
+        if pair["n"] == 0:
+            sentences.append(f"{best_name} and {other} share no seed, so they were not tested.")
+            continue
+        difference = sign * pair["difference"]
+        numbers = f"{_interval_text(pair['ci95'], sign)}, Holm-corrected {p_text(pair['p_holm'])}"
+        # The best mean over all runs may be the lower one over the shared seeds.
+        if pair["separable"] and difference > 0:
+            sentences.append(f"{best_name} is above {other} by {points(difference)} ({numbers}).")
+        elif pair["separable"]:
+            sentences.append(
+                f"{best_name} has the higher mean of all runs, but over the "
+                f"{pair['n']} shared seeds it is {points(-difference)} under {other} ({numbers})."
+            )
+        else:
+            text = f"{best_name} and {other} cannot be separated"
+            text += f" (difference {points(difference)}; {numbers})."
+            if 2 * 0.5 ** pair["n"] >= LEVEL:
+                text += f" {_runs_text(pair['n'])} cannot reach p < {LEVEL} whatever they show."
+            sentences.append(text)
+    at_chance = [cell.upstream for cell in group if _at_chance(cell)]
+    if at_chance:
+        sentences.append(f"The mean of {_listed(at_chance)} is not above chance.")
+    reach = sampling_reach(best)
+    if reach is not None:
+        sentences.append(
+            f"With {best.details['test_recordings']} test recordings, an accuracy of "
+            f"{100 * summary(best.values)['mean']:.1f} % may well shift by "
+            f"{points(reach)} on another test set of that size."
+        )
+    return [f"On {first.task} ({first.corpus}), {sentences[0]}", *sentences[1:]]
+
+
+def sampling_reach(cell: Cell) -> float | None:
+    """Half the 95 % Wilson interval (1927) of the mean accuracy, for the size of the test set.
+
+    As a fraction; it is what drawing as many other test recordings could do, were they
+    independent; recordings of shared speakers reach further. None where the size is not recorded.
+    """
+    size = cell.details.get("test_recordings")
+    if not isinstance(size, int) or size < 1:
+        return None
+    mean, z = summary(cell.values)["mean"], 1.96
+    return z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
+
+
+def points(fraction: float) -> str:
+    """A difference of accuracies in percentage points; small ones with a further digit."""
+    value = 100 * fraction
+    return f"{value:.1f} points" if abs(value) >= 1 else f"{value:.2f} points"
+
+
+def p_text(p: float | None) -> str:
+    """A p value as "p = 0.012", or "p < 0.001"."""
+    if p is None:
+        return f"p {ABSENT}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _level(cell: Cell) -> str:
+    numbers = summary(cell.values)
+    where = f"{cell.upstream} reaches {percent(numbers['mean'])} %"
+    runs = _runs_text(numbers["n"]).lower()
+    if numbers["ci95"] is None:
+        return f"{where} in {runs}"
+    low, high = numbers["ci95"]
+    return f"{where} in {runs} (95 % interval {percent(low)} to {percent(high)} %)"
+
+
+def _interval_text(ends: Sequence[float] | None, sign: int) -> str:
+    if ends is None:
+        return "no interval from one run"
+    low, high = sorted(100 * sign * end for end in ends)
+    return f"95 % interval {low:.2f} to {high:.2f}".replace("-", "−")
+
+
+def _runs_text(count: int) -> str:
+    return "One run" if count == 1 else f"{count} runs"
+
+
+def _at_chance(cell: Cell) -> bool:
+    """Whether the interval of the mean reaches down to chance; False where chance is not known."""
+    chance, ends = cell.details.get("chance"), summary(cell.values)["ci95"]
+    return isinstance(chance, (int, float)) and ends is not None and ends[0] <= chance
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _markdown(
+    groups: Mapping[tuple[str, str], Sequence[Cell]], facts: Mapping[str, str], command: str
+) -> str:
+    cells = [cell for group in groups.values() for cell in group]
+    # A fence longer than any run of backticks inside it cannot be closed from inside.
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+    lines = ["# Results", "", markdown_table(cells), f"{fence}sh", command, fence]
+    if facts:
+        listed = " · ".join(f"{name} {value}" for name, value in facts.items())
+        lines += ["", escape(listed, quote=False)]
+    return "\n".join(lines) + "\n"
+
+
+STYLE = """
+:root { color-scheme: light; --ink: #1d252c; --soft: #5b6770; --line: #d9dfe4; --tint: #f4f7f9; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 54rem; padding: 2rem 1.25rem 4rem; color: var(--ink);
+  background: #fff; font: 1rem/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+  overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
+p, ul, dl { margin: .5rem 0; }
+ul { padding-left: 1.2rem; }
+li { margin: .25rem 0; }
+.soft { color: var(--soft); font-size: .875rem; }
+.scroll { overflow-x: auto; margin: .5rem 0; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line);
+  white-space: nowrap; vertical-align: top; }
+thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+tbody th { font-weight: 500; white-space: normal; min-width: 8rem; max-width: 20rem; }
+tbody th[scope=rowgroup] { font-weight: 700; padding-top: 1rem; max-width: none; }
+th[scope=rowgroup] span { position: sticky; left: 0; display: inline-block;
+  max-width: calc(100vw - 2.5rem); }
+td.text { text-align: left; white-space: normal; min-width: 9rem; }
+figure { margin: 1.2rem 0; break-inside: avoid; }
+img { display: block; width: 100%; max-width: 34rem; height: auto; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
+dt { color: var(--soft); }
+dd { margin: 0; }
+pre { background: var(--tint); border: 1px solid var(--line); border-radius: 4px; padding: .8rem;
+  font-size: .85rem; white-space: pre-wrap; }
+@media (max-width: 40rem) {
+  body { padding: 1.2rem 1rem 3rem; }
+  tbody th:not([scope=rowgroup]) { position: sticky; left: 0; background: #fff; min-width: 7.2rem;
+    max-width: 9rem; box-shadow: 1px 0 0 var(--line); }
+  th, td { padding: .3rem .4rem; }
+  table { font-size: .82rem; }
+  dl { grid-template-columns: 45% 1fr; }
+}
+@media print {
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  h2, h3 { break-after: avoid; }
+  tr, figure, pre { break-inside: avoid; }
+  .scroll { overflow: visible; }
+  th, td { white-space: normal; }
+}
+""".strip()
+
+
+def _page(
+    groups: Mapping[tuple[str, str], Sequence[Cell]],
+    figures: Mapping[tuple[str, str], Path],
+    facts: Mapping[str, str],
+    command: str,
+) -> str:
+    cells = [cell for group in groups.values() for cell in group]
+    upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
+    title = f"Results of {_listed(upstreams)}"
+    if len(title) > LONGEST_TITLE:
+        title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
+    few = any(len(cell.values) < FEWEST_FOR_BOX for cell in cells)
+    parts = [
+        "<!doctype html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        # Whatever a name may smuggle in, the page can neither run nor load it.
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
+        f"<title>{_text(title)}</title>",
+        f"<style>\n{STYLE}\n</style>",
+        "</head>",
+        "<body>",
+        f"<h1>{_text(title)}</h1>",
+        f'<p class="soft">{_text(_extent(groups))}</p>',
+        "<h2>What the runs show</h2>",
+        "<ul>",
+        *(f"<li>{_prose(' '.join(findings(group)))}</li>" for group in groups.values()),
+        "</ul>",
+        f'<p class="soft">{_text(SCOPE)}</p>',
+        "<h2>Results</h2>",
+        _results(groups),
+        f'<p class="soft">{_prose(footnote(cells))}</p>',
+        "<h2>Runs</h2>",
+        f'<p class="soft">{_text(FIGURE_KEY + FEW_RUNS_KEY * few)}</p>',
+        *(_figure(groups[key], path) for key, path in figures.items()),
+    ]
+    if any(len(group) > 1 for group in groups.values()):
+        parts += [
+            "<h2>Pairs of upstreams</h2>",
+            _pairs(groups),
+            f'<p class="soft">{_prose(PAIRS_KEY)}</p>',
+        ]
+    parts += ["<h2>How it was measured</h2>", *(_measured(group) for group in groups.values())]
+    if facts:
+        parts += ["<h2>Versions and hardware</h2>", _definitions(facts)]
+    parts += ["<h2>Command</h2>", f"<pre>{_text(command)}</pre>", "</body>", "</html>"]
+    return "\n".join(parts) + "\n"
+
+
+def _text(value: Any) -> str:
+    return escape(str(value), quote=True)
+
+
+def _prose(sentences: str) -> str:
+    """Escaped text in which no line ends between a number and its percent sign."""
+    return _text(sentences).replace(" %", "&nbsp;%")
+
+
+def _name(name: str) -> str:
+    """An escaped name that a narrow column breaks between its parts."""
+    return re.sub(r"([_/-])", r"\1<wbr>", _text(name))
+
+
+def _extent(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+    counts = sorted({len(cell.values) for group in groups.values() for cell in group})
+    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    tasks = f"{len(groups)} task" + ("" if len(groups) == 1 else "s")
+    return f"{tasks}, {runs} run{'' if counts == [1] else 's'} of each upstream on each."
+
+
+def _table(header: Sequence[str], body: Iterable[str], texts: int = 1) -> str:
+    """A table that scrolls inside itself; the first `texts` headings stand left."""
+    head = "".join(
+        f'<th scope="col"{_left(i)}>{_text(name)}</th>' if i < texts else f"<th>{_text(name)}</th>"
+        for i, name in enumerate(header)
+    )
+    # Focusable, so that a keyboard can scroll it too.
+    return "\n".join(
+        [
+            '<div class="scroll" tabindex="0">',
+            f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>",
+            *body,
+            "</tbody>\n</table>\n</div>",
+        ]
+    )
+
+
+def _left(i: int) -> str:
+    return ' style="text-align:left"' if i else ""
+
+
+def _group_row(group: Sequence[Cell], columns: int) -> str:
+    title = f"{group[0].task} – {group[0].corpus}"
+    return f'<tr><th scope="rowgroup" colspan="{columns}"><span>{_name(title)}</span></th></tr>'
+
+
+def _results(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+    body = []
+    for group in groups.values():
+        body.append(_group_row(group, 1 + len(COLUMNS)))
+        for cell, marked in marked_cells(group):
+            mark = f" <b>{MARK}</b>" if marked else ""
+            numbers = "".join(f"<td>{_text(number)}</td>" for number in row_numbers(cell))
+            body.append(f'<tr><th scope="row">{_name(cell.upstream)}{mark}</th>{numbers}</tr>')
+    return _table(["upstream", *COLUMNS], body)
+
+
+def _figure(group: Sequence[Cell], path: Path) -> str:
+    means = "; ".join(
+        f"{cell.upstream} {percent(summary(cell.values)['mean'])} %" for cell in group
+    )
+    title = f"{group[0].task} – {group[0].corpus}"
+    image = base64.b64encode(path.read_bytes()).decode("ascii")
+    return (
+        f'<figure><img src="data:image/png;base64,{image}" '
+        f'alt="{_text(f"Boxplot of the runs on {title}. Means: {means}.")}"></figure>'
+    )
+
+
+def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+    header = ["pair", "points", "95 % interval", "p (Holm)", "Wilcoxon p", "A12"]
+    header += ["95 % interval", "seeds"]
+    body = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        body.append(_group_row(group, len(header)))
+        for pair in compare_all(group):
+            ends = pair["a12_ci95"]
+            numbers = [
+                ABSENT
+                if pair["difference"] is None
+                else f"{100 * pair['difference']:+.2f}".replace("-", "−"),
+                interval(pair["ci95"]),
+                _p(pair["p_holm"]),
+                _p(pair["p_wilcoxon"]),
+                ABSENT if pair["a12"] is None else f"{pair['a12']:.2f}",
+                ABSENT if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]",
+                pair["n"],
+            ]
+            cells = "".join(f"<td>{_text(number)}</td>" for number in numbers)
+            body.append(
+                f'<tr><th scope="row">{_name(pair["a"])}<br>'
+                f'<span class="soft">against</span> {_name(pair["b"])}</th>{cells}</tr>'
+            )
+    return _table(header, body)
+
+
+def _p(p: float | None) -> str:
+    return p_text(p).removeprefix("p ").removeprefix("= ")
+
+
+def _measured(group: Sequence[Cell]) -> str:
+    """The facts in the cells' details: one list of those that all share, a table of the others."""
+    rows = [_details(cell) for cell in group]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    shared = {name: rows[0][name] for name in names if len({row.get(name) for row in rows}) == 1}
+    parts = [f"<h3>{_text(f'{group[0].task} – {group[0].corpus}')}</h3>", _definitions(shared)]
+    differing = [name for name in names if name not in shared]
+    if differing:
+        body = [
+            f'<tr><th scope="row">{_name(cell.upstream)}</th>'
+            + "".join(f'<td class="text">{_text(row.get(n, ABSENT))}</td>' for n in differing)
+            + "</tr>"
+            for cell, row in zip(group, rows)
+        ]
+        parts.append(_table(["upstream", *differing], body, texts=1 + len(differing)))
+    notes = dict.fromkeys(
+        note if len(group) == 1 or all(note in _notes(other) for other in group) else
+        f"{cell.upstream}: {note}"
+        for cell in group
+        for note in _notes(cell)
+    )  # fmt: skip
+    if notes:
+        parts += ["<ul>", *(f"<li>{_text(note)}</li>" for note in notes), "</ul>"]
+    return "\n".join(parts)
+
+
+def _details(cell: Cell) -> dict[str, str]:
+    """The cell's facts as label and text, in the order of `LABELS`, then their own."""
+    details = cell.details
+    order = [*(key for key in LABELS if key in details), *(k for k in details if k not in LABELS)]
+    shown = {"metric": cell.metric, "runs": str(len(cell.values))}
+    for key in order:
+        if key == "notes":
+            continue
+        value = details[key]
+        if key == "chance" and isinstance(value, (int, float)):
+            value = f"{100 * value:.3g}"
+        elif key == "seeds":
+            value = seed_ranges(value)
+        shown[LABELS.get(key, key.replace("_", " "))] = _plain(value)
+    reach = sampling_reach(cell)
+    if reach is not None:
+        shown["± from the size of the test set"] = f"{100 * reach:.1f} points (95 %, Wilson)"
+    return shown
+
+
+def seed_ranges(seeds: Iterable[Any]) -> str:
+    """Seeds as "0–49, 60": consecutive whole numbers are joined."""
+    runs: list[list[Any]] = []
+    for seed in seeds:
+        if runs and isinstance(seed, int) and runs[-1][-1] == seed - 1:
+            runs[-1] = [runs[-1][0], seed]
+        else:
+            runs.append([seed])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple, set)):
+        return ", ".join(map(_plain, value)) or "nothing"
+    return ABSENT if value is None else str(value)
+
+
+def _notes(cell: Cell) -> list[str]:
+    notes = cell.details.get("notes") or []
+    return [notes] if isinstance(notes, str) else [str(note) for note in notes]
+
+
+def _definitions(facts: Mapping[str, str]) -> str:
+    entries = "".join(f"<dt>{_text(key)}</dt><dd>{_text(text)}</dd>" for key, text in facts.items())
+    return f"<dl>{entries}</dl>"

@@ -1,0 +1,157 @@
+"""Judge upstreams on tasks, 50 runs each.
+
+Usage: run_downstream.py -u barlow_speech barlow_speech_random fbank_no_cmvn -d all
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from barlow_speech.benchmark.campaign import Settings, environment, piece, run_piece
+from barlow_speech.benchmark.protocol import protocol_of
+from barlow_speech.benchmark.report import write_report
+from barlow_speech.benchmark.statistics import Cell, cell_json
+from barlow_speech.benchmark.table import text_table
+from barlow_speech.benchmark.upstreams import check_name, load_upstream
+from barlow_speech.downstream import task as tasks
+from barlow_speech.downstream.corpus import read_corpora
+from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.files import cache_dir
+
+EXAMPLES = """\
+examples:
+  run_downstream.py -u barlow_speech -d emotion
+      50 runs on the toy corpus: one table row, one box in the boxplot
+  run_downstream.py -u barlow_speech barlow_speech_random fbank_no_cmvn -d all
+      all four tasks, with the two baselines that every claim needs
+  run_downstream.py -u barlow_speech -k mine/encoder.safetensors -d emotion --corpus my/manifest.tsv
+      your checkpoint on your corpus
+  run_downstream.py -u barlow_speech -d all --json > cells.json
+      one JSON object and nothing else on stdout
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; flags that s3prl's run_downstream.py has keep its letters and meaning."""
+    result = argparse.ArgumentParser(
+        prog="run_downstream.py",
+        description="Repeat downstream tasks on frozen upstreams and say, with statistics, which is better at what.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("-u", "--upstream", nargs="+", required=True, metavar="NAME",
+        help="names on s3prl.hub, ours among them; NAME@FILE takes the weights from FILE")
+    add("-d", "--downstream", nargs="+", required=True, metavar="TASK",
+        help=f"{', '.join(tasks.names())}, or all")
+    add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
+        help="checkpoint for barlow_speech and barlow_speech_random (default: the one in the package)")
+    add("--corpus", nargs="+", default=["toy"], metavar="CORPUS",
+        help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy")
+    add("--data-root", type=Path, metavar="DIR", help="folder that built-in cards are relative to")
+    add("--runs", type=int, default=50, metavar="N", help="runs of each cell (default: 50)")
+    add("--seed", type=int, default=1337, metavar="N",
+        help="seed of the first run; run i has seed + i (default: 1337, as in s3prl)")
+    add("--steps", type=int, metavar="N", help="optimiser steps of each run")
+    add("--lr", type=float, nargs="+", metavar="RATE",
+        help="learning rate; of several, the best on dev is taken, for each upstream alike")
+    add("--batch-size", type=int, metavar="N", help="recordings in a batch")
+    add("-p", "--expdir", type=Path, default=Path("results"), metavar="DIR",
+        help="where records, figures and the report go (default: results)")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
+    add("--overwrite", action="store_true", help="run again what is already in --expdir")
+    add("--allow-leakage", action="store_true",
+        help="go on when splits share a speaker or a recording, and write it into the record")
+    add("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return result
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Do what the command line says.
+
+    Raises:
+        BarlowSpeechError: on anything that the user can mend.
+    """
+    given = parser().parse_args(arguments)
+    if not 1 <= given.runs <= 100_000:
+        raise BarlowSpeechError(f"--runs must be from 1 to 100000, not {given.runs}.")
+    if not 0 <= given.seed < 1 << 31:
+        raise BarlowSpeechError(f"--seed must be from 0 to {(1 << 31) - 1}, not {given.seed}.")
+    wanted = tasks.names() if "all" in given.downstream else list(dict.fromkeys(given.downstream))
+    chosen = [tasks.read_task(name) for name in wanted]
+    upstreams = list(dict.fromkeys(given.upstream))
+    for name in upstreams:
+        check_name(name, given.upstream_ckpt)
+    settings = Settings(
+        runs=given.runs,
+        results=given.expdir,
+        cache=cache_dir() / "features",
+        device=_device(given.device),
+        overwrite=given.overwrite,
+        allow_leakage=given.allow_leakage,
+    )
+    corpora = read_corpora(given.corpus, given.data_root)
+    pieces = []
+    for one in chosen:
+        served = [corpus for corpus in corpora if one.name in corpus.card.tasks]
+        # Among several corpora, or for `all`, a task goes to those that have its labels. A task
+        # that was named and that none has is an error, which the first corpus words.
+        if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
+            served = corpora[:1]
+        protocol = protocol_of(one, given.seed, given.steps, given.batch_size, given.lr)
+        pieces += [piece(one, corpus, protocol, given.allow_leakage) for corpus in served]
+    if not pieces:
+        raise BarlowSpeechError(
+            f"{', '.join(corpus.name for corpus in corpora)}: no task finds its labels there; "
+            f"the manifest needs one of the columns {', '.join(task.label for task in chosen)}."
+        )
+    cells: dict[tuple[str, str, str], Cell] = {}
+    for name in upstreams:
+        upstream = load_upstream(name, given.upstream_ckpt, settings.device)
+        for one_piece in pieces:
+            cell = run_piece(one_piece, upstream, settings)
+            cells[cell.task, cell.corpus, name] = cell
+    ordered = [cells[p.task.name, p.corpus.name, name] for p in pieces for name in upstreams]
+    command = shlex.join(["run_downstream.py", *arguments])
+    page = write_report(given.expdir, ordered, _facts(settings.device), command)
+    if given.json:
+        print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
+    else:
+        print(text_table(ordered))
+        print(f"\nfigures and details: {page}")
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BarlowSpeechError(f"--device {name} cannot be used ({reason}); try cpu.") from error
+    return name
+
+
+def _facts(device: str) -> dict[str, str]:
+    """Versions and hardware as the report shows them."""
+    facts = environment(device)
+    return {name: str(value) for part in ("versions", "hardware") for name, value in facts[part].items()}
+
+
+def main() -> None:
+    """The command `run_downstream.py`."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    sys.exit(run_command(run, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""What a set of runs says about an upstream, and what two sets say about each other.
+
+A *cell* holds the test accuracies of one upstream on one task of one corpus, one per run. A run is
+a head trained anew on the same frozen features: the spread, the intervals and the tests below are
+over what varied between the runs (the cell's `details["varied"]`, usually initialisation and batch
+order). They say nothing about another choice of test recordings, another corpus or another
+pretraining of the upstream, each of which may move an accuracy by far more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from barlow_speech.upstream.errors import BarlowSpeechError
+
+RESAMPLES = 10_000  # bootstrap resamples behind every interval
+SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
+ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
+LEVEL = 0.05  # of every test, and one minus the confidence of every interval
+
+# Accuracies are k/N. Two differences that are equal as fractions may differ in their last bit,
+# which would turn ties and zeros into ranks; no test set is large enough to need more digits.
+DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one upstream on one task of one corpus.
+
+    `values` holds one test accuracy (0..1) per run. `details` holds facts for the reader, all
+    optional: `seeds` (one per run), `varied`, `lr`, `steps`, `chance`, `classes`,
+    `test_recordings`, `seconds`, `notes`, and any other.
+    """
+
+    upstream: str
+    task: str
+    corpus: str
+    metric: str
+    values: tuple[float, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.upstream} on {self.task} of {self.corpus}"
+
+
+def by_task(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """The cells of each (task, corpus), both in the order in which they are given.
+
+    Raises:
+        BarlowSpeechError: a cell is empty, holds a value that is no accuracy (NaN, infinite or
+            outside 0..1), has another number of seeds than of values or a seed twice, is there
+            twice, or is measured otherwise than the others of its task.
+    """
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        _check(cell)
+        group = groups.setdefault((cell.task, cell.corpus), [])
+        if any(other.upstream == cell.upstream for other in group):
+            raise BarlowSpeechError(
+                f"the results of {cell} are given twice; leave one of them out."
+            )
+        if group and group[0].metric != cell.metric:
+            raise BarlowSpeechError(
+                f"{cell} is measured by {cell.metric} and {group[0].upstream} by "
+                f"{group[0].metric}; compare results of one metric."
+            )
+        group.append(cell)
+    return groups
+
+
+def summary(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
+    """Location and spread of the runs' values, as fractions.
+
+    Keys: n, mean, std (ddof = 1), sem, median, q1, q3 (linear interpolation, NumPy's default), min,
+    max, and ci95: the BCa bootstrap interval [low, high] of the mean (Efron 1987), reproducible
+    through `seed`. Equal values give the interval [v, v]. A single run has no spread: its std, sem
+    and ci95 are None, never 0 and never NaN. The interval is over the runs (see the module).
+
+    Raises:
+        BarlowSpeechError: there is no value, or one of them is not finite.
+    """
+    if len(values) == 0:
+        raise BarlowSpeechError("there are no runs to summarise; run the task first.")
+    if not np.isfinite(values).all():
+        raise BarlowSpeechError("a run's value is NaN or infinite; look at the runs that made it.")
+    sample = np.asarray(values, dtype=np.float64)
+    q1, median, q3 = np.quantile(sample, [0.25, 0.5, 0.75])
+    low, high = sample.min(), sample.max()
+    several = len(sample) > 1
+    # Clipped, since summing equal values may leave their mean a bit outside of them.
+    mean = float(np.clip(sample.mean(), low, high))
+    std = (float(sample.std(ddof=1)) if low < high else 0.0) if several else None
+    return {
+        "n": len(sample),
+        "mean": mean,
+        "std": std,
+        "sem": None if std is None else std / math.sqrt(len(sample)),
+        "median": float(median),
+        "q1": float(q1),
+        "q3": float(q3),
+        "min": float(low),
+        "max": float(high),
+        "ci95": list(_mean_interval(tuple(sample.tolist()), seed)) if several else None,
+    }
+
+
+def cell_json(cell: Cell) -> dict[str, Any]:
+    """The cell as it stands in `cells.json`: who, what, the values, and their `summary`.
+
+    Raises:
+        BarlowSpeechError: the cell's values are no accuracies; it is named.
+    """
+    _check(cell)
+    return {
+        "upstream": cell.upstream,
+        "task": cell.task,
+        "corpus": cell.corpus,
+        "metric": cell.metric,
+        "values": list(cell.values),
+        **summary(cell.values),
+    }
+
+
+def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
+    """How upstream `a` differs from `b` on one task, from the runs with the same seed in both.
+
+    Where a cell does not record its seeds, run i is taken to have seed i. Keys:
+
+    - `a`, `b`: the upstreams; `n`: the number of shared seeds;
+    - `difference`: mean of the paired differences a - b; `ci95`: its BCa interval (Efron 1987);
+    - `p_sign_flip`: two-sided paired permutation test of the mean difference (Fisher 1935): all
+      sign flips where they can be enumerated, else drawn ones, with the observed one counted so
+      that p is never 0 (Phipson & Smyth 2010). It tests what the tables show, the mean, and is
+      the one that separates upstreams;
+    - `p_wilcoxon`: Wilcoxon's signed-rank test (1945), zero differences left out;
+    - `a12`: the probability that a run of `a` is better than a run of `b`, ties counting one half
+      (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its percentile bootstrap
+      interval, resampled by seed. With complete separation that interval is [0, 0] or [1, 1].
+
+    Differences that are all zero have p = 1. With one shared seed the intervals are None and p is
+    1; with none, every number is None.
+
+    Raises:
+        BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
+            refused by `by_task`.
+    """
+    if (a.task, a.corpus, a.metric) != (b.task, b.corpus, b.metric):
+        raise BarlowSpeechError(
+            f"{a} and {b} differ in task, corpus or metric; compare like cells."
+        )
+    runs_a, runs_b = _runs(a), _runs(b)
+    shared = [run for run in runs_a if run in runs_b]
+    numbers = _paired(
+        tuple(runs_a[run] for run in shared), tuple(runs_b[run] for run in shared), seed
+    )
+    return {"a": a.upstream, "b": b.upstream, **numbers}
+
+
+def compare_all(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """`compare` for every pair of the cells of one task, with Holm's correction over these pairs.
+
+    Adds `p_holm` to each (the corrected `p_sign_flip`), and `separable`: whether it is under 5 %.
+    The family of tests is one task of one corpus, so that adding a task to a table changes nothing
+    about the others.
+    """
+    pairs = [compare(a, b) for a, b in itertools.combinations(cells, 2)]
+    testable = [pair for pair in pairs if pair["p_sign_flip"] is not None]
+    corrected = holm([pair["p_sign_flip"] for pair in testable])
+    for pair in pairs:
+        pair.update(p_holm=None, separable=False)
+    for pair, p in zip(testable, corrected):
+        pair.update(p_holm=p, separable=p < LEVEL)
+    return pairs
+
+
+def leaders(cells: Sequence[Cell]) -> list[str]:
+    """The upstream of the best mean on one task, and those that cannot be separated from it.
+
+    Separated means below it in `compare_all`. Best first, the others in their given order.
+    """
+    best = max(cells, key=lambda cell: summary(cell.values)["mean"]).upstream
+    beaten = {
+        pair["b"] if pair["a"] == best else pair["a"]
+        for pair in compare_all(cells)
+        if best in (pair["a"], pair["b"]) and pair["separable"]
+    }
+    names = [cell.upstream for cell in cells]
+    return [best, *(name for name in names if name != best and name not in beaten)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979) of the p values of one family, in their given order."""
+    count = len(p_values)
+    corrected = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p of the mean of paired differences under random signs (see `compare`).
+
+    Zero differences change no flipped sum and are left out; if nothing is left, p is 1.
+    """
+    kept = np.asarray(differences, dtype=np.float64)
+    kept = kept[kept != 0]
+    count = len(kept)
+    if count == 0:
+        return 1.0
+    # Equal sums must compare equal whatever the order in which their terms were added.
+    observed = abs(kept.sum()) - 1e-12 * np.abs(kept).sum()
+    if count <= ENUMERABLE:
+        # Flipping every sign leaves the absolute sum as it is: the first sign can stay fixed.
+        codes = np.arange(2 ** (count - 1))
+        signs = 1.0 - 2.0 * ((codes[:, None] >> np.arange(count)) & 1)
+        return float((np.abs(signs @ kept) >= observed).mean())
+    generator = np.random.default_rng(seed)
+    signs = 1.0 - 2.0 * generator.integers(0, 2, size=(SIGN_FLIPS, count), dtype=np.int8)
+    extreme = int((np.abs(signs @ kept) >= observed).sum())
+    return (extreme + 1) / (SIGN_FLIPS + 1)
+
+
+def improvement(a: Sequence[float], b: Sequence[float]) -> float:
+    """P(A > B) + P(A = B) / 2 over all pairs of a value of `a` and one of `b`: A12.
+
+    Vargha & Delaney (2000), equation 3: 0.5 is no effect, 1 is every run of `a` above every run of
+    `b`.
+    """
+    return float(_wins(np.asarray(a), np.asarray(b)).mean())
+
+
+def _check(cell: Cell) -> None:
+    if not cell.values:
+        raise BarlowSpeechError(f"{cell} has no runs; run the task first.")
+    for run, value in enumerate(cell.values):
+        # Written so that NaN, which compares false with everything, is refused as well.
+        if not 0.0 <= value <= 1.0:
+            raise BarlowSpeechError(
+                f"run {run} of {cell} has the {cell.metric} {value}, "
+                "which is no accuracy between 0 and 1; run it again."
+            )
+    _runs(cell)
+
+
+def _runs(cell: Cell) -> dict[str, float]:
+    """The cell's values by seed."""
+    seeds = cell.details.get("seeds")
+    names = [str(seed) for seed in (range(len(cell.values)) if seeds is None else seeds)]
+    if len(names) != len(cell.values) or len(set(names)) != len(names):
+        raise BarlowSpeechError(
+            f"{cell} has {len(cell.values)} values and {len(set(names))} different seeds; "
+            "give each run a seed of its own."
+        )
+    return dict(zip(names, cell.values))
+
+
+def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Entry (i, j) is 1 where a[i] is above b[j], 1/2 where they are equal, else 0."""
+    difference = np.round(a[:, None] - b[None, :], DIGITS)
+    return (np.sign(difference) + 1.0) / 2.0
+
+
+# Tables, figures and the page ask for the same numbers: each is worked out once per process.
+@lru_cache(maxsize=4096)
+def _mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
+    """The BCa interval of the mean of two or more values."""
+    sample = np.asarray(values)
+    if np.ptp(sample) < 10.0**-DIGITS:
+        value = float(sample[0])
+        return value, value
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SciPy warns of a degenerate BCa; handled just below
+            interval = stats.bootstrap(
+                (sample,),
+                np.mean,
+                n_resamples=RESAMPLES,
+                method=method,
+                confidence_level=1.0 - LEVEL,
+                vectorized=True,
+                random_state=np.random.default_rng(seed),
+            ).confidence_interval
+        if np.isfinite(interval).all():
+            break
+    return float(interval.low), float(interval.high)
+
+
+@lru_cache(maxsize=4096)
+def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, Any]:
+    """The numbers of `compare` for values that are already aligned by seed."""
+    numbers: dict[str, Any] = {"n": len(a)}
+    if not a:
+        names = ("difference", "ci95", "p_sign_flip", "p_wilcoxon", "a12", "a12_ci95")
+        return numbers | dict.fromkeys(names)
+    sample_a, sample_b = np.asarray(a), np.asarray(b)
+    differences = np.round(sample_a - sample_b, DIGITS)
+    several = len(a) > 1
+    return numbers | {
+        "difference": float(differences.mean()),
+        "ci95": list(_mean_interval(tuple(differences.tolist()), seed)) if several else None,
+        "p_sign_flip": sign_flip_p(differences, seed),
+        "p_wilcoxon": _wilcoxon(differences),
+        "a12": improvement(a, b),
+        "a12_ci95": _improvement_interval(sample_a, sample_b, seed) if several else None,
+    }
+
+
+def _wilcoxon(differences: np.ndarray) -> float:
+    if not differences.any():
+        return 1.0  # SciPy gives NaN: no difference is left to rank
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older SciPy warns when ties rule out the exact p
+        return float(stats.wilcoxon(differences).pvalue)
+
+
+def _improvement_interval(a: np.ndarray, b: np.ndarray, seed: int) -> list[float]:
+    """Percentile bootstrap interval of A12: the seeds are drawn, each with both of its runs."""
+    count = len(a)
+    drawn = np.random.default_rng(seed).multinomial(
+        count, np.full(count, 1.0 / count), size=RESAMPLES
+    )
+    resampled = ((drawn @ _wins(a, b)) * drawn).sum(axis=1) / count**2
+    low, high = np.quantile(resampled, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
+    return [float(low), float(high)]

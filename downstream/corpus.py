@@ -1,0 +1,212 @@
+"""Corpora: a manifest and a YAML card that says which tasks it serves; and their splits, checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from barlow_speech import configs
+from barlow_speech.downstream.task import Task, names, read_task
+from barlow_speech.downstream.toy import toy_corpus
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
+from barlow_speech.upstream.settings import build, read_yaml
+
+CARDS = Path(configs.__path__[0]) / "corpora"
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a manifest that hold a task's labels and its split."""
+
+    label: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a corpus is. `manifest` is relative to the card, or to `--data-root` for the built-in ones."""
+
+    name: str
+    manifest: str
+    tasks: dict[str, Columns]
+    description: str = ""
+    revision: str = ""
+    licence: str = ""
+    citation: str = ""
+    main_score: str = "top1"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A card with its manifest read."""
+
+    card: Card
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The name that tables show."""
+        return self.card.name
+
+    @cached_property
+    def recordings(self) -> list[Recording]:
+        """Every recording of the manifest, in its order."""
+        return self.manifest.recordings
+
+    def examples(self, task: Task) -> Examples:
+        """The labelled and split recordings of a task.
+
+        Raises:
+            BarlowSpeechError: the corpus does not serve the task, lacks a column or a split, a
+                split has an unknown class, or there is only one class.
+        """
+        if task.name not in self.card.tasks:
+            served = ", ".join(sorted(self.card.tasks)) or "none"
+            raise BarlowSpeechError(
+                f"corpus '{self.name}' does not serve the task '{task.name}' (it serves: {served}); "
+                f"add the column '{task.label}' to {self.manifest.file}, or choose another -d."
+            )
+        columns = self.card.tasks[task.name]
+        labels = np.array(self.manifest.column(columns.label), dtype=object)
+        splits = np.array(self.manifest.column(columns.split), dtype=object)
+        where = f"corpus '{self.name}', task '{task.name}' ({self.manifest.file}"
+        stray = sorted(set(splits) - {*SPLITS, ""})
+        if stray:
+            raise BarlowSpeechError(
+                f"{where}, column '{columns.split}'): unknown split '{stray[0]}'; "
+                "use train, dev and test, or leave the cell empty."
+            )
+        rows = {split: np.flatnonzero((splits == split) & (labels != "")) for split in SPLITS}
+        for split, chosen in rows.items():
+            if len(chosen) == 0:
+                raise BarlowSpeechError(
+                    f"{where}, columns '{columns.label}' and '{columns.split}'): the split "
+                    f"'{split}' has no labelled recording; assign some to it."
+                )
+        classes = sorted(set(labels[rows["train"]]))
+        if len(classes) < 2:
+            raise BarlowSpeechError(
+                f"{where}, column '{columns.label}'): the train split has one class only, "
+                f"'{classes[0]}'; a task needs at least two."
+            )
+        for split in ("dev", "test"):
+            new = sorted(set(labels[rows[split]]) - set(classes))
+            if new:
+                raise BarlowSpeechError(
+                    f"{where}, column '{columns.label}'): the class '{new[0]}' is in {split} but "
+                    "not in train; move some of its recordings to train or drop it."
+                )
+        number = {name: i for i, name in enumerate(classes)}
+        return Examples(
+            classes=classes,
+            rows=rows,
+            labels={s: np.array([number[one] for one in labels[rows[s]]]) for s in SPLITS},
+            columns=columns,
+        )
+
+    def leaks(self, task: Task, examples: Examples) -> list[str]:
+        """What stands on both sides of the splits, as sentences; empty when all is well.
+
+        The same or an overlapping part of a file; and for a task whose test speakers must be new,
+        a speaker.
+        """
+        found = []
+        spans: dict[str, dict[Path, list[Recording]]] = {split: {} for split in SPLITS}
+        for split, rows in examples.rows.items():
+            for row in rows:
+                recording = self.recordings[row]
+                spans[split].setdefault(recording.path, []).append(recording)
+        for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
+            shared = [
+                str(one)
+                for path, ones in spans[first].items()
+                for one in ones
+                if any(one.overlaps(other) for other in spans[second].get(path, ()))
+            ]
+            if shared:
+                found.append(f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}")
+        if task.speakers_disjoint and "speaker" in self.manifest.columns:
+            speakers = np.array(self.manifest.column("speaker"), dtype=object)
+            train = set(speakers[examples.rows["train"]]) - {""}
+            both = sorted(train & set(speakers[examples.rows["test"]]))
+            if both:
+                found.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
+        return found
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A task's classes, and for each split the manifest rows and their class numbers."""
+
+    classes: list[str]
+    rows: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    columns: Columns = field(default_factory=lambda: Columns("", ""))
+
+    def chance(self) -> float:
+        """Test accuracy of always saying the most frequent class of the train split."""
+        most = Counter(self.labels["train"].tolist()).most_common(1)[0][0]
+        return float(np.mean(self.labels["test"] == most))
+
+
+def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
+    """A corpus by the name of a built-in card, or by the path of a card (.yaml) or a manifest (.tsv).
+
+    `toy` is spoken on first use. A manifest alone serves every task whose label column it has; its
+    name is that of its folder.
+
+    Raises:
+        BarlowSpeechError: there is no such corpus, or its files are wrong.
+    """
+    if name == "toy":
+        return _of_card(toy_corpus(), None)
+    path = Path(name)
+    if path.suffix == ".tsv":
+        manifest = read_manifest(path)
+        return Corpus(_derived_card(manifest), manifest)
+    if path.suffix in (".yaml", ".yml"):
+        return _of_card(path, None)
+    built_in = {card.stem: card for card in CARDS.glob("*.yaml")}
+    if name not in built_in:
+        raise unknown("corpus", name, [*built_in, "toy"], "-corpus (or a path to a .yaml or .tsv)")
+    return _of_card(built_in[name], data_root)
+
+
+def _of_card(path: Path, data_root: Path | None) -> Corpus:
+    card = build(Card, read_yaml(path), str(path))
+    for task in card.tasks:
+        read_task(task)
+    manifest = (data_root or path.parent) / card.manifest
+    return Corpus(card, read_manifest(manifest))
+
+
+def _derived_card(manifest: Manifest) -> Card:
+    """The card of a manifest that has none."""
+    folder = manifest.file.resolve().parent.name
+    stem = manifest.file.stem
+    tasks = {}
+    for task in map(read_task, names()):
+        split = next((one for one in task.splits if one in manifest.columns), None)
+        if split and any(manifest.columns.get(task.label, ())):
+            tasks[task.name] = Columns(task.label, split)
+    name = folder if stem == "manifest" else f"{folder}-{stem}"
+    return Card(name=name, manifest=manifest.file.name, tasks=tasks)
+
+
+def read_corpora(names_or_paths: Sequence[str], data_root: Path | None = None) -> list[Corpus]:
+    """Several corpora; two of one name are refused, since their results could not be told apart."""
+    corpora = [read_corpus(name, data_root) for name in names_or_paths]
+    counts = Counter(corpus.name for corpus in corpora)
+    for name, count in counts.items():
+        if count > 1:
+            raise BarlowSpeechError(
+                f"{count} corpora are called '{name}'; write a card with another name for one of them."
+            )
+    return corpora

@@ -1,0 +1,124 @@
+"""Our tasks as s3prl downstream experts: s3prl's own Runner trains, saves and evaluates them.
+
+The contract is that of s3prl's `downstream/example/expert.py`. A task's folder holds a subclass
+that names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from barlow_speech.downstream.corpus import Corpus, read_corpus
+from barlow_speech.downstream.head import UtteranceHead
+from barlow_speech.downstream.task import read_task
+from barlow_speech.upstream.audio import read_audio
+from barlow_speech.upstream.errors import BarlowSpeechError
+
+
+class UtteranceDataset(Dataset):
+    """(waveform [N], class number, name) of the recordings of one split."""
+
+    def __init__(self, corpus: Corpus, rows: np.ndarray, labels: np.ndarray) -> None:
+        self.corpus, self.rows, self.labels = corpus, rows, labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, str]:
+        recording = self.corpus.recordings[self.rows[index]]
+        wave = read_audio(recording.path, recording.start_s, recording.end_s)
+        return wave, int(self.labels[index]), str(recording)
+
+
+def _collate(batch: list[tuple[np.ndarray, int, str]]) -> tuple[list, list, list]:
+    waves, labels, recordings = zip(*batch)
+    return list(waves), list(labels), list(recordings)
+
+
+class UtteranceExpert(nn.Module):
+    """An utterance classifier on any corpus card; `datarc.corpus` names the card or manifest.
+
+    Unlike s3prl's own emotion task it leaves the global random state alone, so that `--seed`
+    decides the initial head.
+    """
+
+    task_name: str
+
+    def __init__(
+        self, upstream_dim: int, downstream_expert: dict[str, Any], expdir: str, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        self.task = read_task(self.task_name)
+        self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
+        root = self.datarc.get("data_root")
+        self.corpus = read_corpus(self.datarc["corpus"], Path(root) if root else None)
+        self.examples = self.corpus.examples(self.task)
+        leaks = self.corpus.leaks(self.task, self.examples)
+        if leaks:
+            raise BarlowSpeechError(f"corpus '{self.corpus.name}': {leaks[0]}; mend its splits.")
+        self.head = UtteranceHead(
+            upstream_dim, len(self.examples.classes), modelrc["projector_dim"]
+        )
+        self.expdir = Path(expdir)
+        self.register_buffer("best_score", torch.zeros(1))
+
+    def get_downstream_name(self) -> str:
+        """The name s3prl gives the model card."""
+        return self.task_name
+
+    def get_dataloader(self, split: str) -> DataLoader:
+        """Batches of (waveforms, labels, names) of a split; shuffled for training."""
+        training = split == "train"
+        return DataLoader(
+            UtteranceDataset(self.corpus, self.examples.rows[split], self.examples.labels[split]),
+            batch_size=self.datarc["train_batch_size" if training else "eval_batch_size"],
+            shuffle=training,
+            num_workers=self.datarc.get("num_workers", 0),
+            collate_fn=_collate,
+        )
+
+    def forward(
+        self,
+        split: str,
+        features: list[Tensor],
+        labels: list[int],
+        recordings: list[str],
+        records: dict[str, list],
+        **kwargs: Any,
+    ) -> Tensor:
+        """Cross-entropy of a batch of weighted features [T_i, D]; accuracy goes into `records`."""
+        logits_BC = self.head(features)
+        labels_B = torch.tensor(labels, device=logits_BC.device)
+        loss = nn.functional.cross_entropy(logits_BC, labels_B)
+        predicted_B = logits_BC.argmax(dim=1)
+        records["acc"] += (predicted_B == labels_B).float().tolist()
+        records["loss"].append(loss.item())
+        records["recording"] += recordings
+        records["predicted"] += [self.examples.classes[i] for i in predicted_B.tolist()]
+        records["truth"] += [self.examples.classes[i] for i in labels]
+        return loss
+
+    def log_records(
+        self, split: str, records: dict[str, list], logger: Any, global_step: int, **kwargs: Any
+    ) -> list[str]:
+        """Write the averages to TensorBoard; on a new best of dev, name the checkpoint to save."""
+        accuracy = float(np.mean(records["acc"]))
+        logger.add_scalar(f"{self.task_name}/{split}-acc", accuracy, global_step=global_step)
+        logger.add_scalar(
+            f"{self.task_name}/{split}-loss", float(np.mean(records["loss"])), global_step=global_step
+        )
+        print(f"{split} acc at step {global_step}: {accuracy:.4f}")
+        if split != "train":
+            lines = zip(records["recording"], records["predicted"], records["truth"])
+            text = "".join("\t".join(line) + "\n" for line in lines)
+            (self.expdir / f"{split}_predictions.tsv").write_text(text)
+        if split == "dev" and accuracy > self.best_score.item():
+            self.best_score.fill_(accuracy)
+            return ["dev-best.ckpt"]
+        return []

@@ -1,0 +1,9 @@
+"""Speaker identification inside s3prl: `run_downstream.py -m train -u barlow_speech -d barlow_speaker_id`."""
+
+from barlow_speech.downstream.expert import UtteranceExpert
+
+
+class DownstreamExpert(UtteranceExpert):
+    """The shared utterance classifier on the labels of this task; see `UtteranceExpert`."""
+
+    task_name = "speaker_id"

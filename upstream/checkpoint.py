@@ -1,0 +1,92 @@
+"""Weights on disk: one safetensors file that alone rebuilds its model. Nothing is unpickled.
+
+The header of the file holds `format`, `model` (the settings, as JSON) and `facts` (how it was
+trained, as JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.files import written_whole
+from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, random_model
+from barlow_speech.upstream.settings import build
+
+FORMAT = "barlow_speech/1"
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able header as one safetensors file, whole or not at all."""
+    strings = {"format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_whole(path) as part:
+        safetensors.torch.save_file(contiguous, part, metadata=strings)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header that `save_tensors` wrote.
+
+    Raises:
+        BarlowSpeechError: the file is missing, truncated, no safetensors file or not ours.
+    """
+    if not path.is_file():
+        raise BarlowSpeechError(f"checkpoint {path} does not exist; check the path.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            strings = file.metadata() or {}
+            if strings.get("format") != FORMAT:
+                raise BarlowSpeechError(
+                    f"checkpoint {path} was not written by barlow_speech (format "
+                    f"{strings.get('format')!r}, expected {FORMAT!r}); give one of ours."
+                )
+            header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise BarlowSpeechError(
+            f"checkpoint {path} is no whole safetensors file ({error}); "
+            "give a file that `barlow-speech pretrain` wrote."
+        ) from error
+
+
+def save_model(path: Path, model: SpeechEncoder, facts: dict[str, Any]) -> None:
+    """Write a model's weights, its settings and the facts of its training."""
+    save_tensors(path, model.state_dict(), {"model": model.settings.as_dict(), "facts": facts})
+
+
+def load_settings(path: Path) -> ModelSettings:
+    """The settings of the model in a checkpoint, without its weights."""
+    _, header = load_tensors(path)
+    return _settings(path, header)
+
+
+def load_model(path: Path) -> SpeechEncoder:
+    """The model of a checkpoint, in evaluation mode, on the CPU.
+
+    Raises:
+        BarlowSpeechError: as `load_tensors`, and when weights and settings do not fit.
+    """
+    tensors, header = load_tensors(path)
+    model = random_model(_settings(path, header), seed=0)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise BarlowSpeechError(
+            f"the weights in {path} do not fit its own settings ({reason}); train it again."
+        ) from error
+    return model.eval()
+
+
+def _settings(path: Path, header: dict[str, Any]) -> ModelSettings:
+    if "model" not in header:
+        raise BarlowSpeechError(
+            f"checkpoint {path} holds no encoder; give the encoder.safetensors of a pretraining."
+        )
+    return build(ModelSettings, header["model"], f"checkpoint {path}")

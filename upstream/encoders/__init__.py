@@ -1,0 +1,109 @@
+"""The contract of the base encoders, and how one is chosen by name.
+
+Each file beside this one is one encoder: a frozen dataclass `Settings` of its sizes and a class
+`Encoder` that keeps the contract below. Adding a file adds an encoder; `encoder.name` in a recipe
+is the file's name.
+
+Shapes: B utterances, T front-end frames, F mel bands, S = ceil(T / stride) states, D width,
+E embedding size.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from barlow_speech.upstream.errors import unknown
+from barlow_speech.upstream.settings import build
+
+
+class BaseEncoder(nn.Module):
+    """Log-mel frames → hidden states of every layer, and one embedding per utterance.
+
+    A subclass sets `stride` (frames per state), `width` (D of every hidden state) and implements
+    `states`. Whatever it does, no state and no embedding of an utterance may depend on the other
+    utterances of its batch nor on the padding behind it; tests/test_encoders.py holds every file
+    of this folder to it.
+    """
+
+    stride: int
+    width: int
+
+    @property
+    def embedding_dim(self) -> int:
+        """E: mean and maximum over time of the last layer, side by side."""
+        return 2 * self.width
+
+    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        """Hidden states [B, S, D] of each layer.
+
+        T is a multiple of `stride`; frames at and behind `lengths_B` are zero.
+        """
+        raise NotImplementedError
+
+    def forward(self, frames_BTF: Tensor, lengths_B: Tensor) -> tuple[list[Tensor], Tensor]:
+        """frames_BTF and their valid lengths → (hidden states [B, S, D] of each layer, [B, E]).
+
+        States behind an utterance's own ceil(length / stride) are zero.
+        """
+        missing = -frames_BTF.shape[1] % self.stride
+        frames_BTF = nn.functional.pad(frames_BTF, (0, 0, 0, missing))
+        frames_BTF = frames_BTF * valid(lengths_B, frames_BTF.shape[1]).unsqueeze(2)
+        mask_BS1 = valid(shorter(lengths_B, self.stride), frames_BTF.shape[1] // self.stride)
+        mask_BS1 = mask_BS1.unsqueeze(2)
+        hidden = [state * mask_BS1 for state in self.states(frames_BTF, lengths_B)]
+        return hidden, pool(hidden[-1], mask_BS1)
+
+
+def pool(states_BSD: Tensor, mask_BS1: Tensor) -> Tensor:
+    """Mean and maximum over the valid states, [B, 2 D]."""
+    mean_BD = states_BSD.sum(dim=1) / mask_BS1.sum(dim=1)
+    max_BD = states_BSD.masked_fill(~mask_BS1, -torch.inf).amax(dim=1)
+    return torch.cat([mean_BD, max_BD], dim=1)
+
+
+def valid(lengths_B: Tensor, size: int) -> Tensor:
+    """[B, size], true before each length."""
+    return torch.arange(size, device=lengths_B.device) < lengths_B.unsqueeze(1)
+
+
+def shorter(lengths_B: Tensor, factor: int) -> Tensor:
+    """ceil(length / factor)."""
+    return torch.div(lengths_B + factor - 1, factor, rounding_mode="floor")
+
+
+def names() -> list[str]:
+    """The encoders there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
+
+    Raises:
+        BarlowSpeechError: an unknown name or key.
+    """
+    own = {key: value for key, value in settings.items() if key != "name"}
+    return {"name": settings.get("name"), **vars(build(_module(settings, where).Settings, own, where))}
+
+
+def build_encoder(settings: dict[str, Any], n_mels: int, where: str = "encoder") -> BaseEncoder:
+    """The encoder that `settings` describe: `name` and the keys of that file's `Settings`.
+
+    Raises:
+        BarlowSpeechError: an unknown name or key, or sizes that do not fit together.
+    """
+    module = _module(settings, where)
+    own = {key: value for key, value in settings.items() if key != "name"}
+    return module.Encoder(build(module.Settings, own, where), n_mels)
+
+
+def _module(settings: dict[str, Any], where: str) -> Any:
+    name = str(settings.get("name"))
+    if name not in names():
+        raise unknown("encoder", name, names(), where)
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,61 @@
+"""The s3prl upstream expert: what `s3prl.hub.barlow_speech()` returns.
+
+The contract is that of s3prl's `upstream/example/expert.py` and `nn/upstream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from barlow_speech.upstream.checkpoint import load_model
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.model import SpeechEncoder, random_model
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "barlow_speech.safetensors"
+
+
+class UpstreamExpert(nn.Module):
+    """A speech encoder as s3prl knows it; frozen or, with s3prl's `-f`, fine-tuned.
+
+    `ckpt` is a checkpoint of ours, by default the one that comes with the package. With
+    `random_seed` the weights are thrown away and drawn anew, which is the baseline that every
+    claim of pretraining needs; the sizes and the input normalisation stay.
+
+    Raises:
+        BarlowSpeechError: the checkpoint is missing or is not one of ours.
+    """
+
+    def __init__(
+        self, ckpt: str | Path | None = None, random_seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        model = load_model(Path(ckpt) if ckpt else DEFAULT_CHECKPOINT)
+        if random_seed is not None:
+            model = random_model(model.settings, random_seed).eval()
+        self.model: SpeechEncoder = model
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples per hidden state, of every `key`."""
+        return self.model.rate
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """1-D waveforms at 16 kHz → `hidden_states` (a list of [B, T, D], one per layer).
+
+        T = ceil(longest / rate). Also `last_hidden_state` [B, T, D] and `embedding` [B, E], the
+        mean and the maximum over time of the last layer side by side.
+
+        Raises:
+            BarlowSpeechError: a waveform has no sample.
+        """
+        if any(len(wave) == 0 for wave in wavs):
+            raise BarlowSpeechError("a waveform has no sample; drop empty recordings from the batch.")
+        hidden, _, embedding_BE = self.model(wavs)
+        return {
+            "hidden_states": hidden,
+            "last_hidden_state": hidden[-1],
+            "embedding": embedding_BE,
+        }

@@ -1,0 +1,68 @@
+"""The speech encoder: front-end and base encoder, with everything needed to build it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from barlow_speech.upstream.encoders import build_encoder, complete, shorter
+from barlow_speech.upstream.frontend import HOP, FrontEnd, FrontEndSettings, frame_count
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The dimensions of a model, saved with its weights; they alone rebuild it."""
+
+    frontend: FrontEndSettings = field(default_factory=FrontEndSettings)
+    encoder: dict[str, Any] = field(default_factory=lambda: {"name": "cnn2d"})
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-able copy with every default written out."""
+        return {
+            "frontend": dataclasses.asdict(self.frontend),
+            "encoder": complete(self.encoder, "encoder"),
+        }
+
+
+class SpeechEncoder(nn.Module):
+    """Waveforms → hidden states of every layer and an embedding of each utterance."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.frontend = FrontEnd(settings.frontend)
+        self.encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
+
+    @property
+    def rate(self) -> int:
+        """Samples per hidden state."""
+        return HOP * self.encoder.stride
+
+    def forward(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """1-D waveforms at 16 kHz → (hidden states, their lengths [B], embeddings [B, E]).
+
+        Hidden states are a list of [B, S, D], one per layer, S = ceil(longest / rate); an
+        utterance of n samples has ceil(n / rate) states, and zeros behind them.
+        """
+        samples_B = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
+        waves_BN = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
+        lengths_B = frame_count(samples_B)
+        hidden, embedding_BE = self.encoder(self.frontend(waves_BN), lengths_B)
+        return hidden, shorter(lengths_B, self.encoder.stride), embedding_BE
+
+
+def random_model(settings: ModelSettings, seed: int) -> SpeechEncoder:
+    """A model with fresh weights from `seed`; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SpeechEncoder(settings)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many trainable numbers a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,142 @@
+"""The Barlow Twins objective and its family, exact over the batch of all processes together.
+
+Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230, equations 1 and 2): with z standardised over
+the batch, C = ẑ_Aᵀ ẑ_B / N and
+L = scale · (α · Σᵢ (1 − Cᵢᵢ)² + λ · Σᵢ Σⱼ≠ᵢ Cᵢⱼ²); α is `invariance`, λ is `redundancy`.
+HSIC form (Tsai et al. 2021, arXiv 2104.13712): off the diagonal (1 + Cᵢⱼ)².
+VICReg (Bardes et al. 2022, arXiv 2105.04906): invariance, variance and covariance of z itself.
+
+Shapes: N items of this process, D dimensions of the projector's output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed
+import torch.distributed.nn.functional
+from torch import Tensor
+
+EPSILON = 1e-5  # under the square root of a variance, as in batch norm
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Which objective, and the weights of its terms.
+
+    `invariance` and `redundancy` weigh the two terms of Barlow Twins and HSIC; for VICReg
+    `redundancy` weighs the covariance and `variance` the variance term. `normalise_latents`
+    scales each z to unit length first ("Modified BT").
+    """
+
+    name: Literal["barlow_twins", "hsic", "vicreg"] = "barlow_twins"
+    invariance: float = 1.0
+    redundancy: float = 0.005
+    variance: float = 1.0
+    scale: float = 1.0
+    normalise_latents: bool = False
+
+
+def processes() -> int:
+    """How many processes train together; 1 without torch.distributed."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of `x` over the processes. Its gradient is the sum over the processes too.
+
+    Every process then computes the same loss, and its gradient for its own items is `processes()`
+    times the exact one, which the mean that DistributedDataParallel takes over the processes
+    brings back to the exact gradient of the joined batch.
+    """
+    if processes() == 1:
+        return x
+    return torch.distributed.nn.functional.all_reduce(x)
+
+
+def moments(z_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(count, mean [D], variance [D]) over the items of all processes, in two passes."""
+    count = total(z_ND.new_tensor(float(len(z_ND))))
+    mean_D = total(z_ND.sum(dim=0)) / count
+    variance_D = total((z_ND - mean_D).square().sum(dim=0)) / count
+    return count, mean_D, variance_D
+
+
+def standardise(z_ND: Tensor) -> Tensor:
+    """z with mean 0 and variance 1 in each dimension, over the items of all processes."""
+    _, mean_D, variance_D = moments(z_ND)
+    return (z_ND - mean_D) / (variance_D + EPSILON).sqrt()
+
+
+def cross_correlation(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+    """C [D, D] of the standardised z of both views, over the items of all processes."""
+    count = total(a_ND.new_tensor(float(len(a_ND))))
+    return total(standardise(a_ND).T @ standardise(b_ND)) / count
+
+
+def objective(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str, Tensor]:
+    """The terms by name, unweighted, and their weighted sum `loss`; scalars in float32.
+
+    For the correlation objectives also `diagonal` (mean of Cᵢᵢ) and `off_diagonal` (root mean
+    square of the rest), detached, to tell whether training is healthy. float64 stays float64.
+    """
+    if a_ND.dtype != torch.float64:
+        a_ND, b_ND = a_ND.float(), b_ND.float()
+    if settings.normalise_latents:
+        a_ND = torch.nn.functional.normalize(a_ND, dim=1)
+        b_ND = torch.nn.functional.normalize(b_ND, dim=1)
+    # Sums over D² squares lose digits in half precision.
+    with torch.autocast(a_ND.device.type, enabled=False):
+        terms = _vicreg(a_ND, b_ND) if settings.name == "vicreg" else _twins(a_ND, b_ND, settings)
+        loss = settings.invariance * terms["invariance"] + settings.redundancy * terms["redundancy"]
+        if settings.name == "vicreg":
+            loss = loss + settings.variance * terms["variance"]
+        return {**terms, "loss": settings.scale * loss}
+
+
+def _twins(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str, Tensor]:
+    correlation_DD = cross_correlation(a_ND, b_ND)
+    diagonal_D = correlation_DD.diagonal()
+    size = len(diagonal_D)
+    others_DD = correlation_DD.masked_fill(torch.eye(size, dtype=torch.bool, device=a_ND.device), 0)
+    # Σ over i ≠ j of (1 + Cᵢⱼ)² for HSIC: 1 + 2 C + C² summed, with the diagonal left out.
+    redundancy = others_DD.square().sum()
+    if settings.name == "hsic":
+        redundancy = redundancy + 2 * others_DD.sum() + size * (size - 1)
+    return {
+        "invariance": (1 - diagonal_D).square().sum(),
+        "redundancy": redundancy,
+        "diagonal": diagonal_D.detach().mean(),
+        "off_diagonal": (others_DD.detach().square().sum() / max(size * (size - 1), 1)).sqrt(),
+    }
+
+
+def _vicreg(a_ND: Tensor, b_ND: Tensor) -> dict[str, Tensor]:
+    count = total(a_ND.new_tensor(float(len(a_ND))))
+    size = a_ND.shape[1]
+    variance, covariance = a_ND.new_zeros(()), a_ND.new_zeros(())
+    for z_ND in (a_ND, b_ND):
+        _, mean_D, variance_D = moments(z_ND)
+        unbiased_D = variance_D * count / (count - 1).clamp(min=1)
+        variance = variance + (1 - (unbiased_D + 1e-4).sqrt()).relu().mean() / 2
+        centred_ND = z_ND - mean_D
+        covariance_DD = total(centred_ND.T @ centred_ND) / (count - 1).clamp(min=1)
+        off_diagonal = covariance_DD.square().sum() - covariance_DD.diagonal().square().sum()
+        covariance = covariance + off_diagonal / size
+    return {
+        "invariance": total((a_ND - b_ND).square().sum()) / (count * size),
+        "redundancy": covariance,
+        "variance": variance,
+    }
+
+
+def effective_rank(embeddings_NE: Tensor) -> float:
+    """RankMe (Garrido et al. 2023, arXiv 2210.02885, equation 1): exp of the entropy of the
+    normalised singular values; between 1 (collapsed) and min(N, E)."""
+    values = torch.linalg.svdvals(embeddings_NE.detach().float())
+    share = values / values.sum().clamp(min=1e-12) + 1e-7
+    return float(torch.exp(-(share * share.log()).sum()))

@@ -1,0 +1,216 @@
+"""Speech packed for pretraining: one memory-mapped int16 file with offsets, and random crops of it.
+
+A packed folder holds `audio.i16` (the recordings one behind the other, 16 kHz mono),
+`offsets.npy` (int64 [M + 1], in samples) and `packed.json` (what went in, and checksums).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from barlow_speech.upstream.audio import SAMPLE_RATE, read_audio
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.files import digest, file_digest
+from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
+from barlow_speech.upstream.progress import progress
+
+FORMAT = 1
+AUDIO, OFFSETS, INDEX = "audio.i16", "offsets.npy", "packed.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of a manifest: those whose columns hold one of the values that `where` lists."""
+
+    manifest: str
+    where: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to pretrain on: `sources` less every recording that overlaps one of `held_out`."""
+
+    sources: tuple[Source, ...] = ()
+    held_out: tuple[Source, ...] = ()
+
+
+def chosen(settings: DataSettings, root: Path) -> list[Recording]:
+    """The recordings that the settings name; manifests are relative to `root`.
+
+    Raises:
+        BarlowSpeechError: a manifest or column is missing, or nothing is left.
+    """
+    held_out: dict[Path, list[Recording]] = {}
+    for source in settings.held_out:
+        for recording in _rows(read_manifest(root / source.manifest), source.where):
+            held_out.setdefault(recording.path.resolve(), []).append(recording)
+    result = [
+        recording
+        for source in settings.sources
+        for recording in _rows(read_manifest(root / source.manifest), source.where)
+        if not any(recording.overlaps(one) for one in held_out.get(recording.path.resolve(), ()))
+    ]
+    if not result:
+        raise BarlowSpeechError(
+            f"no recording under {root} is left to pretrain on; mend data.sources and data.held_out."
+        )
+    return result
+
+
+def _rows(manifest: Manifest, where: Mapping[str, Sequence[str]]) -> list[Recording]:
+    keep = np.ones(len(manifest), dtype=bool)
+    for name, values in where.items():
+        keep &= np.isin(manifest.column(name), list(values))
+    return [recording for recording, kept in zip(manifest.recordings, keep) if kept]
+
+
+def pack(recordings: Sequence[Recording], folder: Path) -> Path:
+    """Write the recordings as a packed folder, whole or not at all; one that is there is kept.
+
+    Raises:
+        BarlowSpeechError: a recording cannot be read, or the folder cannot be written.
+    """
+    contents = _contents(recordings)
+    if (folder / INDEX).exists():
+        if json.loads((folder / INDEX).read_text())["contents"] == contents:
+            return folder
+        raise BarlowSpeechError(
+            f"{folder} holds other recordings than those asked for; choose another folder or remove it."
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise BarlowSpeechError(f"cannot write {folder}: {error.strerror}; choose another.") from error
+    try:
+        ends, checksum = [0], hashlib.sha256()
+        with (part / AUDIO).open("wb") as audio, progress(len(recordings), "pack", "rec") as bar:
+            for recording in recordings:
+                wave = read_audio(recording.path, recording.start_s, recording.end_s)
+                samples = np.rint(wave * 32768).clip(-32768, 32767).astype("<i2")
+                checksum.update(samples.tobytes())
+                audio.write(samples.tobytes())
+                ends.append(ends[-1] + len(samples))
+                bar.update()
+        np.save(part / OFFSETS, np.array(ends, dtype=np.int64))
+        index = {
+            "format": FORMAT,
+            "contents": contents,
+            "recordings": len(recordings),
+            "hours": round(ends[-1] / SAMPLE_RATE / 3600, 4),
+            "sha256": checksum.hexdigest(),
+            "offsets_sha256": file_digest(part / OFFSETS),
+        }
+        (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.replace(part, folder)
+    except OSError as error:
+        raise BarlowSpeechError(f"cannot write {folder}: {error.strerror}; free some space.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _contents(recordings: Sequence[Recording]) -> str:
+    """A digest of which recordings, in which order and of which state, without reading them."""
+    stats = {path: path.stat() for path in {one.path for one in recordings} if path.exists()}
+    rows = []
+    for one in recordings:
+        stat = stats.get(one.path)
+        size = (stat.st_size, stat.st_mtime_ns) if stat else None
+        rows.append([str(one.path.resolve()), one.start_s, one.end_s, size])
+    return digest(rows)
+
+
+class PackedCorpus:
+    """A packed folder, opened: random crops of its recordings, all drawn from a seed.
+
+    An epoch is a pass over the recordings in a fresh order in which one of length L stands
+    max(1, round(L / crop)) times, so that every second of speech is as likely as any other.
+    """
+
+    def __init__(self, folder: Path, crop_s: float, seed: int) -> None:
+        """Open `folder` for crops of `crop_s` seconds.
+
+        Raises:
+            BarlowSpeechError: it is no packed folder, or its files are not as long as they say.
+        """
+        try:
+            self.index: dict[str, Any] = json.loads((folder / INDEX).read_text())
+            self.offsets = np.load(folder / OFFSETS)
+            self.audio = np.memmap(folder / AUDIO, dtype="<i2", mode="r")
+        except (OSError, ValueError) as error:
+            raise BarlowSpeechError(
+                f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
+            ) from error
+        if self.index.get("format") != FORMAT or self.offsets[-1] != len(self.audio):
+            raise BarlowSpeechError(
+                f"packed corpus {folder} is incomplete or of another version; remove it and prepare it again."
+            )
+        self.folder = folder
+        self.crop = round(crop_s * SAMPLE_RATE)  # samples
+        self.seed = seed
+        lengths = np.diff(self.offsets)
+        repeats = np.maximum(1, np.rint(lengths / self.crop)).astype(np.int64)
+        self.items = np.repeat(np.arange(len(lengths)), repeats)
+        self._epoch, self._order = -1, self.items
+
+    def verify(self) -> None:
+        """Compare the audio with its checksum.
+
+        Raises:
+            BarlowSpeechError: it is not what was packed.
+        """
+        if (
+            file_digest(self.folder / AUDIO) != self.index["sha256"]
+            or file_digest(self.folder / OFFSETS) != self.index["offsets_sha256"]
+        ):
+            raise BarlowSpeechError(
+                f"packed corpus {self.folder} was changed since it was written; prepare it again."
+            )
+
+    @property
+    def hours(self) -> float:
+        """Hours of speech."""
+        return float(self.offsets[-1]) / SAMPLE_RATE / 3600
+
+    def recordings(self, positions: np.ndarray) -> np.ndarray:
+        """Which recording stands at each position of the endless sequence of epochs."""
+        result = np.empty(len(positions), dtype=np.int64)
+        epochs, within = np.divmod(positions, len(self.items))
+        for epoch in np.unique(epochs):
+            if epoch != self._epoch:
+                self._order = np.random.default_rng([self.seed, int(epoch)]).permutation(self.items)
+                self._epoch = int(epoch)
+            here = epochs == epoch
+            result[here] = self._order[within[here]]
+        return result
+
+    def crops(self, positions: np.ndarray, segments: int = 1) -> np.ndarray:
+        """int16 crops [segments, B, N] for positions of the sequence, each segment drawn on its own.
+
+        The crop at a position depends on the seed and the position only. A recording shorter
+        than the crop is repeated until it fills it.
+        """
+        result = np.empty((segments, len(positions), self.crop), dtype=np.int16)
+        for row, recording in enumerate(self.recordings(positions)):
+            first, last = self.offsets[recording], self.offsets[recording + 1]
+            rng = np.random.default_rng([self.seed, 1, int(positions[row])])
+            for segment in range(segments):
+                if last - first > self.crop:
+                    start = first + rng.integers(last - first - self.crop + 1)
+                    result[segment, row] = self.audio[start : start + self.crop]
+                else:
+                    result[segment, row] = np.resize(self.audio[first:last], self.crop)
+        return result

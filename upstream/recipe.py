@@ -1,0 +1,116 @@
+"""A pretraining recipe: everything that decides the weights, as data.
+
+A recipe is a YAML file; `extends:` makes an ablation a few lines. `barlow-speech pretrain` runs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from barlow_speech import configs
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.model import ModelSettings
+from barlow_speech.upstream.objective import ObjectiveSettings
+from barlow_speech.upstream.packed import DataSettings
+from barlow_speech.upstream.settings import build, override, read_yaml
+from barlow_speech.upstream.views import ViewSettings
+
+
+@dataclass(frozen=True)
+class Projector:
+    """An MLP with batch norm: `layers` linear layers, all `width` wide."""
+
+    width: int = 1024
+    layers: int = 2
+
+
+@dataclass(frozen=True)
+class Family:
+    """A set of views with a projector and a term of the objective of its own.
+
+    `segments`: whether the two views are of the `same` segment of a recording, or of two
+    `different` ones (which teaches the speaker and loses the words). `weight` is that of its term.
+    """
+
+    segments: Literal["same", "different"] = "same"
+    views: ViewSettings = field(default_factory=ViewSettings)
+    projector: Projector = field(default_factory=Projector)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW with a linear warm-up over `warmup` steps and a cosine down to zero."""
+
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 50
+    clip: float = 0.0  # largest norm of the gradient; 0 for none
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pretraining run.
+
+    `crop_s` is in seconds, `batch` in recordings over all processes together; a state is saved
+    every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that of the encoder and the projector; `auto`
+    takes bfloat16 where the processor computes in it.
+    """
+
+    steps: int
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    families: dict[str, Family] = field(default_factory=lambda: {"main": Family()})
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    batch: int = 128
+    crop_s: float = 1.0
+    memory: int = 1024
+    seed: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 10
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-able copy with every default written out."""
+        return {**dataclasses.asdict(self), "model": self.model.as_dict()}
+
+
+def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, with `--set` assignments applied.
+
+    `encoder.…` is short for `model.encoder.…`.
+
+    Raises:
+        BarlowSpeechError: the file or a key is wrong; the key and the file are named.
+    """
+    short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
+    recipe = build(Recipe, override(read_yaml(path), short), str(path))
+    recipe.model.as_dict()  # the encoder's own keys are checked here
+    if not recipe.families:
+        raise BarlowSpeechError(f"{path}: families is empty; name at least one view family.")
+    for name in ("steps", "batch", "crop_s", "memory", "checkpoint_every", "log_every"):
+        if getattr(recipe, name) <= 0:
+            raise BarlowSpeechError(f"{path}: {name} must be above zero.")
+    if recipe.batch < 2:
+        raise BarlowSpeechError(f"{path}: batch must be at least 2, for a correlation over it.")
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """The path of a recipe: a file, or the name of one in `configs/pretrain`.
+
+    Raises:
+        BarlowSpeechError: it is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    folder = Path(configs.__path__[0]) / "pretrain"
+    if not (folder / f"{name}.yaml").is_file():
+        raise unknown("recipe", name, (one.stem for one in folder.glob("*.yaml")))
+    return folder / f"{name}.yaml"
