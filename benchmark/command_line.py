@@ -33,12 +33,16 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(do=_demo)
 
     verb = verbs.add_parser("pretrain", help="pretrain an encoder by a recipe")
-    verb.add_argument("recipe", help="a YAML file, or the name of one in configs/pretrain (toy, default)")
+    verb.add_argument(
+        "recipe", help="a YAML file, or the name of one in configs/pretrain (toy, default)"
+    )
     verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
     _data(verb)
     verb.add_argument("--packed", type=Path, metavar="DIR", help="a folder made by `prepare`")
     verb.add_argument("--resume", action="store_true", help="go on with the training in -o")
-    verb.add_argument("--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)")
+    verb.add_argument(
+        "--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)"
+    )
     _common(verb)
     verb.set_defaults(do=_pretrain)
 
@@ -57,10 +61,20 @@ def _common(verb: argparse.ArgumentParser) -> None:
 
 
 def _data(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--data-root", type=Path, metavar="DIR",
-                      help="folder that the recipe's manifests are relative to (default: the toy corpus)")
-    verb.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
-                      help="change a key of the recipe, such as steps=2 or encoder.name=cnn2d")
+    verb.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that the recipe's manifests are relative to (default: the toy corpus)",
+    )
+    verb.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, such as steps=2 or encoder.name=cnn2d",
+    )
 
 
 def _demo(given: argparse.Namespace) -> None:

@@ -31,8 +31,8 @@ def demo(out: Path, runs: int = 50) -> None:
     )
     print(
         f"""
-done in {time.monotonic() - started:.0f} s. The toy corpus is for trying things out: no number above is a claim
-about speech.
+done in {time.monotonic() - started:.0f} s. The toy corpus is for trying things out: no number above
+is a claim about speech.
 
 open      {out / "report.html"}
 then try  run_downstream.py -u barlow_speech -d emotion            (the checkpoint in the package)

@@ -100,7 +100,10 @@ def _extract(upstream: Upstream, recordings: list[Recording]) -> tuple[Tensor, T
     hours = 0.0
     with progress(len(recordings), f"features of {upstream.name}", "rec") as bar:
         for rows in _batches(upstream, recordings):
-            waves = [read_audio(one.path, one.start_s, one.end_s) for one in map(recordings.__getitem__, rows)]
+            waves = [
+                read_audio(one.path, one.start_s, one.end_s)
+                for one in map(recordings.__getitem__, rows)
+            ]
             for row, wave in zip(rows, waves):
                 short = hashlib.blake2b(wave.tobytes(), digest_size=8).digest()
                 digests[row] = int.from_bytes(short, "little", signed=True)
@@ -126,7 +129,9 @@ def _batches(upstream: Upstream, recordings: list[Recording]) -> list[list[int]]
     if not upstream.batched:
         return [[row] for row in range(len(recordings))]
     lengths = [
-        (one.end_s - one.start_s) if one.end_s is not None else one.path.stat().st_size / SAMPLE_RATE / 2
+        (one.end_s - one.start_s)
+        if one.end_s is not None
+        else one.path.stat().st_size / SAMPLE_RATE / 2
         for one in recordings
     ]
     batches: list[list[int]] = []

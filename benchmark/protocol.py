@@ -1,4 +1,4 @@
-"""How a task is repeated: steps, batch, learning rates, what varies; everything a record must say."""
+"""How a task is repeated: steps, batch, learning rates, what varies: what a record must say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from barlow_speech.downstream.task import Task
 from barlow_speech.upstream.errors import BarlowSpeechError
 
-SEARCH_RUNS = 5  # runs per learning rate when a grid is searched on dev
+SEARCH_RUNS = 3  # runs per learning rate when a grid is searched on dev
 
 
 @dataclass(frozen=True)

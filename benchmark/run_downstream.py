@@ -43,33 +43,74 @@ def parser() -> argparse.ArgumentParser:
     """The command line; flags that s3prl's run_downstream.py has keep its letters and meaning."""
     result = argparse.ArgumentParser(
         prog="run_downstream.py",
-        description="Repeat downstream tasks on frozen upstreams and say, with statistics, which is better at what.",
+        description="Repeat tasks on frozen upstreams and say, with statistics, which is better at what.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = result.add_argument
-    add("-u", "--upstream", nargs="+", required=True, metavar="NAME",
-        help="names on s3prl.hub, ours among them; NAME@FILE takes the weights from FILE")
-    add("-d", "--downstream", nargs="+", required=True, metavar="TASK",
-        help=f"{', '.join(tasks.names())}, or all")
-    add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
-        help="checkpoint for barlow_speech and barlow_speech_random (default: the one in the package)")
-    add("--corpus", nargs="+", default=["toy"], metavar="CORPUS",
-        help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy")
+    add(
+        "-u",
+        "--upstream",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="names on s3prl.hub, ours among them; NAME@FILE takes the weights from FILE",
+    )
+    add(
+        "-d",
+        "--downstream",
+        nargs="+",
+        required=True,
+        metavar="TASK",
+        help=f"{', '.join(tasks.names())}, or all",
+    )
+    add(
+        "-k",
+        "--upstream_ckpt",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
+    )
+    add(
+        "--corpus",
+        nargs="+",
+        default=["toy"],
+        metavar="CORPUS",
+        help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy",
+    )
     add("--data-root", type=Path, metavar="DIR", help="folder that built-in cards are relative to")
     add("--runs", type=int, default=50, metavar="N", help="runs of each cell (default: 50)")
-    add("--seed", type=int, default=1337, metavar="N",
-        help="seed of the first run; run i has seed + i (default: 1337, as in s3prl)")
+    add(
+        "--seed",
+        type=int,
+        default=1337,
+        metavar="N",
+        help="seed of the first run; run i has seed + i (default: 1337, as in s3prl)",
+    )
     add("--steps", type=int, metavar="N", help="optimiser steps of each run")
-    add("--lr", type=float, nargs="+", metavar="RATE",
-        help="learning rate; of several, the best on dev is taken, for each upstream alike")
+    add(
+        "--lr",
+        type=float,
+        nargs="+",
+        metavar="RATE",
+        help="learning rate; of several, the best on dev is taken, for each upstream alike",
+    )
     add("--batch-size", type=int, metavar="N", help="recordings in a batch")
-    add("-p", "--expdir", type=Path, default=Path("results"), metavar="DIR",
-        help="where records, figures and the report go (default: results)")
+    add(
+        "-p",
+        "--expdir",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where records, figures and the report go (default: results)",
+    )
     add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
     add("--overwrite", action="store_true", help="run again what is already in --expdir")
-    add("--allow-leakage", action="store_true",
-        help="go on when splits share a speaker or a recording, and write it into the record")
+    add(
+        "--allow-leakage",
+        action="store_true",
+        help="go on when splits share a speaker or a recording, and write it into the record",
+    )
     add("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     add("--debug", action="store_true", help="show the traceback of an error")
     return result
@@ -144,7 +185,9 @@ def _device(name: str) -> str:
 def _facts(device: str) -> dict[str, str]:
     """Versions and hardware as the report shows them."""
     facts = environment(device)
-    return {name: str(value) for part in ("versions", "hardware") for name, value in facts[part].items()}
+    return {
+        name: str(value) for part in ("versions", "hardware") for name, value in facts[part].items()
+    }
 
 
 def main() -> None:

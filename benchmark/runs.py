@@ -90,7 +90,7 @@ class Heads:
 
 
 def _linear(inputs: int, outputs: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
-    """Draws torch.nn.Linear's own initialisation, U(±1/√inputs), as (weight [I, O], bias [1, O])."""
+    """Draws torch.nn.Linear's own initialisation, U(±1/√I): weight [I, O] and bias [1, O]."""
     bound = 1 / math.sqrt(inputs)
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,8 @@ def clip_per_run(gradients: Sequence[Tensor], limit: float) -> None:
 
     As torch.nn.utils.clip_grad_norm_ does for one run.
     """
-    norm_R = torch.stack([one.flatten(1).square().sum(dim=1) for one in gradients]).sum(dim=0).sqrt()
+    norms = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients]
+    norm_R = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     scale_R = (limit / (norm_R + 1e-6)).clamp(max=1.0)
     for one in gradients:
         one.mul_(scale_R.view(-1, *[1] * (one.ndim - 1)))
@@ -133,7 +134,7 @@ def train_runs(
     on_step: Callable[[], None] = lambda: None,
     on_loss: Callable[[Tensor], None] = lambda losses_R: None,
 ) -> list[Run]:
-    """Train one head per seed, all at once, on the device and in the precision of `train.pooled_NLD`.
+    """Train one head per seed, all at once, on the device and in the dtype of `train.pooled_NLD`.
 
     Dev is looked at every `eval_step` steps and after the last; `test` once per run, with the
     weights that were best on dev (the earliest of equals), and not at all when it is None (then
@@ -178,9 +179,13 @@ def train_runs(
     results = []
     for run, seed in enumerate(seeds):
         predicted = np.zeros(0) if predicted_RN is None else predicted_RN[run]
-        top1 = math.nan if test is None else float(np.mean(predicted == test.labels_N.cpu().numpy()))
+        top1 = (
+            math.nan if test is None else float(np.mean(predicted == test.labels_N.cpu().numpy()))
+        )
         dev_top1 = int(best_right[run]) / len(dev.labels_N)
-        results.append(Run(seed, dev_top1, int(best_step[run]), top1, predicted.tolist()))
+        results.append(
+            Run(seed, dev_top1, int(best_step[run]), top1, [int(one) for one in predicted])
+        )
     return results
 
 

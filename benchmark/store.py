@@ -85,6 +85,6 @@ def _checksum(stored: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as a part of a path: what is not a letter, digit, dash or underscore becomes a dash."""
+    """A name as a part of a path: letters, digits, dashes and underscores, the rest is dashes."""
     plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"

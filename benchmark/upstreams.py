@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream import expert, hubconf
+from barlow_speech.upstream import expert
 from barlow_speech.upstream.checkpoint import load_settings
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import digest, file_digest
@@ -52,7 +52,9 @@ def check_name(name: str, checkpoint: Path | None) -> None:
     if plain in OURS:
         file = Path(own) if own else checkpoint
         if plain == "barlow_speech_local" and file is None:
-            raise BarlowSpeechError("upstream 'barlow_speech_local' needs a checkpoint; give it with -k.")
+            raise BarlowSpeechError(
+                "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
+            )
         if file is not None:
             load_settings(file)
         return
@@ -88,8 +90,8 @@ def load_upstream(name: str, checkpoint: Path | None, device: str, seed: int = 0
 def _ours(name: str, checkpoint: Path | None, seed: int) -> nn.Module:
     """Ours needs no s3prl, whose import takes seconds."""
     if name == "barlow_speech_random":
-        return hubconf.barlow_speech_random(checkpoint, seed=seed)
-    return getattr(hubconf, name)(checkpoint)
+        return expert.UpstreamExpert(checkpoint, random_seed=seed)
+    return expert.UpstreamExpert(checkpoint)
 
 
 def _peer(name: str, checkpoint: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Corpora: a manifest and a YAML card that says which tasks it serves; and their splits, checked."""
+"""Corpora: a manifest and a YAML card that says which tasks it serves; their splits, checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Card:
-    """What a corpus is. `manifest` is relative to the card, or to `--data-root` for the built-in ones."""
+    """What a corpus is. `manifest` is relative to the card; to `--data-root` for built-in ones."""
 
     name: str
     manifest: str
@@ -70,7 +70,7 @@ class Corpus:
         if task.name not in self.card.tasks:
             served = ", ".join(sorted(self.card.tasks)) or "none"
             raise BarlowSpeechError(
-                f"corpus '{self.name}' does not serve the task '{task.name}' (it serves: {served}); "
+                f"corpus '{self.name}' does not serve the task '{task.name}' (only: {served}); "
                 f"add the column '{task.label}' to {self.manifest.file}, or choose another -d."
             )
         columns = self.card.tasks[task.name]
@@ -131,7 +131,9 @@ class Corpus:
                 if any(one.overlaps(other) for other in spans[second].get(path, ()))
             ]
             if shared:
-                found.append(f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}")
+                found.append(
+                    f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}"
+                )
         if task.speakers_disjoint and "speaker" in self.manifest.columns:
             speakers = np.array(self.manifest.column("speaker"), dtype=object)
             train = set(speakers[examples.rows["train"]]) - {""}
@@ -157,7 +159,7 @@ class Examples:
 
 
 def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
-    """A corpus by the name of a built-in card, or by the path of a card (.yaml) or a manifest (.tsv).
+    """A corpus: the name of a built-in card, or the path of a card (.yaml) or a manifest (.tsv).
 
     `toy` is spoken on first use. A manifest alone serves every task whose label column it has; its
     name is that of its folder.
@@ -207,6 +209,6 @@ def read_corpora(names_or_paths: Sequence[str], data_root: Path | None = None) -
     for name, count in counts.items():
         if count > 1:
             raise BarlowSpeechError(
-                f"{count} corpora are called '{name}'; write a card with another name for one of them."
+                f"{count} corpora are called '{name}'; give one of them a card with another name."
             )
     return corpora

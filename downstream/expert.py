@@ -49,6 +49,7 @@ class UtteranceExpert(nn.Module):
     """
 
     task_name: str
+    best_score: Tensor
 
     def __init__(
         self, upstream_dim: int, downstream_expert: dict[str, Any], expdir: str, **kwargs: Any
@@ -111,7 +112,9 @@ class UtteranceExpert(nn.Module):
         accuracy = float(np.mean(records["acc"]))
         logger.add_scalar(f"{self.task_name}/{split}-acc", accuracy, global_step=global_step)
         logger.add_scalar(
-            f"{self.task_name}/{split}-loss", float(np.mean(records["loss"])), global_step=global_step
+            f"{self.task_name}/{split}-loss",
+            float(np.mean(records["loss"])),
+            global_step=global_step,
         )
         print(f"{split} acc at step {global_step}: {accuracy:.4f}")
         if split != "train":

@@ -12,7 +12,7 @@ PREFIX = "barlow_"  # s3prl has an `emotion` of its own, which keeps its name
 
 
 def register_downstream() -> None:
-    """Let `s3prl.downstream.barlow_<task>.expert` resolve to our experts; again does nothing more."""
+    """Let `s3prl.downstream.barlow_<task>.expert` be our expert; a second call changes nothing."""
     s3prl_hub()
     import s3prl.downstream
 

@@ -1,1 +1,1 @@
-"""The encoder: front-end, base encoders, objective, views, pretraining, checkpoint, s3prl expert."""
+"""The encoder: front-end, base encoders, objective, views, recipe, checkpoint, s3prl expert."""

@@ -23,7 +23,9 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
             values that are not finite.
     """
     if not path.is_file():
-        raise BarlowSpeechError(f"recording {path} does not exist; check the manifest's path column.")
+        raise BarlowSpeechError(
+            f"recording {path} does not exist; check the manifest's path column."
+        )
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -39,7 +41,7 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
             samples = file.read(min(last, file.frames) - first, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise BarlowSpeechError(
-            f"recording {path} cannot be read ({error}); replace the file or remove its manifest row."
+            f"recording {path} cannot be read ({error}); replace the file or drop its manifest row."
         ) from error
     if len(samples) == 0:
         raise BarlowSpeechError(
@@ -48,7 +50,7 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
     wave = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if not np.isfinite(wave).all():
         raise BarlowSpeechError(
-            f"recording {path} holds values that are not finite; replace the file or remove its row."
+            f"recording {path} holds values that are not finite; replace the file or drop its row."
         )
     return wave if rate == SAMPLE_RATE else resample(wave, rate)
 
@@ -68,11 +70,13 @@ def duration_s(path: Path) -> float:
         BarlowSpeechError: the file is missing or no audio.
     """
     if not path.is_file():
-        raise BarlowSpeechError(f"recording {path} does not exist; check the manifest's path column.")
+        raise BarlowSpeechError(
+            f"recording {path} does not exist; check the manifest's path column."
+        )
     try:
         info = soundfile.info(path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise BarlowSpeechError(
-            f"recording {path} cannot be read ({error}); replace the file or remove its manifest row."
+            f"recording {path} cannot be read ({error}); replace the file or drop its manifest row."
         ) from error
     return info.frames / info.samplerate

@@ -52,7 +52,9 @@ class UpstreamExpert(nn.Module):
             BarlowSpeechError: a waveform has no sample.
         """
         if any(len(wave) == 0 for wave in wavs):
-            raise BarlowSpeechError("a waveform has no sample; drop empty recordings from the batch.")
+            raise BarlowSpeechError(
+                "a waveform has no sample; drop empty recordings from the batch."
+            )
         hidden, _, embedding_BE = self.model(wavs)
         return {
             "hidden_states": hidden,

@@ -15,7 +15,7 @@ from barlow_speech.upstream.errors import BarlowSpeechError
 
 
 def cache_dir() -> Path:
-    """Where features and the toy corpus live: `$BARLOW_SPEECH_CACHE`, else `~/.cache/barlow_speech`."""
+    """Of features and the toy corpus: `$BARLOW_SPEECH_CACHE`, else `~/.cache/barlow_speech`."""
     set_by_user = os.environ.get("BARLOW_SPEECH_CACHE")
     if set_by_user:
         return Path(set_by_user)

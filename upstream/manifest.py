@@ -68,7 +68,9 @@ def read_manifest(file: Path) -> Manifest:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise BarlowSpeechError(f"cannot read manifest {file}: {reason}; check the path.") from error
+        raise BarlowSpeechError(
+            f"cannot read manifest {file}: {reason}; check the path."
+        ) from error
     lines = text.splitlines()
     header = lines[0].split("\t") if lines else []
     if "path" not in header:
@@ -77,7 +79,9 @@ def read_manifest(file: Path) -> Manifest:
             "a manifest is a tab-separated table with a header (README, 'Your own corpus')."
         )
     if len(set(header)) != len(header):
-        raise BarlowSpeechError(f"manifest {file} names a column twice in its first line; rename one.")
+        raise BarlowSpeechError(
+            f"manifest {file} names a column twice in its first line; rename one."
+        )
     columns: dict[str, list[str]] = {name: [] for name in header}
     recordings = []
     for number, line in enumerate(lines[1:], start=2):
@@ -93,7 +97,9 @@ def read_manifest(file: Path) -> Manifest:
             columns[name].append(cell)
         row = dict(zip(header, cells))
         if not row["path"]:
-            raise BarlowSpeechError(f"manifest {file}, line {number}: the path is empty; fill it in.")
+            raise BarlowSpeechError(
+                f"manifest {file}, line {number}: the path is empty; fill it in."
+            )
         try:
             start_s = float(row.get("start_s") or 0)
             end_s = float(row["end_s"]) if row.get("end_s") else None

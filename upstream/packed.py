@@ -62,7 +62,7 @@ def chosen(settings: DataSettings, root: Path) -> list[Recording]:
     ]
     if not result:
         raise BarlowSpeechError(
-            f"no recording under {root} is left to pretrain on; mend data.sources and data.held_out."
+            f"no recording under {root} is left to train on; mend data.sources and data.held_out."
         )
     return result
 
@@ -85,13 +85,15 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
         if json.loads((folder / INDEX).read_text())["contents"] == contents:
             return folder
         raise BarlowSpeechError(
-            f"{folder} holds other recordings than those asked for; choose another folder or remove it."
+            f"{folder} holds other recordings than these; choose another folder or remove it."
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
-        raise BarlowSpeechError(f"cannot write {folder}: {error.strerror}; choose another.") from error
+        raise BarlowSpeechError(
+            f"cannot write {folder}: {error.strerror}; choose another."
+        ) from error
     try:
         ends, checksum = [0], hashlib.sha256()
         with (part / AUDIO).open("wb") as audio, progress(len(recordings), "pack", "rec") as bar:
@@ -114,9 +116,11 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
         (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
         if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
-        os.replace(part, folder)
+        part.replace(folder)
     except OSError as error:
-        raise BarlowSpeechError(f"cannot write {folder}: {error.strerror}; free some space.") from error
+        raise BarlowSpeechError(
+            f"cannot write {folder}: {error.strerror}; free some space."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
@@ -156,7 +160,7 @@ class PackedCorpus:
             ) from error
         if self.index.get("format") != FORMAT or self.offsets[-1] != len(self.audio):
             raise BarlowSpeechError(
-                f"packed corpus {folder} is incomplete or of another version; remove it and prepare it again."
+                f"packed corpus {folder} is incomplete or of another version; prepare it again."
             )
         self.folder = folder
         self.crop = round(crop_s * SAMPLE_RATE)  # samples
@@ -198,7 +202,7 @@ class PackedCorpus:
         return result
 
     def crops(self, positions: np.ndarray, segments: int = 1) -> np.ndarray:
-        """int16 crops [segments, B, N] for positions of the sequence, each segment drawn on its own.
+        """int16 crops [segments, B, N] at positions of the sequence, each segment drawn alone.
 
         The crop at a position depends on the seed and the position only. A recording shorter
         than the crop is repeated until it fills it.

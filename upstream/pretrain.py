@@ -82,7 +82,7 @@ class Pretraining:
             torch.manual_seed(recipe.seed + 1)
             self.twins = Twins(model, recipe.families)
         # Convolutions of a single process are two to three times as fast with channels last.
-        self.twins.to(device, memory_format=torch.channels_last).train()
+        self.twins.to(memory_format=torch.channels_last).to(device).train()  # type: ignore[call-overload]
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
         self.memory = Memory(recipe.memory) if mixes else None
@@ -91,7 +91,7 @@ class Pretraining:
         )
         # Only matrices and filters decay, as usual: a norm's scale and a bias have no use for it.
         parameters = list(self.twins.parameters())
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
@@ -113,7 +113,7 @@ class Pretraining:
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
 
     def step(self) -> dict[str, float]:
-        """One optimiser step; the losses' parts and health figures, by family where there are several.
+        """One optimiser step; the loss, its parts and health figures, by family if there are several.
 
         Raises:
             BarlowSpeechError: the loss is not finite (nothing was updated by this step).
@@ -138,13 +138,14 @@ class Pretraining:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 # Both views in one pass: half the launches, and one set of batch statistics.
                 embedding_BE, z_BD = self.twins(torch.cat(views), name)
-            terms = objective(*z_BD.chunk(2), family.objective)
+            first_BD, second_BD = z_BD.chunk(2)
+            terms = objective(first_BD, second_BD, family.objective)
             loss = loss + family.weight * terms["loss"]
             prefix = f"{name}/" if len(recipe.families) > 1 else ""
             figures |= {prefix + key: value.item() for key, value in terms.items()}
         if not torch.isfinite(loss):
             raise BarlowSpeechError(
-                f"the loss is not finite at step {step}; lower optimiser.lr or set precision: float32."
+                f"the loss is not finite at step {step}; lower optimiser.lr, or precision: float32."
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -163,9 +164,7 @@ class Pretraining:
         return figures
 
     @torch.no_grad()
-    def _view(
-        self, family: str, waves_BN: Tensor, clean_BFT: Tensor, keys_B: Tensor
-    ) -> Tensor:
+    def _view(self, family: str, waves_BN: Tensor, clean_BFT: Tensor, keys_B: Tensor) -> Tensor:
         """Log-mel [B, T, F] of one view of a segment, whose plain log-mel is `clean_BFT`."""
         views = self.views[family]
         changed_BN = views.waveform(waves_BN, keys_B)
@@ -196,7 +195,7 @@ class Pretraining:
         state = header.get("training", {})
         if state.get("recipe") != digest(self.recipe.as_dict()):
             raise BarlowSpeechError(
-                f"{folder / TRAINING} is of another recipe; choose another -o, or remove that folder."
+                f"{folder / TRAINING} is of another recipe; choose another -o, or remove it."
             )
         self.twins.load_state_dict(_under(tensors, "twins."))
         optimiser = self.optimiser.state_dict()
@@ -215,7 +214,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
-    """The front-end's settings with mean and std of the corpus, over crops that the seed chooses."""
+    """The front-end's settings with the corpus's mean and std, over crops that the seed draws."""
     positions = np.random.default_rng([seed, 2]).integers(
         len(corpus.items), size=NORMALISATION_CROPS
     )
@@ -227,7 +226,7 @@ def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 there: on a GPU, or a CPU with AVX-512 BF16 or AMX."""
+    """Whether bfloat16 is the faster there: on a GPU, or a CPU with AVX-512 BF16 or AMX."""
     if device.type != "cpu":
         return True
     try:
@@ -293,7 +292,7 @@ def pretrain(
         "speech_sha256": corpus.index["sha256"],
         "parameters": parameter_count(run.twins.model),
         "seconds": round(time.monotonic() - started, 1),
-        "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
         "torch": torch.__version__,
         "figures": {name: round(value, 6) for name, value in figures.items()},
     }

@@ -58,8 +58,8 @@ class Recipe:
     """A pretraining run.
 
     `crop_s` is in seconds, `batch` in recordings over all processes together; a state is saved
-    every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that of the encoder and the projector; `auto`
-    takes bfloat16 where the processor computes in it.
+    every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that
+    of the encoder and the projector; `auto` takes bfloat16 where the processor computes in it.
     """
 
     steps: int

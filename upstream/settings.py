@@ -29,7 +29,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
-        raise BarlowSpeechError(f"{path} extends itself; remove the `extends` that closes the ring.")
+        raise BarlowSpeechError(
+            f"{path} extends itself; remove the `extends` that closes the ring."
+        )
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -39,7 +41,9 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; mend it there.") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise BarlowSpeechError(f"{path} must hold `key: value` lines, and does not; mend it there.")
+        raise BarlowSpeechError(
+            f"{path} must hold `key: value` lines, and does not; mend it there."
+        )
     base = tree.pop("extends", None)
     if base is None:
         return tree
@@ -51,7 +55,9 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        result[key] = (
+            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return result
 
 

@@ -1,4 +1,4 @@
-"""Emotion recognition inside s3prl: `run_downstream.py -m train -u barlow_speech -d barlow_emotion`."""
+"""Emotion recognition inside s3prl, as `-d barlow_emotion`."""
 
 from barlow_speech.downstream.expert import UtteranceExpert
 

@@ -1,4 +1,4 @@
-"""Gender recognition inside s3prl: `run_downstream.py -m train -u barlow_speech -d barlow_gender`."""
+"""Gender recognition inside s3prl, as `-d barlow_gender`."""
 
 from barlow_speech.downstream.expert import UtteranceExpert
 

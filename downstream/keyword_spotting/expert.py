@@ -1,4 +1,4 @@
-"""Keyword spotting inside s3prl: `run_downstream.py -m train -u barlow_speech -d barlow_keyword_spotting`."""
+"""Keyword spotting inside s3prl, as `-d barlow_keyword_spotting`."""
 
 from barlow_speech.downstream.expert import UtteranceExpert
 

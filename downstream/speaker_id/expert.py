@@ -1,4 +1,4 @@
-"""Speaker identification inside s3prl: `run_downstream.py -m train -u barlow_speech -d barlow_speaker_id`."""
+"""Speaker identification inside s3prl, as `-d barlow_speaker_id`."""
 
 from barlow_speech.downstream.expert import UtteranceExpert
 

@@ -88,7 +88,10 @@ def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
         BarlowSpeechError: an unknown name or key.
     """
     own = {key: value for key, value in settings.items() if key != "name"}
-    return {"name": settings.get("name"), **vars(build(_module(settings, where).Settings, own, where))}
+    return {
+        "name": settings.get("name"),
+        **vars(build(_module(settings, where).Settings, own, where)),
+    }
 
 
 def build_encoder(settings: dict[str, Any], n_mels: int, where: str = "encoder") -> BaseEncoder:

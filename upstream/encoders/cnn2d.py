@@ -31,7 +31,7 @@ class Encoder(BaseEncoder):
         super().__init__()
         if n_mels % 2**BLOCKS:
             raise BarlowSpeechError(
-                f"encoder cnn2d needs frontend.n_mels to be a multiple of {2**BLOCKS}, not {n_mels}."
+                f"encoder cnn2d needs frontend.n_mels divisible by {2**BLOCKS}, not {n_mels}."
             )
         self.stride = 2**BLOCKS
         self.width = settings.channels * n_mels // 2**BLOCKS
