@@ -133,7 +133,7 @@ def _identical(piece: Piece, pooled: Features, allowed: bool) -> list[str]:
             if other != split:
                 recordings = piece.corpus.recordings
                 sentence = (
-                    f"{recordings[at]} in {other} and {recordings[row]} in {split} are one audio"
+                    f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
                 )
                 if not allowed:
                     raise BarlowSpeechError(

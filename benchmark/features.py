@@ -154,7 +154,12 @@ def mean_over_time(upstream: Upstream, waves: list[Tensor]) -> Tensor:
     frames_B = [max(1, round(len(wave) / upstream.rate)) for wave in waves]
     return torch.stack(
         [
-            torch.stack([layer_BTD[row, :count].float().mean(dim=0) for layer_BTD in hidden])
+            torch.stack([_at_least_float(layer_BTD[row, :count]).mean(dim=0) for layer_BTD in hidden])
             for row, count in enumerate(frames_B)
         ]
     )
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    """Half precision as float32: a mean over thousands of frames loses digits in it."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

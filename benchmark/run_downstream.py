@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from barlow_speech.benchmark import s3prl_program
 from barlow_speech.benchmark.campaign import Settings, environment, piece, run_piece
 from barlow_speech.benchmark.protocol import protocol_of
 from barlow_speech.benchmark.report import write_report
@@ -36,6 +37,8 @@ examples:
       your checkpoint on your corpus
   run_downstream.py -u barlow_speech -d all --json > cells.json
       one JSON object and nothing else on stdout
+  run_downstream.py -m train -u barlow_speech -d barlow_emotion -p results/s3prl --device cpu
+      with -m (train, evaluate, inference) this is s3prl's own program, with its flags
 """
 
 
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; flags that s3prl's run_downstream.py has keep its letters and meaning."""
     result = argparse.ArgumentParser(
         prog="run_downstream.py",
-        description="Repeat tasks on frozen upstreams and say, with statistics, which is better at what.",
+        description="Repeat tasks on frozen upstreams and compare them with statistics.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -193,7 +196,9 @@ def _facts(device: str) -> dict[str, str]:
 def main() -> None:
     """The command `run_downstream.py`."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    sys.exit(run_command(run, sys.argv[1:]))
+    arguments = sys.argv[1:]
+    program = s3prl_program.run if s3prl_program.wanted(arguments) else run
+    sys.exit(run_command(program, arguments))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import soundfile
 from barlow_speech.upstream.errors import BarlowSpeechError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
+BLOCK = 1 << 24  # values read at once: a header that promises too much costs no more memory
+# soundfile raises TypeError for a headerless .raw file, pathlib OSError for too long a name.
+UNREADABLE = (soundfile.LibsndfileError, OSError, TypeError)
 
 
 def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
@@ -22,13 +26,11 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
         BarlowSpeechError: the file is missing, no audio, without a sample in that part, or holds
             values that are not finite.
     """
-    if not path.is_file():
-        raise BarlowSpeechError(
-            f"recording {path} does not exist; check the manifest's path column."
-        )
     try:
+        _check_file(path)
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
+            _check_rate(path, rate)
             first = round(start_s * rate)
             last = file.frames if end_s is None else round(end_s * rate)
             if not 0 <= first < min(last, file.frames):
@@ -38,8 +40,13 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
                     f"{file.frames / rate:.3f} s long); remove or mend its manifest row."
                 )
             file.seek(first)
-            samples = file.read(min(last, file.frames) - first, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
+            blocks, left = [], min(last, file.frames) - first
+            most = max(1, BLOCK // file.channels)
+            while left > 0:
+                blocks.append(file.read(min(left, most), dtype="float32", always_2d=True))
+                left = left - most if len(blocks[-1]) == most else 0
+            samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    except UNREADABLE as error:
         raise BarlowSpeechError(
             f"recording {path} cannot be read ({error}); replace the file or drop its manifest row."
         ) from error
@@ -69,14 +76,28 @@ def duration_s(path: Path) -> float:
     Raises:
         BarlowSpeechError: the file is missing or no audio.
     """
-    if not path.is_file():
-        raise BarlowSpeechError(
-            f"recording {path} does not exist; check the manifest's path column."
-        )
     try:
+        _check_file(path)
         info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except UNREADABLE as error:
         raise BarlowSpeechError(
             f"recording {path} cannot be read ({error}); replace the file or drop its manifest row."
         ) from error
     return info.frames / info.samplerate
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise BarlowSpeechError(
+            f"recording {path} does not exist or is no file; check the manifest's path column."
+        )
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    """Refuse the rates of broken headers: their resampling would take all memory there is."""
+    shared = math.gcd(rate, SAMPLE_RATE)
+    if rate < 1000 or (rate // shared) * (SAMPLE_RATE // shared) > 1 << 28:
+        raise BarlowSpeechError(
+            f"recording {path} has a sampling rate of {rate} Hz, which cannot be resampled; "
+            f"convert the file to {SAMPLE_RATE} Hz."
+        )

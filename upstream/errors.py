@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -37,6 +38,7 @@ def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str])
     """
     try:
         main(arguments)
+        sys.stdout.flush()
     except BarlowSpeechError as error:
         if "--debug" in arguments:
             raise
@@ -46,6 +48,6 @@ def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str])
         print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left, as `| head` does
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0

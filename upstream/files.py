@@ -46,9 +46,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp made it private to the user
+        unmask(part, 0o666)
         part.replace(path)
     except OSError as error:
         raise BarlowSpeechError(
@@ -57,6 +55,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def unmask(path: Path, mode: int) -> None:
+    """Give what `tempfile` made private to the user the mode that an ordinary file would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -71,8 +71,8 @@ def read_manifest(file: Path) -> Manifest:
         raise BarlowSpeechError(
             f"cannot read manifest {file}: {reason}; check the path."
         ) from error
-    lines = text.splitlines()
-    header = lines[0].split("\t") if lines else []
+    lines = text.split("\n")  # read_text made \r\n and \r into \n; a label may hold U+2028
+    header = lines[0].split("\t")
     if "path" not in header:
         raise BarlowSpeechError(
             f"manifest {file} has no 'path' column in its first line; "
@@ -96,9 +96,9 @@ def read_manifest(file: Path) -> Manifest:
         for name, cell in zip(header, cells):
             columns[name].append(cell)
         row = dict(zip(header, cells))
-        if not row["path"]:
+        if not row["path"] or "\0" in row["path"]:
             raise BarlowSpeechError(
-                f"manifest {file}, line {number}: the path is empty; fill it in."
+                f"manifest {file}, line {number}: the path is empty or no path; fill it in."
             )
         try:
             start_s = float(row.get("start_s") or 0)
@@ -107,6 +107,10 @@ def read_manifest(file: Path) -> Manifest:
             raise BarlowSpeechError(
                 f"manifest {file}, line {number}: start_s and end_s must be seconds ({error})."
             ) from error
+        if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
+            raise BarlowSpeechError(
+                f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
+            )
         recordings.append(Recording(file.parent / row["path"], start_s, end_s))
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")

@@ -28,7 +28,9 @@ class ObjectiveSettings:
 
     `invariance` and `redundancy` weigh the two terms of Barlow Twins and HSIC; for VICReg
     `redundancy` weighs the covariance and `variance` the variance term. `normalise_latents`
-    scales each z to unit length first ("Modified BT").
+    scales each z to unit length first ("Modified BT"; times √D, which C does not see, so that
+    `EPSILON` stays small beside the variance). The variance term of VICReg is the mean over the
+    two views, as in its authors' code; the paper's equation 6 has their sum.
     """
 
     name: Literal["barlow_twins", "hsic", "vicreg"] = "barlow_twins"
@@ -78,6 +80,12 @@ def cross_correlation(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     return total(standardise(a_ND).T @ standardise(b_ND)) / count
 
 
+def off_diagonal(square_DD: Tensor) -> Tensor:
+    """A square matrix with zeros on its diagonal."""
+    diagonal_DD = torch.eye(len(square_DD), dtype=torch.bool, device=square_DD.device)
+    return square_DD.masked_fill(diagonal_DD, 0)
+
+
 def objective(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str, Tensor]:
     """The terms by name, unweighted, and their weighted sum `loss`; scalars in float32.
 
@@ -87,8 +95,9 @@ def objective(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[s
     if a_ND.dtype != torch.float64:
         a_ND, b_ND = a_ND.float(), b_ND.float()
     if settings.normalise_latents:
-        a_ND = torch.nn.functional.normalize(a_ND, dim=1)
-        b_ND = torch.nn.functional.normalize(b_ND, dim=1)
+        length = a_ND.shape[1] ** 0.5
+        a_ND = length * torch.nn.functional.normalize(a_ND, dim=1)
+        b_ND = length * torch.nn.functional.normalize(b_ND, dim=1)
     # Sums over D² squares lose digits in half precision.
     with torch.autocast(a_ND.device.type, enabled=False):
         terms = _vicreg(a_ND, b_ND) if settings.name == "vicreg" else _twins(a_ND, b_ND, settings)
@@ -102,7 +111,7 @@ def _twins(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str,
     correlation_DD = cross_correlation(a_ND, b_ND)
     diagonal_D = correlation_DD.diagonal()
     size = len(diagonal_D)
-    others_DD = correlation_DD.masked_fill(torch.eye(size, dtype=torch.bool, device=a_ND.device), 0)
+    others_DD = off_diagonal(correlation_DD)
     # Σ over i ≠ j of (1 + Cᵢⱼ)² for HSIC: 1 + 2 C + C² summed, with the diagonal left out.
     redundancy = others_DD.square().sum()
     if settings.name == "hsic":
@@ -125,8 +134,7 @@ def _vicreg(a_ND: Tensor, b_ND: Tensor) -> dict[str, Tensor]:
         variance = variance + (1 - (unbiased_D + 1e-4).sqrt()).relu().mean() / 2
         centred_ND = z_ND - mean_D
         covariance_DD = total(centred_ND.T @ centred_ND) / (count - 1).clamp(min=1)
-        off_diagonal = covariance_DD.square().sum() - covariance_DD.diagonal().square().sum()
-        covariance = covariance + off_diagonal / size
+        covariance = covariance + off_diagonal(covariance_DD).square().sum() / size
     return {
         "invariance": total((a_ND - b_ND).square().sum()) / (count * size),
         "redundancy": covariance,

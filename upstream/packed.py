@@ -6,9 +6,9 @@ A packed folder holds `audio.i16` (the recordings one behind the other, 16 kHz m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ import numpy as np
 
 from barlow_speech.upstream.audio import SAMPLE_RATE, read_audio
 from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.files import digest, file_digest
+from barlow_speech.upstream.files import digest, file_digest, unmask
 from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
 from barlow_speech.upstream.progress import progress
 
@@ -82,11 +82,13 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
     """
     contents = _contents(recordings)
     if (folder / INDEX).exists():
-        if json.loads((folder / INDEX).read_text())["contents"] == contents:
+        if _read_index(folder).get("contents") == contents:
             return folder
         raise BarlowSpeechError(
             f"{folder} holds other recordings than these; choose another folder or remove it."
         )
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BarlowSpeechError(f"{folder} is in use; choose a folder that is new or empty.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -114,8 +116,7 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
             "offsets_sha256": file_digest(part / OFFSETS),
         }
         (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
+        unmask(part, 0o777)
         part.replace(folder)
     except OSError as error:
         raise BarlowSpeechError(
@@ -128,13 +129,28 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
 
 def _contents(recordings: Sequence[Recording]) -> str:
     """A digest of which recordings, in which order and of which state, without reading them."""
-    stats = {path: path.stat() for path in {one.path for one in recordings} if path.exists()}
+    stats = {}
+    for path in {one.path for one in recordings}:
+        with contextlib.suppress(OSError):  # reading it will say what is wrong
+            stats[path] = path.stat()
     rows = []
     for one in recordings:
         stat = stats.get(one.path)
         size = (stat.st_size, stat.st_mtime_ns) if stat else None
         rows.append([str(one.path.resolve()), one.start_s, one.end_s, size])
     return digest(rows)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BarlowSpeechError(
+            f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
+        ) from error
+    if not isinstance(index, dict):
+        raise BarlowSpeechError(f"{folder / INDEX} holds no mapping; prepare the corpus again.")
+    return index
 
 
 class PackedCorpus:
@@ -151,21 +167,27 @@ class PackedCorpus:
             BarlowSpeechError: it is no packed folder, or its files are not as long as they say.
         """
         try:
-            self.index: dict[str, Any] = json.loads((folder / INDEX).read_text())
+            self.index = _read_index(folder)
             self.offsets = np.load(folder / OFFSETS)
             self.audio = np.memmap(folder / AUDIO, dtype="<i2", mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise BarlowSpeechError(
                 f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
             ) from error
-        if self.index.get("format") != FORMAT or self.offsets[-1] != len(self.audio):
+        lengths = np.diff(self.offsets)
+        whole = lengths.ndim == 1 and len(lengths) > 0 and lengths.min() > 0
+        if (
+            self.index.get("format") != FORMAT
+            or not whole
+            or self.offsets[0] != 0
+            or self.offsets[-1] != len(self.audio)
+        ):
             raise BarlowSpeechError(
                 f"packed corpus {folder} is incomplete or of another version; prepare it again."
             )
         self.folder = folder
         self.crop = round(crop_s * SAMPLE_RATE)  # samples
         self.seed = seed
-        lengths = np.diff(self.offsets)
         repeats = np.maximum(1, np.rint(lengths / self.crop)).astype(np.int64)
         self.items = np.repeat(np.arange(len(lengths)), repeats)
         self._epoch, self._order = -1, self.items

@@ -11,7 +11,7 @@ import math
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class Pretraining:
             torch.manual_seed(recipe.seed + 1)
             self.twins = Twins(model, recipe.families)
         # Convolutions of a single process are two to three times as fast with channels last.
-        self.twins.to(memory_format=torch.channels_last).to(device).train()  # type: ignore[call-overload]
+        cast(Any, self.twins).to(device, memory_format=torch.channels_last).train()
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
         self.memory = Memory(recipe.memory) if mixes else None
@@ -113,7 +113,7 @@ class Pretraining:
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
 
     def step(self) -> dict[str, float]:
-        """One optimiser step; the loss, its parts and health figures, by family if there are several.
+        """One optimiser step: the loss, its parts and health figures (by family if several).
 
         Raises:
             BarlowSpeechError: the loss is not finite (nothing was updated by this step).

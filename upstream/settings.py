@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -14,6 +16,9 @@ import yaml
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 
 Settings = TypeVar("Settings")
+
+# ValueError: what looks like a date and is none, or an integer of thousands of digits.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -28,16 +33,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise BarlowSpeechError(
-            f"{path} extends itself; remove the `extends` that closes the ring."
-        )
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        resolved = path.resolve()
+        if resolved in seen:
+            raise BarlowSpeechError(
+                f"{path} extends itself; remove the `extends` that closes the ring."
+            )
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise BarlowSpeechError(f"cannot read {path}: {reason}; check the path.") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    try:
+        tree = yaml.safe_load(text)
+    except NOT_YAML as error:
         reason = " ".join(str(error).split())
         raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; mend it there.") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
@@ -47,7 +55,7 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    return merge(_read_yaml(path.parent / str(base), (*seen, path)), tree)
+    return merge(_read_yaml(path.parent / str(base), (*seen, resolved)), tree)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
         dotted, equals, text = assignment.partition("=")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except NOT_YAML as error:
             raise BarlowSpeechError(f"--set {assignment}: the value is not valid YAML.") from error
         if not equals or not dotted:
             raise BarlowSpeechError(f"--set {assignment}: write it as key=value or key.sub=value.")
@@ -133,13 +141,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in inner:
             raise unknown("value", str(value), map(str, inner), where)
         return value
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if hint is Any or type(value) is hint:
+    if hint is float and type(value) in (int, float, str):  # YAML reads 1e-4 as text
+        with contextlib.suppress(ValueError, OverflowError):
+            if math.isfinite(float(value)):
+                return float(value)
+    elif hint is Any or type(value) is hint:
         return value
     raise BarlowSpeechError(f"{where} must be of type {hint.__name__}, not {value!r}.")

@@ -1,0 +1,347 @@
+"""The command from end to end: cells, resumption, exactness and errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from barlow_speech.benchmark import campaign, features, run_downstream
+from barlow_speech.benchmark.upstreams import load_upstream
+from barlow_speech.downstream import task as tasks
+from barlow_speech.downstream.corpus import read_corpus
+from barlow_speech.upstream.audio import SAMPLE_RATE, read_audio
+from barlow_speech.upstream.compatibility import s3prl_hub
+from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+
+SHORT = ["--steps", "20", "--lr", "0.01", "--runs", "4", "--device", "cpu"]
+
+
+@pytest.fixture
+def command(
+    checkpoint: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict]:
+    """Run the command with --json and return what it printed."""
+
+    def run(*more: str, out: str = "out", corpus: Path | None = tones) -> dict:
+        given = ["-k", str(checkpoint), "-p", str(tmp_path / out), "--json", *SHORT]
+        given += ["--corpus", str(corpus)] if corpus else []
+        capsys.readouterr()
+        run_downstream.run([*given, *more])
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_three_upstreams_on_four_tasks(command: Callable[..., dict], tmp_path: Path) -> None:
+    upstreams = ["barlow_speech", "barlow_speech_random", "fbank_no_cmvn"]
+    cells = command("-u", *upstreams, "-d", "all")["cells"]
+    assert {(c["upstream"], c["task"]) for c in cells} == {
+        (u, t) for u in upstreams for t in tasks.names()
+    }
+    for cell in cells:
+        assert cell["metric"] == "top1" and cell["corpus"] == "tones"
+        values = np.array(cell["values"])
+        assert len(values) == 4 and ((values >= 0) & (values <= 1)).all()
+        assert cell["mean"] == pytest.approx(values.mean())
+        assert cell["std"] == pytest.approx(values.std(ddof=1))
+        assert cell["median"] == pytest.approx(np.median(values))
+        assert cell["ci95"][0] <= cell["mean"] <= cell["ci95"][1]
+    out = tmp_path / "out"
+    assert len(list((out / "records").glob("*/*.json"))) == 12
+    assert (out / "report.html").stat().st_size > 10_000
+    assert len(list(out.glob("boxplot_*.png"))) == 4
+
+
+def test_a_second_call_runs_nothing_again(
+    command: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = command("-u", "barlow_speech", "-d", "all")
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("something was computed again")
+
+    monkeypatch.setattr(campaign, "train_runs", refuse)
+    monkeypatch.setattr(features, "_extract", refuse)
+    assert command("-u", "barlow_speech", "-d", "all") == first
+    # Fewer runs are the first ones of those that are there.
+    fewer = command("-u", "barlow_speech", "-d", "emotion", "--runs", "2")["cells"][0]
+    full = next(cell for cell in first["cells"] if cell["task"] == "emotion")
+    assert fewer["values"] == full["values"][:2]
+    with pytest.raises(AssertionError, match="computed again"):
+        command("-u", "barlow_speech", "-d", "all", "--overwrite")
+    with pytest.raises(AssertionError, match="computed again"):
+        command("-u", "barlow_speech", "-d", "all", "--seed", "5")
+
+
+def test_only_missing_runs_are_run(
+    command: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = command("-u", "barlow_speech", "-d", "emotion", out="whole")
+    command("-u", "barlow_speech", "-d", "emotion", "--runs", "1", out="grown")
+    seeds: list[int] = []
+    train = campaign.train_runs
+
+    def count(*arguments: object, **options: object) -> object:
+        seeds.extend(arguments[5])  # type: ignore[arg-type]
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(campaign, "train_runs", count)
+    assert command("-u", "barlow_speech", "-d", "emotion", out="grown") == whole
+    assert seeds == [1338, 1339, 1340]
+
+
+def test_two_calls_in_fresh_folders_agree_to_the_last_digit(
+    command: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path / f"cache-{name}"))
+        given = ("-u", "barlow_speech_random", "fbank_no_cmvn", "-d", "emotion", "--seed", "7")
+        results.append(command(*given, out=name))
+    assert results[0] == results[1]
+
+
+def test_a_damaged_record_is_named_and_made_again(
+    command: Callable[..., dict], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = command("-u", "barlow_speech", "-d", "emotion")
+    (record,) = (tmp_path / "out" / "records").glob("*/*.json")
+    text = record.read_text()
+    stored = json.loads(text)
+    stored["runs"][0]["test"] = 1.0
+    for damaged in (text[:-100], json.dumps(stored), "[]"):
+        record.write_text(damaged)
+        caplog.clear()
+        assert command("-u", "barlow_speech", "-d", "emotion") == first
+        assert record.name in caplog.text and "damaged" in caplog.text
+
+
+def test_a_record_says_what_a_reader_must_know(
+    command: Callable[..., dict], tmp_path: Path
+) -> None:
+    command("-u", "barlow_speech", "-d", "emotion", "--lr", "0.001", "0.01")
+    (path,) = (tmp_path / "out" / "records").glob("*/*.json")
+    record = json.loads(path.read_text())
+    assert record["identity"]["protocol"]["learning_rates"] == [0.001, 0.01]
+    assert record["facts"]["learning_rate"]["chosen"] in (0.001, 0.01)
+    assert set(record["facts"]["learning_rate"]["dev"]) == {"0.001", "0.01"}
+    assert record["identity"]["protocol"]["varies"] == ["init", "order"]
+    assert {"torch", "s3prl", "python"} <= set(record["facts"]["versions"])
+    for run in record["runs"]:
+        assert len(run["predicted"]) == record["facts"]["recordings"]["test"]
+
+
+def test_the_learning_rate_is_chosen_on_dev_with_seeds_of_its_own(
+    command: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    train = campaign.train_runs
+
+    def watch(*arguments: object, **options: object) -> object:
+        calls.append((arguments[2], arguments[5]))  # test split, seeds
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(campaign, "train_runs", watch)
+    command("-u", "barlow_speech", "-d", "emotion", "--lr", "0.001", "0.01")
+    *searches, final = calls
+    assert len(searches) == 2
+    for test, seeds in searches:
+        assert test is None
+        assert not set(seeds) & set(final[1])
+
+
+def test_pooled_features_are_s3prls(checkpoint: Path, tones: Path, tmp_path: Path) -> None:
+    """Equal to the mean of what s3prl's Featurizer returns, one recording at a time."""
+    s3prl_hub()
+    from s3prl.upstream.interfaces import Featurizer
+
+    corpus = read_corpus(str(tones))
+    for name in ("barlow_speech", "fbank_no_cmvn"):
+        upstream = load_upstream(name, checkpoint, "cpu")
+        pooled_NLD = features.features(upstream, corpus, tmp_path).pooled_NLD
+        featurizer = Featurizer(upstream.module, "hidden_states", "cpu")
+        for row in range(0, len(corpus.recordings), 17):
+            wave = [torch.from_numpy(read_audio(corpus.recordings[row].path))]
+            with torch.no_grad():
+                (frames,) = featurizer(wave, upstream.module(wave))
+            # The Featurizer starts with equal weights for all layers.
+            mean_D = pooled_NLD[row].mean(dim=0)
+            torch.testing.assert_close(mean_D, frames.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def test_features_have_a_new_key_for_new_weights_or_recordings(
+    checkpoint: Path, tones: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tones"
+    shutil.copytree(tones.parent, folder)
+    corpus = read_corpus(str(folder / "manifest.tsv"))
+    upstream = load_upstream("barlow_speech", checkpoint, "cpu")
+    keys = [features.features_key(upstream, corpus)]
+    assert keys[0] == features.features_key(load_upstream("barlow_speech", checkpoint, "cpu"), corpus)
+    with torch.no_grad():
+        first = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=0)
+        second = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=1)
+    keys += [features.features_key(one, corpus) for one in (first, second)]
+    wave, rate = soundfile.read(corpus.recordings[0].path)
+    soundfile.write(corpus.recordings[0].path, wave[:-100], rate)
+    keys.append(features.features_key(upstream, read_corpus(str(folder / "manifest.tsv"))))
+    assert len(set(keys)) == len(keys)
+
+
+def test_damaged_features_are_computed_again(
+    checkpoint: Path, tones: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream, corpus = load_upstream("barlow_speech", checkpoint, "cpu"), read_corpus(str(tones))
+    first = features.features(upstream, corpus, tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    damaged = path.read_bytes()[:100]
+    path.unlink()  # `first` is mapped from this file: to cut it in place would crash the process
+    path.write_bytes(damaged)
+    again = features.features(upstream, corpus, tmp_path)
+    assert torch.equal(first.pooled_NLD, again.pooled_NLD) and "damaged" in caplog.text
+
+
+def copy_with(tones: Path, tmp_path: Path, change: Callable[[Path, str], str]) -> Path:
+    folder = tmp_path / "changed"
+    shutil.copytree(tones.parent, folder)
+    manifest = folder / "manifest.tsv"
+    manifest.write_text(change(folder, manifest.read_text()))
+    return manifest
+
+
+def missing(folder: Path, text: str) -> str:
+    (folder / "0-0-0-0.wav").unlink()
+    return text
+
+
+def empty(folder: Path, text: str) -> str:
+    soundfile.write(folder / "0-0-0-0.wav", np.zeros(0), SAMPLE_RATE)
+    return text
+
+
+def unreadable(folder: Path, text: str) -> str:
+    (folder / "0-0-0-0.wav").write_bytes(b"not audio" * 100)
+    return text
+
+
+def identical(folder: Path, text: str) -> str:
+    shutil.copy(folder / "0-0-0-0.wav", folder / "5-0-0-0.wav")
+    return text
+
+
+def no_label(folder: Path, text: str) -> str:
+    return text.replace("emotion", "mood", 1)
+
+
+def one_class(folder: Path, text: str) -> str:
+    return text.replace("excited", "calm")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (missing, "0-0-0-0.wav does not exist"),
+        (empty, "0-0-0-0.wav has no sample"),
+        (unreadable, "0-0-0-0.wav cannot be read"),
+        (identical, "is, to the bit,"),
+        (no_label, "add the column 'emotion'"),
+        (one_class, "one class only, 'calm'"),
+    ],
+)
+def test_bad_corpora_are_one_sentence_and_leave_nothing(
+    command: Callable[..., dict],
+    tones: Path,
+    tmp_path: Path,
+    change: Callable[[Path, str], str],
+    words: str,
+) -> None:
+    manifest = copy_with(tones, tmp_path, change)
+    with pytest.raises(BarlowSpeechError, match=words) as caught:
+        command("-u", "barlow_speech", "-d", "emotion", corpus=manifest)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_leakage_that_is_allowed_is_written_down(
+    command: Callable[..., dict], tones: Path, tmp_path: Path
+) -> None:
+    manifest = copy_with(tones, tmp_path, identical)
+    command("-u", "barlow_speech", "-d", "emotion", "--allow-leakage", corpus=manifest)
+    (record,) = (tmp_path / "out" / "records").glob("*/*.json")
+    assert "to the bit" in json.loads(record.read_text())["facts"]["notes"][0]
+    assert "to the bit" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-u", "barlow_speach", "-d", "emotion"], "did you mean 'barlow_speech'"),
+        (["-u", "barlow_speech", "-d", "emotions"], "did you mean 'emotion'"),
+        (["-u", "barlow_speech", "-d", "all", "-k", "no.safetensors"], "no.safetensors does not"),
+        (["-u", "barlow_speech@no.safetensors", "-d", "all"], "no.safetensors does not exist"),
+        (["-u", "barlow_speech_local", "-d", "all"], "give it with -k"),
+        (["-u", "barlow_speech", "-d", "all", "--corpus", "no.tsv"], "no.tsv"),
+        (["-u", "barlow_speech", "-d", "all", "--runs", "0"], "--runs"),
+        (["-u", "barlow_speech", "-d", "all", "--lr", "-1"], "--lr"),
+        (["-u", "barlow_speech", "-d", "all", "--steps", "-1"], "--steps"),
+        (["-u", "barlow_speech", "-d", "all", "--seed", "-1"], "--seed"),
+        (["-u", "barlow_speech", "-d", "all", "--device", "cuda:99"], "--device cuda:99"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tones: Path, tmp_path: Path
+) -> None:
+    given = ["-p", str(tmp_path / "out"), *arguments]
+    given += [] if "--corpus" in arguments else ["--corpus", str(tones)]
+    assert run_command(run_downstream.run, given) == 2
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and words in errors[0]
+    assert "Traceback" not in printed.err and printed.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_installed_command_prints_json_alone(
+    checkpoint: Path, tones: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: no bar, warning or library reaches stdout."""
+    script = Path(sys.executable).parent / "run_downstream.py"
+    given = ["-u", "fbank_no_cmvn", "barlow_speech", "-d", "emotion", "--json", "-k", str(checkpoint)]
+    given += ["--corpus", str(tones), "-p", str(tmp_path / "out"), *SHORT]
+    done = subprocess.run([script, *given], capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)["cells"]) == 2
+
+
+def test_with_a_mode_it_is_s3prls_program(checkpoint: Path, tones: Path, tmp_path: Path) -> None:
+    """s3prl's own Runner trains, resumes and evaluates one of our tasks on our upstream."""
+    script = Path(sys.executable).parent / "run_downstream.py"
+    out = tmp_path / "s3prl"
+    changes = [
+        f"config.downstream_expert.datarc.corpus={tones}",
+        "config.runner.total_steps=6",
+        "config.runner.eval_step=3",
+        "config.runner.save_step=3",
+        "config.runner.log_step=3",
+    ]
+    train = ["-m", "train", "-u", "barlow_speech_local", "-k", str(checkpoint)]
+    train += ["-d", "barlow_emotion", "-p", str(out), "--device", "cpu", "-o", ",,".join(changes)]
+    first = subprocess.run([script, *train], capture_output=True, text=True, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert (out / "states-6.ckpt").exists()
+    more = ["-m", "train", "-e", str(out), "--device", "cpu", "-o", "config.runner.total_steps=9"]
+    second = subprocess.run([script, *more], capture_output=True, text=True, cwd=tmp_path)
+    assert second.returncode == 0, second.stderr[-2000:]
+    assert (out / "states-9.ckpt").exists()
+    evaluate = ["-m", "evaluate", "-t", "test", "-e", str(out), "--device", "cpu"]
+    third = subprocess.run([script, *evaluate], capture_output=True, text=True, cwd=tmp_path)
+    assert third.returncode == 0, third.stderr[-2000:]
+    assert "test acc" in third.stdout
+    assert len((out / "test_predictions.tsv").read_text().splitlines()) == 12

@@ -1,0 +1,78 @@
+"""A Transformer (Vaswani et al. 2017, arXiv 1706.03762) over subsampled log-mel, of pre-norm layers
+(Xiong et al. 2020, arXiv 2002.04745) with convolutional positions as in wav2vec 2.0 (Baevski et al.
+2020, arXiv 2006.11477, section 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.subsampling import STRIDE, Subsampling
+
+POSITION_KERNEL = 31  # states that the position of a state is told from, 1.2 s around it
+POSITION_GROUPS = 16  # as in wav2vec 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`layers` of attention with `heads` and a feed-forward net of `feed_forward` units."""
+
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    feed_forward: int = 1024
+    dropout: float = 0.0
+
+
+class Encoder(BaseEncoder):
+    """Subsampling to one state per 40 ms, convolutional positions and Transformer layers.
+
+    Hidden states: the subsampled frames with their positions, and the output of each layer, the
+    last one behind the final layer norm that pre-norm layers need.
+    """
+
+    def __init__(self, settings: Settings, n_mels: int) -> None:
+        super().__init__()
+        for divisor, name in ((settings.heads, "heads"), (POSITION_GROUPS, "position groups")):
+            if settings.width % divisor:
+                raise BarlowSpeechError(
+                    f"encoder transformer needs width to be a multiple of its {divisor} {name}, "
+                    f"not {settings.width}."
+                )
+        self.stride, self.width = STRIDE, settings.width
+        self.subsampling = Subsampling(n_mels, settings.width)
+        # Positions relative to what surrounds a state: numbered ones would be new to the encoder
+        # in every recording that is longer than the crops of its pretraining.
+        self.positions = nn.Conv1d(
+            settings.width,
+            settings.width,
+            POSITION_KERNEL,
+            padding=POSITION_KERNEL // 2,
+            groups=POSITION_GROUPS,
+        )
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                settings.width,
+                settings.heads,
+                settings.feed_forward,
+                settings.dropout,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(settings.layers)
+        )
+        self.norm = nn.LayerNorm(settings.width)
+
+    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        x_BSD = self.subsampling(frames_BTF, lengths_B)
+        positions_BSD = self.positions(x_BSD.transpose(1, 2)).transpose(1, 2)
+        hidden = [x_BSD + nn.functional.gelu(positions_BSD)]
+        behind_BS = ~valid(shorter(lengths_B, STRIDE), x_BSD.shape[1])
+        for layer in self.layers:
+            hidden.append(layer(hidden[-1], src_key_padding_mask=behind_BS))
+        return [*hidden[:-1], self.norm(hidden[-1])]
