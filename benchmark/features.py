@@ -154,7 +154,9 @@ def mean_over_time(upstream: Upstream, waves: list[Tensor]) -> Tensor:
     frames_B = [max(1, round(len(wave) / upstream.rate)) for wave in waves]
     return torch.stack(
         [
-            torch.stack([_at_least_float(layer_BTD[row, :count]).mean(dim=0) for layer_BTD in hidden])
+            torch.stack(
+                [_at_least_float(layer_BTD[row, :count]).mean(dim=0) for layer_BTD in hidden]
+            )
             for row, count in enumerate(frames_B)
         ]
     )

@@ -5,6 +5,7 @@ Usage: run_downstream.py -m train -u barlow_speech -d barlow_emotion -p results/
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 
@@ -35,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
 
     given = list(arguments)
     if not any(one in ("-c", "--config", "-e", "--past_exp") for one in given):
-        for flag, name in zip(given, given[1:]):
+        for flag, name in itertools.pairwise(given):
             ours = name.startswith(PREFIX) and name.removeprefix(PREFIX) in task.names()
             if flag in ("-d", "--downstream") and ours:
                 given += ["-c", str(task.FOLDER / name.removeprefix(PREFIX) / "config.yaml")]

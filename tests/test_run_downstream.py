@@ -185,7 +185,9 @@ def test_features_have_a_new_key_for_new_weights_or_recordings(
     corpus = read_corpus(str(folder / "manifest.tsv"))
     upstream = load_upstream("barlow_speech", checkpoint, "cpu")
     keys = [features.features_key(upstream, corpus)]
-    assert keys[0] == features.features_key(load_upstream("barlow_speech", checkpoint, "cpu"), corpus)
+    assert keys[0] == features.features_key(
+        load_upstream("barlow_speech", checkpoint, "cpu"), corpus
+    )
     with torch.no_grad():
         first = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=0)
         second = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=1)
@@ -297,7 +299,11 @@ def test_leakage_that_is_allowed_is_written_down(
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tones: Path, tmp_path: Path
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tones: Path,
+    tmp_path: Path,
 ) -> None:
     given = ["-p", str(tmp_path / "out"), *arguments]
     given += [] if "--corpus" in arguments else ["--corpus", str(tones)]
@@ -314,7 +320,16 @@ def test_the_installed_command_prints_json_alone(
 ) -> None:
     """In a process of its own: no bar, warning or library reaches stdout."""
     script = Path(sys.executable).parent / "run_downstream.py"
-    given = ["-u", "fbank_no_cmvn", "barlow_speech", "-d", "emotion", "--json", "-k", str(checkpoint)]
+    given = [
+        "-u",
+        "fbank_no_cmvn",
+        "barlow_speech",
+        "-d",
+        "emotion",
+        "--json",
+        "-k",
+        str(checkpoint),
+    ]
     given += ["--corpus", str(tones), "-p", str(tmp_path / "out"), *SHORT]
     done = subprocess.run([script, *given], capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["cells"]) == 2

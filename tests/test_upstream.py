@@ -32,7 +32,9 @@ def test_the_names_are_on_the_hub(checkpoint: Path) -> None:
     again = hub.barlow_speech(ckpt=str(checkpoint)).state_dict()
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     random = hub.barlow_speech_random(ckpt=str(checkpoint)).state_dict()
-    assert not torch.equal(random["model.encoder.first.weight"], weights["model.encoder.first.weight"])
+    assert not torch.equal(
+        random["model.encoder.first.weight"], weights["model.encoder.first.weight"]
+    )
     with pytest.raises(BarlowSpeechError, match="does not exist"):
         hub.barlow_speech_local("nowhere.safetensors")
 

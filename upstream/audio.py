@@ -94,9 +94,9 @@ def _check_file(path: Path) -> None:
 
 
 def _check_rate(path: Path, rate: int) -> None:
-    """Refuse the rates of broken headers: their resampling would take all memory there is."""
+    """Refuse the rates of broken headers: resampling them would take gigabytes."""
     shared = math.gcd(rate, SAMPLE_RATE)
-    if rate < 1000 or (rate // shared) * (SAMPLE_RATE // shared) > 1 << 28:
+    if rate < 1000 or (rate // shared) * (SAMPLE_RATE // shared) > 1 << 24:
         raise BarlowSpeechError(
             f"recording {path} has a sampling rate of {rate} Hz, which cannot be resampled; "
             f"convert the file to {SAMPLE_RATE} Hz."

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.distributed
-import torch.distributed.nn.functional
 from torch import Tensor
+
+from barlow_speech.upstream.processes import total
 
 EPSILON = 1e-5  # under the square root of a variance, as in batch norm
 
@@ -39,25 +39,6 @@ class ObjectiveSettings:
     variance: float = 1.0
     scale: float = 1.0
     normalise_latents: bool = False
-
-
-def processes() -> int:
-    """How many processes train together; 1 without torch.distributed."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
-
-
-def total(x: Tensor) -> Tensor:
-    """The sum of `x` over the processes. Its gradient is the sum over the processes too.
-
-    Every process then computes the same loss, and its gradient for its own items is `processes()`
-    times the exact one, which the mean that DistributedDataParallel takes over the processes
-    brings back to the exact gradient of the joined batch.
-    """
-    if processes() == 1:
-        return x
-    return torch.distributed.nn.functional.all_reduce(x)
 
 
 def moments(z_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,15 +1,18 @@
 """Pretrain an encoder by Barlow Twins on a packed corpus.
 
-Usage: barlow-speech pretrain configs/pretrain/toy.yaml -o results/toy [--set steps=500] [--resume]
+Usage: barlow-speech pretrain toy -o results/toy [--set steps=500] [--resume]
+       torchrun --nproc-per-node 8 -m barlow_speech.benchmark.command_line pretrain librispeech360 …
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,15 +21,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from barlow_speech.upstream import processes
 from barlow_speech.upstream.checkpoint import load_tensors, save_model, save_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
 from barlow_speech.upstream.frontend import FrontEnd
-from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, parameter_count, random_model
-from barlow_speech.upstream.objective import effective_rank, objective
+from barlow_speech.upstream.lars import LARS
+from barlow_speech.upstream.model import (
+    ModelSettings,
+    SpeechEncoder,
+    parameter_count,
+    random_model,
+    seeded,
+)
+from barlow_speech.upstream.objective import cross_correlation, effective_rank, objective
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.progress import progress
-from barlow_speech.upstream.recipe import Family, Projector, Recipe
+from barlow_speech.upstream.recipe import Family, Optimiser, Projector, Recipe
 from barlow_speech.upstream.views import Memory, Views, item_keys
 
 log = logging.getLogger(__name__)
@@ -78,26 +89,26 @@ class Pretraining:
         self.steps_done = 0
         frontend = _normalised(recipe.model, corpus, recipe.seed)
         model = random_model(dataclasses.replace(recipe.model, frontend=frontend), recipe.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed + 1)
+        with seeded(recipe.seed + 1):
             self.twins = Twins(model, recipe.families)
-        # Convolutions of a single process are two to three times as fast with channels last.
+        parts = processes.count() * recipe.accumulate
+        if recipe.batch % parts or recipe.batch // parts < 2:
+            raise BarlowSpeechError(
+                f"batch {recipe.batch} cannot be divided among {processes.count()} processes times "
+                f"accumulate {recipe.accumulate} with at least 2 items in each; change batch."
+            )
+        processes.join_batch_norms(self.twins)
+        # Convolutions over four axes are two to three times as fast with channels last.
         cast(Any, self.twins).to(device, memory_format=torch.channels_last).train()
+        self.forward = torch.compile(self.twins) if recipe.compile else self.twins
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
         self.memory = Memory(recipe.memory) if mixes else None
         self.half = recipe.precision == "bfloat16" or (
             recipe.precision == "auto" and computes_bfloat16(device)
         )
-        # Only matrices and filters decay, as usual: a norm's scale and a bias have no use for it.
-        parameters = list(self.twins.parameters())
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=recipe.optimiser.lr, weight_decay=recipe.optimiser.weight_decay
-        )
+        self.optimiser = _optimiser(recipe.optimiser, self.twins)
+        self.correlations: dict[str, Tensor] = {}
 
     @property
     def done(self) -> bool:
@@ -115,40 +126,31 @@ class Pretraining:
     def step(self) -> dict[str, float]:
         """One optimiser step: the loss, its parts and health figures (by family if several).
 
+        After the first and the last step `correlations` holds each family's cross-correlation
+        matrix of that step.
+
         Raises:
             BarlowSpeechError: the loss is not finite (nothing was updated by this step).
         """
         recipe, step = self.recipe, self.steps_done
-        positions = step * recipe.batch + np.arange(recipe.batch)
-        segments = 2 if any(f.segments == "different" for f in recipe.families.values()) else 1
-        crops = torch.from_numpy(self.corpus.crops(positions, segments)).to(self.device)
-        waves_SBN = crops.float() / 32768
-        with torch.no_grad():
-            clean_SBFT = torch.stack(
-                [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
-            )
+        share = recipe.batch // processes.count()
+        positions = step * recipe.batch + share * processes.rank() + np.arange(share)
+        views, clean_BFT = self.pairs(positions)
         figures: dict[str, float] = {}
-        loss = torch.zeros((), device=self.device)
+        losses = []
+        self.optimiser.zero_grad(set_to_none=True)
         for name, family in recipe.families.items():
-            views = []
-            for view in (0, 1):
-                segment = view if family.segments == "different" else 0
-                keys_B = item_keys(recipe.seed, 0, torch.from_numpy(positions), view)
-                views.append(self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_B))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                # Both views in one pass: half the launches, and one set of batch statistics.
-                embedding_BE, z_BD = self.twins(torch.cat(views), name)
-            first_BD, second_BD = z_BD.chunk(2)
-            terms = objective(first_BD, second_BD, family.objective)
-            loss = loss + family.weight * terms["loss"]
+            passes = self._whole if recipe.accumulate == 1 else self._in_parts
+            with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
+                terms, embedding_BE = passes(name, family, *views[name])
+            losses.append(family.weight * terms["loss"].item())
             prefix = f"{name}/" if len(recipe.families) > 1 else ""
             figures |= {prefix + key: value.item() for key, value in terms.items()}
-        if not torch.isfinite(loss):
+        if not math.isfinite(sum(losses)):
             raise BarlowSpeechError(
                 f"the loss is not finite at step {step}; lower optimiser.lr, or precision: float32."
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        processes.average_gradients(self.twins.parameters())
         if recipe.optimiser.clip > 0:
             nn.utils.clip_grad_norm_(self.twins.parameters(), recipe.optimiser.clip)
         rate = self.learning_rate(step)
@@ -156,12 +158,93 @@ class Pretraining:
             group["lr"] = rate
         self.optimiser.step()
         if self.memory is not None:
-            self.memory.push(clean_SBFT[0])
+            self.memory.push(processes.joined(clean_BFT))
         self.steps_done += 1
-        figures |= {"loss": loss.item(), "lr": rate}
+        figures |= {"loss": sum(losses), "lr": rate}
         if self.done or step % recipe.log_every == 0:
             figures["effective_rank"] = effective_rank(embedding_BE)
         return figures
+
+    def pairs(self, positions: np.ndarray) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        """Both views of the items at `positions`, for every family, and the plain log-mel.
+
+        Views are log-mel [B, T, F], plain log-mel is [B, F, T]; mixup takes from the memory as it
+        is, and leaves it so.
+        """
+        segments = 2 if any(f.segments == "different" for f in self.recipe.families.values()) else 1
+        crops = torch.from_numpy(self.corpus.crops(positions, segments)).to(self.device)
+        waves_SBN = crops.float() / 32768
+        with torch.no_grad():
+            clean_SBFT = torch.stack(
+                [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
+            )
+        result = {}
+        for name, family in self.recipe.families.items():
+            views = []
+            for view in (0, 1):
+                segment = view if family.segments == "different" else 0
+                keys_B = item_keys(self.recipe.seed, 0, torch.from_numpy(positions), view)
+                views.append(self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_B))
+            result[name] = (views[0], views[1])
+        return result, clean_SBFT[0]
+
+    def _whole(
+        self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Forward and backward of a family in one pass: the terms, and the embeddings."""
+        embedding_BE, z_BD = self._embed(torch.cat([first_BTF, second_BTF]), name, 0)
+        terms = self._objective(name, family, *z_BD.chunk(2))
+        (family.weight * terms["loss"]).backward()
+        return terms, embedding_BE.detach()
+
+    def _in_parts(
+        self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The same with one part of the batch in memory at a time (Gao et al. 2021, 2101.06983).
+
+        A first pass without gradients gives z of the whole batch; the loss over it gives dL/dz,
+        with which a second pass goes backward part by part.
+        """
+        parts = [
+            torch.cat(pair)
+            for pair in zip(
+                first_BTF.chunk(self.recipe.accumulate), second_BTF.chunk(self.recipe.accumulate)
+            )
+        ]
+        with torch.no_grad(), _still_statistics(self.twins):
+            embeddings, latents = zip(
+                *(self._embed(part, name, index) for index, part in enumerate(parts))
+            )
+        z_A, z_B = (
+            torch.cat([z.chunk(2)[view] for z in latents]).float().requires_grad_()
+            for view in (0, 1)
+        )
+        terms = self._objective(name, family, z_A, z_B)
+        (family.weight * terms["loss"]).backward()
+        assert z_A.grad is not None
+        assert z_B.grad is not None
+        sizes = [len(part) // 2 for part in parts]
+        gradients = zip(z_A.grad.split(sizes), z_B.grad.split(sizes))
+        for index, (part, pair) in enumerate(zip(parts, gradients)):
+            _, z_BD = self._embed(part, name, index)
+            z_BD.backward(torch.cat(pair).to(z_BD.dtype))
+        return terms, torch.cat(embeddings)
+
+    def _embed(self, frames_BTF: Tensor, family: str, part: int) -> tuple[Tensor, Tensor]:
+        """Both views in one pass: half the launches, and one set of batch statistics."""
+        # Dropout must draw the same on resuming, and in both passes over a part of a batch.
+        key = (self.recipe.seed, self.steps_done, processes.rank(), part)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return self.forward(frames_BTF, family)
+
+    def _objective(
+        self, name: str, family: Family, a_BD: Tensor, b_BD: Tensor
+    ) -> dict[str, Tensor]:
+        if self.steps_done in (0, self.recipe.steps - 1):
+            with torch.no_grad():
+                self.correlations[name] = cross_correlation(a_BD.float(), b_BD.float()).cpu()
+        return objective(a_BD, b_BD, family.objective)
 
     @torch.no_grad()
     def _view(self, family: str, waves_BN: Tensor, clean_BFT: Tensor, keys_B: Tensor) -> Tensor:
@@ -225,6 +308,35 @@ def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
     return dataclasses.replace(model.frontend, mean=mean, std=std)
 
 
+def _optimiser(settings: Optimiser, module: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a module. Only matrices and filters decay, as usual: for a norm's scale and
+    a bias, weight decay (and LARS's adaptation) has no use."""
+    parameters = list(module.parameters())
+    matrices: dict[str, Any] = {"params": [p for p in parameters if p.ndim > 1]}
+    vectors: dict[str, Any] = {
+        "params": [p for p in parameters if p.ndim <= 1],
+        "weight_decay": 0.0,
+    }
+    if settings.name == "lars":
+        groups = [matrices, {**vectors, "adapt": False}]
+        return LARS(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(
+        [matrices, vectors], lr=settings.lr, weight_decay=settings.weight_decay
+    )
+
+
+@contextlib.contextmanager
+def _still_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms inside keep their running statistics as they are."""
+    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    momenta = [one.momentum for one in norms]
+    for one in norms:
+        one.momentum = 0.0
+    yield
+    for one, momentum in zip(norms, momenta):
+        one.momentum = momentum
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is the faster there: on a GPU, or a CPU with AVX-512 BF16 or AMX."""
     if device.type != "cpu":
@@ -257,44 +369,70 @@ def pretrain(
         raise BarlowSpeechError(
             f"{out} holds a training already; add --resume to go on with it, or choose another -o."
         )
-    folder = packed or pack(chosen(recipe.data, data_root), out / "packed")
-    corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
+    device = processes.start(device)
+    leads = processes.rank() == 0
+    if packed is None:
+        packed = out / "packed"
+        if leads:
+            pack(chosen(recipe.data, data_root), packed)
+        processes.barrier()
+    corpus = PackedCorpus(packed, recipe.crop_s, recipe.seed)
     run = Pretraining(recipe, corpus, torch.device(device))
     if (out / TRAINING).exists():
         run.load(out)
     if run.done and (out / ENCODER).exists():
         return out / ENCODER
-    started, first = time.monotonic(), run.steps_done
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+    started = time.monotonic()
+    figures = _train(run, out, leads)
+    seconds = round(time.monotonic() - started, 1)
+    if leads:
+        facts = {
+            "recipe": recipe.as_dict(),
+            "hours": round(corpus.hours, 4),
+            "speech_sha256": corpus.index["sha256"],
+            "parameters": parameter_count(run.twins.model),
+            "seconds": seconds,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, "
+            f"{processes.count()} processes",
+            "torch": torch.__version__,
+            "figures": {name: round(value, 6) for name, value in figures.items()},
+        }
+        save_model(out / ENCODER, run.twins.model, facts)
+    processes.barrier()
+    return out / ENCODER
+
+
+def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
+    """All steps that are left; the process that `leads` shows, logs and saves. The last figures."""
+    recipe, first = run.recipe, run.steps_done
+    started = time.monotonic()
     figures: dict[str, float] = {}
-    with progress(recipe.steps, "pretrain", "step", initial=first) as bar:
+    warned = not leads
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=first) if leads else None
+    with progress(recipe.steps if leads else 0, "pretrain", "step", initial=first) as bar:
         while not run.done:
             figures |= run.step()
             bar.set_postfix(loss=f"{figures['loss']:.1f}", refresh=False)
             bar.update()
-            if run.done or (run.steps_done - 1) % recipe.log_every == 0:
+            if writer and (run.done or (run.steps_done - 1) % recipe.log_every == 0):
                 seconds = time.monotonic() - started
                 speed = (run.steps_done - first) * recipe.batch * recipe.crop_s / seconds
                 for name, value in (figures | {"audio_seconds_per_second": speed}).items():
                     writer.add_scalar(name, value, run.steps_done)
-            if run.done or run.steps_done % recipe.checkpoint_every == 0:
+                for name, matrix_DD in run.correlations.items():
+                    image = (matrix_DD.clamp(-1, 1) + 1) / 2
+                    writer.add_image(f"correlation/{name}", image.unsqueeze(0), run.steps_done)
+                run.correlations.clear()
+            rank = figures.get("effective_rank", math.inf)
+            if not warned and run.steps_done > recipe.optimiser.warmup and rank < COLLAPSED:
+                log.warning(
+                    "the embedding is collapsing: its effective rank at step %d is %.1f, under %g; "
+                    "raise families.*.objective.redundancy or make the views harder.",
+                    run.steps_done, rank, COLLAPSED,
+                )  # fmt: skip
+                warned = True
+            if leads and (run.done or run.steps_done % recipe.checkpoint_every == 0):
                 run.save(out)
-    writer.close()
-    if figures.get("effective_rank", math.inf) < COLLAPSED:
-        log.warning(
-            "the embedding has collapsed: its effective rank is %.1f; "
-            "raise families.*.objective.redundancy or make the views harder.",
-            figures["effective_rank"],
-        )
-    facts = {
-        "recipe": recipe.as_dict(),
-        "hours": round(corpus.hours, 4),
-        "speech_sha256": corpus.index["sha256"],
-        "parameters": parameter_count(run.twins.model),
-        "seconds": round(time.monotonic() - started, 1),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
-        "torch": torch.__version__,
-        "figures": {name: round(value, 6) for name, value in figures.items()},
-    }
-    save_model(out / ENCODER, run.twins.model, facts)
-    return out / ENCODER
+    if writer:
+        writer.close()
+    return figures

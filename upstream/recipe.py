@@ -45,8 +45,9 @@ class Family:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW with a linear warm-up over `warmup` steps and a cosine down to zero."""
+    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero."""
 
+    name: Literal["adamw", "lars"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 50
@@ -60,6 +61,8 @@ class Recipe:
     `crop_s` is in seconds, `batch` in recordings over all processes together; a state is saved
     every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that
     of the encoder and the projector; `auto` takes bfloat16 where the processor computes in it.
+    `accumulate` parts of a batch go through the encoder one after the other, to save memory; the
+    loss is that of the whole batch all the same, only batch norm sees one part at a time.
     """
 
     steps: int
@@ -74,6 +77,8 @@ class Recipe:
     checkpoint_every: int = 200
     log_every: int = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    accumulate: int = 1
+    compile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-able copy with every default written out."""
@@ -93,7 +98,15 @@ def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
     recipe.model.as_dict()  # the encoder's own keys are checked here
     if not recipe.families:
         raise BarlowSpeechError(f"{path}: families is empty; name at least one view family.")
-    for name in ("steps", "batch", "crop_s", "memory", "checkpoint_every", "log_every"):
+    for name in (
+        "steps",
+        "batch",
+        "crop_s",
+        "memory",
+        "accumulate",
+        "checkpoint_every",
+        "log_every",
+    ):
         if getattr(recipe, name) <= 0:
             raise BarlowSpeechError(f"{path}: {name} must be above zero.")
     if recipe.batch < 2:

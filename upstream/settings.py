@@ -24,7 +24,8 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; with `extends: other.yaml` (relative to it) merged over that one.
 
-    Mappings are merged key by key, everything else is replaced.
+    Mappings are merged key by key, everything else is replaced; and so is a mapping whose `name`
+    changes, since its other keys belong to what had the old name.
 
     Raises:
         BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
@@ -59,7 +60,9 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`, mappings key by key; neither is changed."""
+    """`over` laid over `base` as `read_yaml` describes it; neither is changed."""
+    if "name" in over and over["name"] != base.get("name"):
+        return over
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)

@@ -11,13 +11,14 @@ E embedding size.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream.errors import unknown
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.settings import build
 
 
@@ -85,24 +86,28 @@ def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
     """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
 
     Raises:
-        BarlowSpeechError: an unknown name or key.
+        BarlowSpeechError: an unknown name or key, a size below 1, a dropout outside [0, 1).
     """
     own = {key: value for key, value in settings.items() if key != "name"}
-    return {
-        "name": settings.get("name"),
-        **vars(build(_module(settings, where).Settings, own, where)),
-    }
+    full = vars(build(_module(settings, where).Settings, own, where))
+    for key, value in full.items():
+        low, high = (0, 1) if isinstance(value, float) else (1, math.inf)
+        if not low <= value < high:
+            raise BarlowSpeechError(
+                f"{where}: {key} must be from {low} to under {high}, not {value}."
+            )
+    return {"name": settings.get("name"), **full}
 
 
 def build_encoder(settings: dict[str, Any], n_mels: int, where: str = "encoder") -> BaseEncoder:
     """The encoder that `settings` describe: `name` and the keys of that file's `Settings`.
 
     Raises:
-        BarlowSpeechError: an unknown name or key, or sizes that do not fit together.
+        BarlowSpeechError: as `complete`, or sizes that do not fit together.
     """
     module = _module(settings, where)
-    own = {key: value for key, value in settings.items() if key != "name"}
-    return module.Encoder(build(module.Settings, own, where), n_mels)
+    own = {key: value for key, value in complete(settings, where).items() if key != "name"}
+    return module.Encoder(module.Settings(**own), n_mels)
 
 
 def _module(settings: dict[str, Any], where: str) -> Any:

@@ -46,8 +46,8 @@ class Encoder(BaseEncoder):
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_BSD = self.subsampling(frames_BTF, lengths_B)
         hidden = [x_BSD]
-        # torch.nn.GRU takes no bfloat16 states beside float32 weights on a CPU, and a recurrence
-        # is where rounding adds up.
+        # Under any autocast cuDNN's recurrence runs in float16 (ATen/cudnn/AutocastRNN.cpp), where
+        # small gradients vanish.
         with torch.autocast(x_BSD.device.type, enabled=False):
             # Packed, the backward direction starts at each utterance's own end.
             packed = pack_padded_sequence(
