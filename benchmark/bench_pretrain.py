@@ -274,7 +274,8 @@ class FileTrainer:
     """The baseline: `step()` takes a batch from the workers and makes one optimiser step.
 
     `matched` computes as `Pretraining` does: both views in one pass, channels last, bfloat16 if
-    `half`, and compiled if the recipe says so. Otherwise each view has its pass, in float32 and the default memory format.
+    `half`, and compiled if the recipe says so. Otherwise each view has its pass, in float32 and the
+    default memory format.
     """
 
     def __init__(
@@ -591,9 +592,10 @@ def measure(
         steps = int(min(steps, max(1, left / (LEAST_ROUNDS * together) - 1)))
         made = {name: trainer.dataset.made.value for name, trainer in trainers.items()}
         used = {name: trainer.used for name, trainer in trainers.items()}
-        for number in range(rounds):
+        round_s = -math.inf  # the first round is made in any case
+        for _ in range(rounds):
             started = time.monotonic()
-            if number and started + round_s > began + budget_s:
+            if started + round_s > began + budget_s:
                 break
             for one in contenders.values():
                 one.round(steps, audio_s, where)

@@ -18,7 +18,7 @@ from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.pretrain import pretrain
-from barlow_speech.upstream.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.recipe import Recipe, find_recipe, read_recipe
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +68,15 @@ def _data(verb: argparse.ArgumentParser) -> None:
         help="folder that the recipe's manifests are relative to (default: the toy corpus)",
     )
     verb.add_argument(
+        "--with",
+        dest="deltas",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="DELTA",
+        help="YAML files to lay over the recipe, or names of some in configs/deltas (hsic, …)",
+    )
+    verb.add_argument(
         "--set",
         nargs="+",
         default=[],
@@ -86,7 +95,7 @@ def _pretrain(given: argparse.Namespace) -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     path = pretrain(
-        read_recipe(find_recipe(given.recipe), given.set),
+        _recipe(given),
         given.out,
         data_root=_root(given),
         packed=given.packed,
@@ -97,12 +106,17 @@ def _pretrain(given: argparse.Namespace) -> None:
 
 
 def _prepare(given: argparse.Namespace) -> None:
-    recipe = read_recipe(find_recipe(given.recipe), given.set)
+    recipe = _recipe(given)
     folder = pack(chosen(recipe.data, _root(given)), given.out)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     if given.verify:
         corpus.verify()
     print(f"{folder}: {corpus.index['recordings']} recordings, {corpus.hours:.2f} h")
+
+
+def _recipe(given: argparse.Namespace) -> Recipe:
+    deltas = [find_recipe(name, "deltas") for name in given.deltas]
+    return read_recipe(find_recipe(given.recipe), given.set, deltas)
 
 
 def _root(given: argparse.Namespace) -> Path:

@@ -16,6 +16,7 @@ import dataclasses
 import math
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from barlow_speech.benchmark.figures import DOT, DOTS_PER_INCH, EDGE
+from barlow_speech.benchmark.figures import DOT, DOTS_PER_INCH
 from barlow_speech.benchmark.table import printable
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
@@ -44,7 +45,7 @@ FORMATS = ("pdf", "png")  # of SVG, matplotlib never writes the same bytes twice
 WIDTH = 6.4  # inches
 MEL_TICKS = (125, 250, 500, 1000, 2000, 4000, 7000)  # Hz
 SPECTROGRAM_VIEWS = ("mixup", "resized_crop", "fader", "mel_equaliser")  # the others: waveform
-LONGEST_NAME = 60  # letters of a recording's name
+LONGEST_NAME = 54  # letters of a recording's name
 PAST_ITEMS = 64  # crops of the other recordings that mixup may draw from
 
 DIMENSIONS_SHOWN = 256  # of C, as more would have less than two dots each
@@ -238,7 +239,9 @@ def _views_caption(shown: ShownViews) -> list[str]:
     )
     text = f"segments: {shown.family.segments} ({which}), {crop_s:g} s each"
     if shown.seconds < crop_s:
-        text += f"; the recording has {shown.seconds:.2f} s and is repeated to fill them"
+        text += f"; the recording, of {shown.seconds:.2f} s, is repeated to fill them"
+        if shown.family.segments == "different":
+            text += ", which makes them the same"
     lines = [f"{text}."]
     settings = shown.family.views
     on = {one.name: getattr(settings, one.name) for one in dataclasses.fields(ViewSettings)}
@@ -266,7 +269,7 @@ def _described(name: str, view: Any) -> str:
         if one.name == "p" and value == 1:
             continue
         shown = "…".join(f"{end:g}" for end in value) if isinstance(value, tuple) else f"{value:g}"
-        parts.append(f"{one.name} {shown}")
+        parts.append(f"{one.name}\N{NO-BREAK SPACE}{shown}")
     return f"{name} ({', '.join(parts)})" if parts else name
 
 
@@ -311,7 +314,8 @@ def correlations(
     views_BTF = run.pairs(positions)[0][name]
     unit = recipe.families[name].objective.normalise_latents
     return Correlations(
-        *(_correlation(twins, views_BTF, name, unit) for twins in (untrained, run.twins)),
+        untrained_DD=_correlation(untrained, views_BTF, name, unit),
+        trained_DD=_correlation(run.twins, views_BTF, name, unit),
         family=name,
         pairs=recipe.batch,
         steps=run.steps_done,
@@ -351,11 +355,11 @@ def correlation_figure(
     shown = min(size, DIMENSIONS_SHOWN)
     # A whole number of dots an entry: rounding would make parts of the diagonal thicker.
     edge = max(round(DOTS_OF_MATRIX / shown), 1) * shown / DOTS_PER_INCH
-    left, gap, right = 0.5, 0.3, 0.95
+    left, gap, right = 0.62, 0.3, 0.95
     width = left + edge + gap + edge + right
-    lines = _wrapped(_correlation_caption(both, shown), round(14 * width))
+    lines = _wrapped(_correlation_caption(both, shown), round(17 * width))
     title = _wrapped([f"cross-correlation of two views – family {printable(both.family)}"], 56)
-    below, above = 0.85 + 0.135 * len(lines), 0.42 + 0.2 * len(title)
+    below, above = 0.97 + 0.135 * len(lines), 0.42 + 0.2 * len(title)
     height = above + edge + below
     figure = Figure(figsize=(width, height))
     figure.suptitle(
@@ -376,7 +380,11 @@ def correlation_figure(
         axes.set_title(label, fontsize=10, pad=5)
         axes.tick_params(labelsize=8, labelleft=start == left)
         diagonal, rest = _figures(matrix_DD)
-        axes.set_xlabel(f"diagonal {diagonal:.2f}, rest {rest:.3f}", fontsize=9, color=EDGE)
+        axes.set_xlabel(
+            f"dimension of view B\nmean of the diagonal {diagonal:.3f}\n"
+            f"rms off the diagonal {rest:.3f}",
+            fontsize=9,
+        )
         if start == left:
             axes.set_ylabel("dimension of view A", fontsize=9)
     place = (1 - (right - 0.12) / width, below / height, 0.12 / width, edge / height)
@@ -396,9 +404,8 @@ def _figures(matrix_DD: Tensor) -> tuple[float, float]:
 def _correlation_caption(both: Correlations, shown: int) -> list[str]:
     size = len(both.trained_DD)
     lines = [
-        f"C of the projector's output over the same {both.pairs} pairs of views. Beneath: mean of "
-        "the diagonal, and root mean square of the rest (independent dimensions would have about "
-        f"{1 / math.sqrt(both.pairs):.3f} by chance)."
+        f"C of the projector's output over the same {both.pairs} pairs of views. Off the diagonal, "
+        f"independent dimensions would have an rms of {1 / math.sqrt(both.pairs):.3f} by chance."
     ]
     if shown < size:
         lines.append(
@@ -432,12 +439,14 @@ def _short(name: str) -> str:
 
 
 def _wrapped(texts: Sequence[str], columns: int) -> list[str]:
-    return [line for text in texts for line in textwrap.wrap(text, columns)]
+    return [line for text in texts for line in textwrap.wrap(text, columns, break_on_hyphens=False)]
 
 
 def _written(figure: Figure, path: Path, kind: str) -> Path:
     # A date in the file would make two equal figures differ.
     metadata: dict[str, Any] = {"CreationDate": None} if kind == "pdf" else {}
-    with written_whole(path) as part:
+    with written_whole(path) as part, warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a frame.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(part, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return path

@@ -178,6 +178,10 @@ def test_every_recipe_in_the_package_is_valid() -> None:
         ("families.words.segments=both", "'both'"),
         ("steps=0", "above zero"),
         ("batch=1", "at least 2"),
+        ("seed=-1", "seed"),
+        ("crop_s=0.001", "crop_s"),
+        ("encoder.channels=0", "channels must be"),
+        ("encoder.dropout=1.5", "dropout must be"),
         ("model.frontend.n_mels=15", "divisible"),
     ],
 )
@@ -186,6 +190,26 @@ def test_wrong_keys_are_named(
 ) -> None:
     with pytest.raises(BarlowSpeechError, match=words):
         run_of(read_recipe(recipe_file, [assignment]), tones.parent, tmp_path / "packed")
+
+
+def test_every_delta_in_the_package_goes_over_every_recipe() -> None:
+    base = find_recipe("base")
+    plain = read_recipe(base).as_dict()
+    deltas = sorted((base.parent.parent / "deltas").glob("*.yaml"))
+    assert {"hsic", "vicreg", "views_paper", "views_speech"} <= {one.stem for one in deltas}
+    for delta in deltas:
+        changed = read_recipe(base, [], [delta]).as_dict()
+        assert changed != plain, delta
+        assert changed["families"]["main"]["projector"] == plain["families"]["main"]["projector"]
+    with pytest.raises(BarlowSpeechError, match="unknown delta 'hsik'.*did you mean 'hsic'"):
+        find_recipe("hsik", "deltas")
+
+
+def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
+    """The old encoder's own keys do not come along."""
+    recipe = read_recipe(recipe_file, ["encoder.name=conformer"])
+    assert recipe.model.encoder == {"name": "conformer"}
+    assert read_recipe(recipe_file, ["encoder.channels=6"]).model.encoder["name"] == "cnn2d"
 
 
 def test_an_unknown_recipe_is_named() -> None:

@@ -148,9 +148,9 @@ def test_lars_is_lightlys() -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(5, 4, generator=generator)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
-    # Without decay: with it, lightly has ‖g‖ + decay · ‖w‖ where Barlow Twins' own code, and ours,
-    # has ‖g + decay · w‖.
-    options = {"lr": 0.3, "weight_decay": 0.0, "momentum": 0.9}
+    # Hardly any decay: lightly has ‖g‖ + decay · ‖w‖ where Barlow Twins' own code, and ours, has
+    # ‖g + decay · w‖, and without decay it adapts nothing.
+    options = {"lr": 0.3, "weight_decay": 1e-7, "momentum": 0.9}
     first = LARS([ours], trust=0.02, **options)
     second = Reference([theirs], trust_coefficient=0.02, **options)
     for _ in range(5):
@@ -158,7 +158,7 @@ def test_lars_is_lightlys() -> None:
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         first.step()
         second.step()
-    torch.testing.assert_close(ours.data, theirs.data, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.data, theirs.data, rtol=1e-4, atol=1e-6)
 
 
 def test_joined_batch_norm_is_torchs_for_one_process() -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from barlow_speech import configs
+from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.frontend import HOP
 from barlow_speech.upstream.model import ModelSettings
 from barlow_speech.upstream.objective import ObjectiveSettings
 from barlow_speech.upstream.packed import DataSettings
-from barlow_speech.upstream.settings import build, override, read_yaml
+from barlow_speech.upstream.settings import build, merge, override, read_yaml
 from barlow_speech.upstream.views import ViewSettings
 
 
@@ -85,8 +87,8 @@ class Recipe:
         return {**dataclasses.asdict(self), "model": self.model.as_dict()}
 
 
-def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file, with `--set` assignments applied.
+def read_recipe(path: Path, assignments: Sequence[str] = (), deltas: Sequence[Path] = ()) -> Recipe:
+    """The recipe in a YAML file, with the YAML files `deltas` and then `--set` assignments over it.
 
     `encoder.…` is short for `model.encoder.…`.
 
@@ -94,7 +96,10 @@ def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
         BarlowSpeechError: the file or a key is wrong; the key and the file are named.
     """
     short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
-    recipe = build(Recipe, override(read_yaml(path), short), str(path))
+    tree = read_yaml(path)
+    for delta in deltas:
+        tree = merge(tree, read_yaml(delta))
+    recipe = build(Recipe, override(tree, short), str(path))
     recipe.model.as_dict()  # the encoder's own keys are checked here
     if not recipe.families:
         raise BarlowSpeechError(f"{path}: families is empty; name at least one view family.")
@@ -109,13 +114,21 @@ def read_recipe(path: Path, assignments: Sequence[str] = ()) -> Recipe:
     ):
         if getattr(recipe, name) <= 0:
             raise BarlowSpeechError(f"{path}: {name} must be above zero.")
+    if recipe.seed < 0:
+        raise BarlowSpeechError(f"{path}: seed must not be below zero.")
+    if recipe.crop_s * SAMPLE_RATE < HOP:
+        raise BarlowSpeechError(
+            f"{path}: crop_s must be at least one frame, {HOP / SAMPLE_RATE} s."
+        )
     if recipe.batch < 2:
         raise BarlowSpeechError(f"{path}: batch must be at least 2, for a correlation over it.")
     return recipe
 
 
-def find_recipe(name: str) -> Path:
-    """The path of a recipe: a file, or the name of one in `configs/pretrain`.
+def find_recipe(name: str, folder: str = "pretrain") -> Path:
+    """The path of a recipe: a file, or the name of one in `configs/<folder>`.
+
+    Deltas are in the folder `deltas`.
 
     Raises:
         BarlowSpeechError: it is neither.
@@ -123,7 +136,8 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    folder = Path(configs.__path__[0]) / "pretrain"
-    if not (folder / f"{name}.yaml").is_file():
-        raise unknown("recipe", name, (one.stem for one in folder.glob("*.yaml")))
-    return folder / f"{name}.yaml"
+    files = {one.stem: one for one in (Path(configs.__path__[0]) / folder).glob("*.yaml")}
+    if name not in files:
+        kind = "recipe" if folder == "pretrain" else folder.removesuffix("s")
+        raise unknown(kind, name, files)
+    return files[name]

@@ -61,14 +61,15 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid over `base` as `read_yaml` describes it; neither is changed."""
-    if "name" in over and over["name"] != base.get("name"):
-        return over
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        result[key] = (
-            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        mappings = isinstance(old, dict) and isinstance(value, dict)
+        renamed = mappings and old.get("name") != value.get("name", old.get("name"))
+        if not mappings or (renamed and "name" in old):
+            result[key] = value
+        else:
+            result[key] = merge(old, value)
     return result
 
 
