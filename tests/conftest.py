@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.checkpoint import save_model
 from barlow_speech.upstream.frontend import FrontEndSettings

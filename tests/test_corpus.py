@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from barlow_speech.downstream.corpus import SPLITS, read_corpora, read_corpus
 from barlow_speech.downstream.task import names, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
@@ -59,7 +60,7 @@ def test_a_card_names_columns_of_its_own(tones: Path, tmp_path: Path) -> None:
         read_corpus(str(card)).examples(read_task("emotion"))
     assert str(tones) in str(caught.value)
     card.write_text(card.read_text().replace("emotion:", "emotions:"))
-    with pytest.raises(BarlowSpeechError, match="unknown task 'emotions'.*did you mean 'emotion'"):
+    with pytest.raises(BarlowSpeechError, match=r"unknown task 'emotions'.*did you mean 'emotion'"):
         read_corpus(str(card))
 
 
@@ -72,7 +73,10 @@ def test_majority_is_counted_on_the_test_split(tones: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: [{**r, "split_speaker_disjoint": "trian"} for r in rows], "unknown split 'trian'"),
+        (
+            lambda rows: [{**r, "split_speaker_disjoint": "trian"} for r in rows],
+            "unknown split 'trian'",
+        ),
         (lambda rows: [r for r in rows if r["split"] != "dev"], "'dev' has no labelled recording"),
         (lambda rows: [{**r, "emotion": "calm"} for r in rows], "one class only, 'calm'"),
         (

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from barlow_speech.upstream.checkpoint import load_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
@@ -201,7 +202,7 @@ def test_every_delta_in_the_package_goes_over_every_recipe() -> None:
         changed = read_recipe(base, [], [delta]).as_dict()
         assert changed != plain, delta
         assert changed["families"]["main"]["projector"] == plain["families"]["main"]["projector"]
-    with pytest.raises(BarlowSpeechError, match="unknown delta 'hsik'.*did you mean 'hsic'"):
+    with pytest.raises(BarlowSpeechError, match=r"unknown delta 'hsik'.*did you mean 'hsic'"):
         find_recipe("hsik", "deltas")
 
 

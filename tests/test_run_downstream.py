@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from barlow_speech.benchmark import campaign, features, run_downstream
 from barlow_speech.benchmark.upstreams import load_upstream
 from barlow_speech.downstream import task as tasks

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from barlow_speech.benchmark.features import mean_over_time
 from barlow_speech.benchmark.runs import (
     Heads,

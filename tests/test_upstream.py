@@ -6,9 +6,10 @@ import json
 import pickle
 from pathlib import Path
 
-import barlow_speech
 import pytest
 import torch
+
+import barlow_speech
 from barlow_speech.upstream.checkpoint import load_model, load_tensors, save_model, save_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT, UpstreamExpert

@@ -64,9 +64,11 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        mappings = isinstance(old, dict) and isinstance(value, dict)
-        renamed = mappings and old.get("name") != value.get("name", old.get("name"))
-        if not mappings or (renamed and "name" in old):
+        if (
+            not isinstance(old, dict)
+            or not isinstance(value, dict)
+            or ("name" in old and value.get("name", old["name"]) != old["name"])
+        ):
             result[key] = value
         else:
             result[key] = merge(old, value)
