@@ -183,7 +183,8 @@ class FileViews(Dataset[list[Tensor]]):
     """A file per item: decoded, cropped, and turned into two views for each view family.
 
     An item is a list of log-mels [T, F], first and second view of each family in turn. `gate` is
-    closed while another contender is measured; `made` counts the items that all workers made.
+    shut while another contender is measured; `made` counts the items that all workers made, and
+    once `closed` is set and the gate open they end.
     """
 
     def __init__(self, files: Sequence[Path], recipe: Recipe, frontend: FrontEndSettings) -> None:
@@ -199,7 +200,7 @@ class FileViews(Dataset[list[Tensor]]):
             None if family.views.mixup is None else PastMixup(family.views.mixup, recipe.memory)
             for family in families
         ]
-        self.gate = multiprocessing.Event()
+        self.gate, self.closed = multiprocessing.Event(), multiprocessing.Event()
         self.made = multiprocessing.Value("q", 0)
 
     def __len__(self) -> int:
@@ -228,11 +229,13 @@ class FileViews(Dataset[list[Tensor]]):
         return result
 
     def _wait(self) -> None:
-        """Until the gate is open; a worker whose main process was killed ends instead."""
+        """Until the gate is open; a worker ends if closed, or if its main process was killed."""
+        parent = multiprocessing.parent_process()
         while not self.gate.wait(timeout=2):
-            parent = multiprocessing.parent_process()
             if parent is not None and not parent.is_alive():
                 sys.exit()
+        if self.closed.is_set():
+            sys.exit()
 
     def _log_mel(self, wave_N: Tensor) -> Tensor:
         """Normalised log-mel [F, T]."""
@@ -310,6 +313,12 @@ class FileTrainer:
         )
         self.batches = iter(loader)  # the workers start, and wait at the gate
         self.used = 0
+
+    def close(self) -> None:
+        """End the workers."""
+        self.dataset.closed.set()
+        self.dataset.gate.set()
+        del self.batches
 
     def batch(self) -> list[Tensor]:
         """The next batch on the device: log-mels [B, T, F] of each view of each family."""
@@ -552,7 +561,7 @@ def measure(
     *,
     device: str = "cpu",
     steps: int = 4,
-    rounds: int = 5,
+    rounds: int = 6,
     warm_up: int = 3,
     workers: int | None = None,
     budget_s: float = math.inf,
@@ -573,20 +582,22 @@ def measure(
     settings = run.twins.model.settings
     contenders = {OURS: Contender(run.step, our_places(run))}
     trainers = {}
-    for name, matched in ((BASELINE, False), (MATCHED, True)):
-        dataset = FileViews(files, recipe, settings.frontend)
-        trainers[name] = FileTrainer(
-            recipe,
-            dataset,
-            random_model(settings, recipe.seed),
-            where,
-            workers=workers,
-            matched=matched,
-            half=run.half,
-        )
-        contenders[name] = Contender(trainers[name].step, baseline_places(trainers[name]), dataset)
     audio_s = recipe.batch * recipe.crop_s
-    with progress(rounds, "measure", "round") as bar:
+    with contextlib.ExitStack() as stack:
+        for name, matched in ((BASELINE, False), (MATCHED, True)):
+            trainer = FileTrainer(
+                recipe,
+                FileViews(files, recipe, settings.frontend),
+                random_model(settings, recipe.seed),
+                where,
+                workers=workers,
+                matched=matched,
+                half=run.half,
+            )
+            stack.callback(trainer.close)
+            trainers[name] = trainer
+            contenders[name] = Contender(trainer.step, baseline_places(trainer), trainer.dataset)
+        bar = stack.enter_context(progress(rounds, "measure", "round"))
         together = sum(one.warm_up(warm_up, budget_s / 10) for one in contenders.values())
         left = began + budget_s - time.monotonic()
         steps = int(min(steps, max(1, left / (LEAST_ROUNDS * together) - 1)))
@@ -767,7 +778,7 @@ def bench(arguments: Sequence[str]) -> None:
             packed,
             device=device,
             steps=given.steps or (3 if given.quick else 4),
-            rounds=given.rounds or (8 if given.quick else 5),
+            rounds=given.rounds or (12 if given.quick else 6),
             workers=given.workers,
             budget_s=QUICK_S if given.quick else math.inf,
         )

@@ -1,6 +1,6 @@
 """The command `barlow-speech` and its verbs.
 
-Usage: barlow-speech demo | prepare | pretrain
+Usage: barlow-speech demo | prepare | pretrain | figures
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from barlow_speech.benchmark.demo import demo
+from barlow_speech.benchmark.pretraining_figures import correlation_figure, views_figure
 from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
@@ -53,7 +54,31 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--verify", action="store_true", help="read it back and compare the checksum")
     _common(verb)
     verb.set_defaults(do=_prepare)
+    verb = verbs.add_parser(
+        "figures", help="pictures of the two views, or of the correlation matrix"
+    )
+    kinds = verb.add_subparsers(dest="kind", required=True, metavar="KIND")
+    kind = kinds.add_parser("views", help="two views of a recording, as a recipe makes them")
+    kind.add_argument("recipe", help="a YAML file, or the name of one in configs/pretrain")
+    kind.add_argument("recordings", nargs="+", type=Path, metavar="AUDIO",
+                      help="the first is shown, mixup takes from the others")  # fmt: skip
+    kind.add_argument("--seed", type=int, default=0, metavar="N", help="of the views")
+    _figure(kind)
+    kind.set_defaults(do=_views)
+    kind = kinds.add_parser("correlation", help="cross-correlation before and after a pretraining")
+    kind.add_argument("recipe", help="the recipe of the run, with its --with and --set")
+    kind.add_argument("run", type=Path, metavar="DIR", help="the folder it wrote (-o)")
+    kind.add_argument("--packed", type=Path, metavar="DIR", help="its packed speech, if elsewhere")
+    _figure(kind)
+    kind.set_defaults(do=_correlation)
     return result
+
+
+def _figure(kind: argparse.ArgumentParser) -> None:
+    kind.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help=".png or .pdf")
+    kind.add_argument("--family", metavar="NAME", help="view family (default: the first)")
+    _changes(kind)
+    _common(kind)
 
 
 def _common(verb: argparse.ArgumentParser) -> None:
@@ -67,6 +92,10 @@ def _data(verb: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder that the recipe's manifests are relative to (default: the toy corpus)",
     )
+    _changes(verb)
+
+
+def _changes(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--with",
         dest="deltas",
@@ -112,6 +141,17 @@ def _prepare(given: argparse.Namespace) -> None:
     if given.verify:
         corpus.verify()
     print(f"{folder}: {corpus.index['recordings']} recordings, {corpus.hours:.2f} h")
+
+
+def _views(given: argparse.Namespace) -> None:
+    print(views_figure(_recipe(given), given.recordings, given.out, given.family, seed=given.seed))
+
+
+def _correlation(given: argparse.Namespace) -> None:
+    recipe = _recipe(given)
+    print(
+        correlation_figure(recipe, given.run, given.out, packed=given.packed, family=given.family)
+    )
 
 
 def _recipe(given: argparse.Namespace) -> Recipe:

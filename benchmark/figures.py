@@ -43,9 +43,7 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
         BarlowSpeechError: the cells are of several tasks or none, one is refused by `by_task`, the
             ending is unknown, or the file cannot be written.
     """
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in FORMATS:
-        raise unknown("kind of figure", kind, FORMATS, str(path))
+    figure_kind(path)
     groups = by_task(cells)
     if len(groups) != 1:
         raise BarlowSpeechError(
@@ -78,10 +76,32 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
     title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
     figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
 
+    return write_figure(figure, path)
+
+
+def figure_kind(path: Path) -> str:
+    """The file format that a path's suffix names.
+
+    Raises:
+        BarlowSpeechError: it is none that figures are written in.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise unknown("kind of figure", kind, FORMATS, str(path))
+    return kind
+
+
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all; equal figures give equal files.
+
+    Raises:
+        BarlowSpeechError: as `figure_kind`, or the folder cannot be written.
+    """
+    kind = figure_kind(path)
     # A date in the file would make two equal figures differ.
     metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
     with written_whole(path) as part, warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a frame; the table has the name in full.
+        # A letter that the font lacks is drawn as a frame; the tables have names in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(part, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return path

@@ -16,7 +16,6 @@ import dataclasses
 import math
 import tempfile
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +27,19 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from barlow_speech.benchmark.figures import DOT, DOTS_PER_INCH
+from barlow_speech.benchmark.figures import DOT, DOTS_PER_INCH, figure_kind, write_figure
 from barlow_speech.benchmark.table import printable
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.files import written_whole
 from barlow_speech.upstream.frontend import HIGH_HZ, HOP, LOW_HZ, FrontEnd, FrontEndSettings
 from barlow_speech.upstream.manifest import Recording
-from barlow_speech.upstream.objective import cross_correlation, off_diagonal
+from barlow_speech.upstream.model import seeded
+from barlow_speech.upstream.objective import (
+    ObjectiveSettings,
+    cross_correlation,
+    latents,
+    off_diagonal,
+)
 from barlow_speech.upstream.packed import PackedCorpus, pack
 from barlow_speech.upstream.pretrain import TRAINING, Pretraining, Twins
 from barlow_speech.upstream.recipe import Family, Recipe
@@ -162,7 +166,7 @@ def views_figure(
     Raises:
         BarlowSpeechError: as `views_of`, or the ending is unknown, or `path` cannot be written.
     """
-    kind = _kind(path)
+    figure_kind(path)  # before any work
     shown = views_of(recipe, recordings, family, seed=seed, frontend=frontend)
     lines = _wrapped(_views_caption(shown), 112)
     title = _wrapped([f"{_short(shown.recording.name)} – view family {printable(shown.name)}"], 62)
@@ -221,7 +225,7 @@ def views_figure(
     bar.set_label("log-mel, standard deviations", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.align_ylabels()
-    return _written(figure, path, kind)
+    return write_figure(figure, path)
 
 
 def mel_band(hertz: float, bands: int) -> float:
@@ -312,10 +316,10 @@ def correlations(
     run.load(folder)
     positions = run.steps_done * recipe.batch + np.arange(recipe.batch)
     views_BTF = run.pairs(positions)[0][name]
-    unit = recipe.families[name].objective.normalise_latents
+    settings = recipe.families[name].objective
     return Correlations(
-        untrained_DD=_correlation(untrained, views_BTF, name, unit),
-        trained_DD=_correlation(run.twins, views_BTF, name, unit),
+        untrained_DD=_correlation(untrained, views_BTF, name, settings),
+        trained_DD=_correlation(run.twins, views_BTF, name, settings),
         family=name,
         pairs=recipe.batch,
         steps=run.steps_done,
@@ -323,13 +327,12 @@ def correlations(
 
 
 @torch.no_grad()
-def _correlation(twins: Twins, views_BTF: tuple[Tensor, Tensor], name: str, unit: bool) -> Tensor:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # of dropout
+def _correlation(
+    twins: Twins, views_BTF: tuple[Tensor, Tensor], name: str, settings: ObjectiveSettings
+) -> Tensor:
+    with seeded(0):  # of dropout
         _, z_BD = twins.train()(torch.cat(views_BTF), name)
-    if unit:
-        z_BD = z_BD.shape[1] ** 0.5 * torch.nn.functional.normalize(z_BD, dim=1)
-    return cross_correlation(*z_BD.float().chunk(2))
+    return cross_correlation(*latents(z_BD, settings).chunk(2))
 
 
 def correlation_figure(
@@ -349,7 +352,7 @@ def correlation_figure(
     Raises:
         BarlowSpeechError: as `correlations`, or the ending is unknown, or `path` cannot be written.
     """
-    kind = _kind(path)
+    figure_kind(path)  # before any work
     both = correlations(recipe, folder, packed=packed, family=family)
     size = len(both.trained_DD)
     shown = min(size, DIMENSIONS_SHOWN)
@@ -391,7 +394,7 @@ def correlation_figure(
     bar = figure.colorbar(image, cax=figure.add_axes(place), ticks=(-1, -0.5, 0, 0.5, 1))
     bar.set_label("correlation", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    return _written(figure, path, kind)
+    return write_figure(figure, path)
 
 
 def _figures(matrix_DD: Tensor) -> tuple[float, float]:
@@ -425,13 +428,6 @@ def _family(recipe: Recipe, name: str | None) -> str:
     return name
 
 
-def _kind(path: Path) -> str:
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in FORMATS:
-        raise unknown("kind of figure", kind, FORMATS, str(path))
-    return kind
-
-
 def _short(name: str) -> str:
     name = printable(name)
     half = LONGEST_NAME // 2
@@ -440,13 +436,3 @@ def _short(name: str) -> str:
 
 def _wrapped(texts: Sequence[str], columns: int) -> list[str]:
     return [line for text in texts for line in textwrap.wrap(text, columns, break_on_hyphens=False)]
-
-
-def _written(figure: Figure, path: Path, kind: str) -> Path:
-    # A date in the file would make two equal figures differ.
-    metadata: dict[str, Any] = {"CreationDate": None} if kind == "pdf" else {}
-    with written_whole(path) as part, warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a frame.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(part, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
-    return path

@@ -196,7 +196,8 @@ def _derived_card(manifest: Manifest) -> Card:
     tasks = {}
     for task in map(read_task, names()):
         split = next((one for one in task.splits if one in manifest.columns), None)
-        if split and any(manifest.columns.get(task.label, ())):
+        # A split column that is there and empty says that the corpus is not split for this task.
+        if split and any(manifest.columns[split]) and any(manifest.columns.get(task.label, ())):
             tasks[task.name] = Columns(task.label, split)
     name = folder if stem == "manifest" else f"{folder}-{stem}"
     return Card(name=name, manifest=manifest.file.name, tasks=tasks)

@@ -44,6 +44,11 @@ def test_a_manifest_alone_serves_the_tasks_whose_labels_it_has(tones: Path) -> N
         assert corpus.leaks(read_task(name), examples) == []
 
 
+def test_an_empty_split_column_means_that_a_task_is_not_served(edited: Callable[..., Path]) -> None:
+    path = edited(lambda rows: [{**row, "split_speaker_id": ""} for row in rows])
+    assert set(read_corpus(str(path)).card.tasks) == set(names()) - {"speaker_id"}
+
+
 def test_a_card_names_columns_of_its_own(tones: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.yaml"
     card.write_text(

@@ -21,6 +21,7 @@ from barlow_speech.benchmark.pretraining_figures import (
     views_figure,
     views_of,
 )
+from barlow_speech.upstream import pretrain
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.frontend import HIGH_HZ, LOW_HZ, N_FFT, FrontEnd, FrontEndSettings
 from barlow_speech.upstream.manifest import Recording
@@ -50,6 +51,12 @@ families:
 optimiser: {lr: 3.0e-3, warmup: 3}
 """
 FRONT_END = FrontEndSettings(16, -6.0, 4.0)
+
+
+@pytest.fixture(autouse=True)
+def few_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The normalisation from a few crops: it is a third of these tests' time."""
+    monkeypatch.setattr(pretrain, "NORMALISATION_CROPS", 32)
 
 
 @pytest.fixture

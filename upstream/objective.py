@@ -67,18 +67,23 @@ def off_diagonal(square_DD: Tensor) -> Tensor:
     return square_DD.masked_fill(diagonal_DD, 0)
 
 
+def latents(z_ND: Tensor, settings: ObjectiveSettings) -> Tensor:
+    """z as the objective sees it: at least float32, and scaled to one length if so set."""
+    if z_ND.dtype != torch.float64:
+        z_ND = z_ND.float()
+    if settings.normalise_latents:
+        # √D times unit length: the variance of a dimension must stay far above EPSILON.
+        z_ND = z_ND.shape[1] ** 0.5 * torch.nn.functional.normalize(z_ND, dim=1)
+    return z_ND
+
+
 def objective(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str, Tensor]:
     """The terms by name, unweighted, and their weighted sum `loss`; scalars in float32.
 
     For the correlation objectives also `diagonal` (mean of Cᵢᵢ) and `off_diagonal` (root mean
     square of the rest), detached, to tell whether training is healthy. float64 stays float64.
     """
-    if a_ND.dtype != torch.float64:
-        a_ND, b_ND = a_ND.float(), b_ND.float()
-    if settings.normalise_latents:
-        length = a_ND.shape[1] ** 0.5
-        a_ND = length * torch.nn.functional.normalize(a_ND, dim=1)
-        b_ND = length * torch.nn.functional.normalize(b_ND, dim=1)
+    a_ND, b_ND = latents(a_ND, settings), latents(b_ND, settings)
     # Sums over D² squares lose digits in half precision.
     with torch.autocast(a_ND.device.type, enabled=False):
         terms = _vicreg(a_ND, b_ND) if settings.name == "vicreg" else _twins(a_ND, b_ND, settings)

@@ -34,7 +34,7 @@ from barlow_speech.upstream.model import (
     random_model,
     seeded,
 )
-from barlow_speech.upstream.objective import cross_correlation, effective_rank, objective
+from barlow_speech.upstream.objective import cross_correlation, effective_rank, latents, objective
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.progress import progress
 from barlow_speech.upstream.recipe import Family, Optimiser, Projector, Recipe
@@ -243,7 +243,9 @@ class Pretraining:
     ) -> dict[str, Tensor]:
         if self.steps_done in (0, self.recipe.steps - 1):
             with torch.no_grad():
-                self.correlations[name] = cross_correlation(a_BD.float(), b_BD.float()).cpu()
+                self.correlations[name] = cross_correlation(
+                    latents(a_BD, family.objective), latents(b_BD, family.objective)
+                ).cpu()
         return objective(a_BD, b_BD, family.objective)
 
     @torch.no_grad()
@@ -264,8 +266,9 @@ class Pretraining:
         header = {"steps_done": self.steps_done, "recipe": digest(self.recipe.as_dict())}
         if self.memory is not None:
             memory = self.memory.state_dict()
-            tensors["memory"] = memory["items"]
             header["memory_pushed"] = memory["pushed"]
+            if memory["items"] is not None:
+                tensors["memory"] = memory["items"]
         save_tensors(folder / TRAINING, tensors, {"training": header})
 
     def load(self, folder: Path) -> None:
@@ -278,7 +281,8 @@ class Pretraining:
         state = header.get("training", {})
         if state.get("recipe") != digest(self.recipe.as_dict()):
             raise BarlowSpeechError(
-                f"{folder / TRAINING} is of another recipe; choose another -o, or remove it."
+                f"{folder / TRAINING} is of another recipe than the one given, --with and --set "
+                "included; give the one it was trained by, or choose another folder."
             )
         self.twins.load_state_dict(_under(tensors, "twins."))
         optimiser = self.optimiser.state_dict()
@@ -288,7 +292,7 @@ class Pretraining:
         self.optimiser.load_state_dict(optimiser)
         if self.memory is not None:
             memory = {"capacity": self.recipe.memory, "pushed": state["memory_pushed"]}
-            self.memory.load_state_dict({**memory, "items": tensors["memory"]}, self.device)
+            self.memory.load_state_dict({**memory, "items": tensors.get("memory")}, self.device)
         self.steps_done = state["steps_done"]
 
 
