@@ -1,4 +1,4 @@
-"""Speech packed for pretraining: one memory-mapped int16 file with offsets, and random crops of it.
+"""Speech packed for pretraining: one int16 file with offsets, and random crops of it.
 
 A packed folder holds `audio.i16` (the recordings one behind the other, 16 kHz mono),
 `offsets.npy` (int64 [M + 1], in samples) and `packed.json` (what went in, and checksums).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -169,7 +170,8 @@ class PackedCorpus:
         try:
             self.index = _read_index(folder)
             self.offsets = np.load(folder / OFFSETS)
-            self.audio = np.memmap(folder / AUDIO, dtype="<i2", mode="r")
+            self._audio = (folder / AUDIO).open("rb", buffering=0)
+            size = os.fstat(self._audio.fileno()).st_size
         except (OSError, ValueError, EOFError) as error:
             raise BarlowSpeechError(
                 f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
@@ -180,7 +182,7 @@ class PackedCorpus:
             self.index.get("format") != FORMAT
             or not whole
             or self.offsets[0] != 0
-            or self.offsets[-1] != len(self.audio)
+            or 2 * self.offsets[-1] != size
         ):
             raise BarlowSpeechError(
                 f"packed corpus {folder} is incomplete or of another version; prepare it again."
@@ -236,7 +238,20 @@ class PackedCorpus:
             for segment in range(segments):
                 if last - first > self.crop:
                     start = first + rng.integers(last - first - self.crop + 1)
-                    result[segment, row] = self.audio[start : start + self.crop]
+                    result[segment, row] = self.samples(start, start + self.crop)
                 else:
-                    result[segment, row] = np.resize(self.audio[first:last], self.crop)
+                    result[segment, row] = np.resize(self.samples(first, last), self.crop)
         return result
+
+    def samples(self, first: int, last: int) -> np.ndarray:
+        """int16 samples of a span of the file.
+
+        Read, not mapped: the pages of a map count as this process's memory once they are touched,
+        and in a few epochs random crops touch all of them.
+        """
+        data = os.pread(self._audio.fileno(), 2 * int(last - first), 2 * int(first))
+        if len(data) != 2 * (last - first):
+            raise BarlowSpeechError(
+                f"packed corpus {self.folder} was cut short while it was read; prepare it again."
+            )
+        return np.frombuffer(data, dtype="<i2")

@@ -309,6 +309,10 @@ def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
     plain = FrontEnd(dataclasses.replace(model.frontend, mean=0.0, std=1.0))
     values = plain.log_mel(crops)
     mean, std = round(float(values.mean()), 4), round(float(values.std()), 4)
+    if std == 0:
+        raise BarlowSpeechError(
+            f"the packed speech in {corpus.folder} is silent; pack other speech."
+        )
     return dataclasses.replace(model.frontend, mean=mean, std=std)
 
 
