@@ -779,6 +779,7 @@ def bench(arguments: Sequence[str]) -> None:
             device=device,
             steps=given.steps or (3 if given.quick else 4),
             rounds=given.rounds or (12 if given.quick else 6),
+            warm_up=2 if given.quick else 3,
             workers=given.workers,
             budget_s=QUICK_S if given.quick else math.inf,
         )

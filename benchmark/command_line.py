@@ -6,8 +6,6 @@ Usage: barlow-speech demo | prepare | pretrain | figures
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import torch
 from barlow_speech.benchmark.demo import demo
 from barlow_speech.benchmark.pretraining_figures import correlation_figure, views_figure
 from barlow_speech.downstream.toy import toy_corpus
-from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.pretrain import pretrain
 from barlow_speech.upstream.recipe import Recipe, find_recipe, read_recipe
@@ -167,16 +165,11 @@ def _root(given: argparse.Namespace) -> Path:
     return given.data_root
 
 
-def main() -> None:
-    """The command `barlow-speech`."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    sys.exit(run_command(lambda arguments: _dispatch(arguments), sys.argv[1:]))
+def run(arguments: Sequence[str]) -> None:
+    """Do what the command line says.
 
-
-def _dispatch(arguments: Sequence[str]) -> None:
+    Raises:
+        BarlowSpeechError: on anything that the user can mend.
+    """
     given = parser().parse_args(arguments)
     given.do(given)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from barlow_speech.benchmark import s3prl_program
 from barlow_speech.benchmark.campaign import Settings, environment, piece, run_piece
 from barlow_speech.benchmark.protocol import protocol_of
 from barlow_speech.benchmark.report import write_report
@@ -24,7 +21,7 @@ from barlow_speech.benchmark.table import text_table
 from barlow_speech.benchmark.upstreams import check_name, load_upstream
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import read_corpora
-from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import cache_dir
 
 EXAMPLES = """\
@@ -191,15 +188,3 @@ def _facts(device: str) -> dict[str, str]:
     return {
         name: str(value) for part in ("versions", "hardware") for name, value in facts[part].items()
     }
-
-
-def main() -> None:
-    """The command `run_downstream.py`."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    arguments = sys.argv[1:]
-    program = s3prl_program.run if s3prl_program.wanted(arguments) else run
-    sys.exit(run_command(program, arguments))
-
-
-if __name__ == "__main__":
-    main()

@@ -13,13 +13,6 @@ import barlow_speech
 from barlow_speech.downstream import task
 from barlow_speech.downstream.registry import PREFIX
 
-MODES = ("-m", "--mode")
-
-
-def wanted(arguments: Sequence[str]) -> bool:
-    """Whether the command line is one for s3prl: it names a mode, which ours does not have."""
-    return any(one in MODES or one.startswith("--mode=") for one in arguments)
-
 
 def run(arguments: Sequence[str]) -> None:
     """Run s3prl's `run_downstream.py` with its own flags.

@@ -104,7 +104,7 @@ def test_kill_and_resume_gives_the_same_weights(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
     """The real command, killed with SIGKILL at random moments, then resumed until it is done."""
-    command = [sys.executable, "-m", "barlow_speech.benchmark.command_line", "pretrain"]
+    command = [sys.executable, "-m", "barlow_speech.benchmark.entry", "pretrain"]
     command += [str(recipe_file), "--data-root", str(tones.parent), "--device", "cpu"]
     command += ["--set", "steps=40", "checkpoint_every=2", "--resume", "-o"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

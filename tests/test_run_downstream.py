@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -334,6 +335,24 @@ def test_the_installed_command_prints_json_alone(
     given += ["--corpus", str(tones), "-p", str(tmp_path / "out"), *SHORT]
     done = subprocess.run([script, *given], capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["cells"]) == 2
+
+
+@pytest.mark.parametrize("script", ["run_downstream.py", "barlow-speech"])
+def test_a_torch_and_a_torchaudio_that_do_not_fit_are_one_sentence(
+    script: str, tmp_path: Path
+) -> None:
+    """A torchaudio that raises on import as the real one does for another CUDA version."""
+    (tmp_path / "torchaudio").mkdir()
+    reason = "Detected that PyTorch and TorchAudio were compiled with different CUDA versions."
+    (tmp_path / "torchaudio" / "__init__.py").write_text(f"raise RuntimeError({reason!r})")
+    given = ["demo"] if script == "barlow-speech" else ["-u", "barlow_speech", "-d", "all"]
+    done = subprocess.run(
+        [Path(sys.executable).parent / script, *given],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: torch ") and "torchaudio" in line and "pip install" in line
 
 
 def test_with_a_mode_it_is_s3prls_program(checkpoint: Path, tones: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -112,6 +113,9 @@ def s3prl_hub() -> types.ModuleType:
         raise BarlowSpeechError(
             f"s3prl is not installed (beside {versions}); run: pip install 's3prl>=0.4.18,<0.5'"
         )
+    # On import s3prl warns of each optional package that one of its many upstreams would need.
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
     try:
         return importlib.import_module("s3prl.hub")
     except IMPORT_FAILURES as error:
@@ -119,6 +123,8 @@ def s3prl_hub() -> types.ModuleType:
             f"s3prl {installed_version('s3prl')} cannot be imported beside {versions} "
             f"({_first_sentence(_root_cause(error))}); run: {_s3prl_command(_root_cause(error))}"
         ) from error
+    finally:
+        logging.disable(disabled)
 
 
 def _s3prl_command(cause: BaseException) -> str:

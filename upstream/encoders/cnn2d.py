@@ -48,11 +48,12 @@ class Encoder(BaseEncoder):
         x_BCTF = frames_BTF.unsqueeze(1)
         hidden = []
         for block, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
-            x_BCTF = norm(convolution(x_BCTF)).relu()
+            x_BCTF = norm(convolution(x_BCTF))
             # What lies behind the end must look to the next block like its own zero padding. The
-            # maximum of a half-empty window is right too: behind a ReLU nothing is below zero.
+            # zeros of a half-empty window change nothing, since the ReLU would make them of
+            # anything below; it comes behind the maximum, with which it commutes, to be cheaper.
             mask = valid(shorter(lengths_B, 2**block), x_BCTF.shape[2])[:, None, :, None]
-            x_BCTF = nn.functional.max_pool2d(x_BCTF * mask, 2)
+            x_BCTF = nn.functional.max_pool2d(x_BCTF * mask, 2).relu()
             hidden.append(_to_grid(x_BCTF, 2 ** (BLOCKS - 1 - block)))
         first_BSD = self.first(hidden[-1]).relu()
         second_BSD = self.second(self.dropout(first_BSD)).relu()
