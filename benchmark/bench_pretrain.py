@@ -440,7 +440,7 @@ def our_places(run: Pretraining) -> list[Place]:
         (one, name, VIEWS) for one in run.views.values() for name in ("waveform", "spectrogram")
     ]
     return [
-        (run.corpus, "crops", DATA),
+        (run, "crops", DATA),
         *views,
         *([(run.memory, "push", VIEWS)] if run.memory is not None else []),
         (run.twins.model.frontend, "forward", FRONTEND),

@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "recipe", help="a YAML file, or the name of one in configs/pretrain (toy, default)"
     )
-    verb.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    verb.add_argument(
+        "-o", "--out", type=Path, metavar="DIR", help="default: results/pretrain/RECIPE"
+    )
     _data(verb)
     verb.add_argument("--packed", type=Path, metavar="DIR", help="a folder made by `prepare`")
     verb.add_argument("--resume", action="store_true", help="go on with the training in -o")
@@ -123,7 +125,7 @@ def _pretrain(given: argparse.Namespace) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     path = pretrain(
         _recipe(given),
-        given.out,
+        given.out or Path("results/pretrain") / Path(given.recipe).stem,
         data_root=_root(given),
         packed=given.packed,
         resume=given.resume,

@@ -13,6 +13,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,6 +110,9 @@ class Pretraining:
         )
         self.optimiser = _optimiser(recipe.optimiser, self.twins)
         self.correlations: dict[str, Tensor] = {}
+        # Cuts the next step's crops while this one computes.
+        self._cutter = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Tensor]] | None = None
 
     @property
     def done(self) -> bool:
@@ -123,30 +127,53 @@ class Pretraining:
         rest = max(self.recipe.steps - settings.warmup, 1)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
 
+    @property
+    def looks(self) -> bool:
+        """Whether the step that comes next is one whose figures are read.
+
+        Reading waits for the device. A CPU has nothing to wait for; a GPU is left to run ahead
+        between the steps that are logged or saved.
+        """
+        step, recipe = self.steps_done, self.recipe
+        return (
+            self.device.type == "cpu"
+            or step % recipe.log_every == 0
+            or (step + 1) % recipe.checkpoint_every == 0
+            or step + 1 == recipe.steps
+        )
+
     def step(self) -> dict[str, float]:
         """One optimiser step: the loss, its parts and health figures (by family if several).
+
+        Empty where the figures are not read (see `looks`).
 
         After the first and the last step `correlations` holds each family's cross-correlation
         matrix of that step.
 
         Raises:
-            BarlowSpeechError: the loss is not finite (nothing was updated by this step).
+            BarlowSpeechError: the loss is not finite (nothing was updated by this step, and no
+                state is saved between the first such loss and this).
         """
         recipe, step = self.recipe, self.steps_done
         share = recipe.batch // processes.count()
         positions = step * recipe.batch + share * processes.rank() + np.arange(share)
         views, clean_BFT = self.pairs(positions)
-        figures: dict[str, float] = {}
+        parts: dict[str, Tensor] = {}
         losses = []
+        looks = self.looks
         self.optimiser.zero_grad(set_to_none=True)
         for name, family in recipe.families.items():
             passes = self._whole if recipe.accumulate == 1 else self._in_parts
             with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
                 terms, embedding_BE = passes(name, family, *views[name])
-            losses.append(family.weight * terms["loss"].item())
+            losses.append(family.weight * terms["loss"].detach())
             prefix = f"{name}/" if len(recipe.families) > 1 else ""
-            figures |= {prefix + key: value.item() for key, value in terms.items()}
-        if not math.isfinite(sum(losses)):
+            parts |= {prefix + key: value.detach() for key, value in terms.items()}
+        parts["loss"] = torch.stack(losses).sum()
+        figures: dict[str, float] = {}
+        if looks:
+            figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
+        if looks and not math.isfinite(figures["loss"]):
             raise BarlowSpeechError(
                 f"the loss is not finite at step {step}; lower optimiser.lr, or precision: float32."
             )
@@ -160,7 +187,8 @@ class Pretraining:
         if self.memory is not None:
             self.memory.push(processes.joined(clean_BFT))
         self.steps_done += 1
-        figures |= {"loss": sum(losses), "lr": rate}
+        if looks:
+            figures["lr"] = rate
         if self.done or step % recipe.log_every == 0:
             figures["effective_rank"] = effective_rank(embedding_BE)
         return figures
@@ -172,8 +200,7 @@ class Pretraining:
         is, and leaves it so.
         """
         segments = 2 if any(f.segments == "different" for f in self.recipe.families.values()) else 1
-        crops = torch.from_numpy(self.corpus.crops(positions, segments)).to(self.device)
-        waves_SBN = crops.float() / 32768
+        waves_SBN = self.crops(positions, segments).to(self.device, non_blocking=True) / 32768
         with torch.no_grad():
             clean_SBFT = torch.stack(
                 [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
@@ -187,6 +214,23 @@ class Pretraining:
                 views.append(self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_B))
             result[name] = (views[0], views[1])
         return result, clean_SBFT[0]
+
+    def crops(self, positions: np.ndarray, segments: int) -> Tensor:
+        """int16 crops [S, B, N]; those of the step after this are begun in the background."""
+
+        def cut(wanted: np.ndarray) -> Tensor:
+            crops = torch.from_numpy(self.corpus.crops(wanted, segments))
+            return crops.pin_memory() if self.device.type == "cuda" else crops
+
+        first = int(positions[0])
+        ahead, self._next = self._next, None
+        # Always on that one thread: the corpus keeps the order of the epoch it is in.
+        mine = ahead[1] if ahead and ahead[0] == first else self._cutter.submit(cut, positions)
+        crops = mine.result()
+        if self.steps_done + 1 < self.recipe.steps:
+            after = positions + self.recipe.batch
+            self._next = (int(after[0]), self._cutter.submit(cut, after))
+        return crops
 
     def _whole(
         self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
@@ -420,7 +464,7 @@ def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
     with progress(recipe.steps if leads else 0, "pretrain", "step", initial=first) as bar:
         while not run.done:
             figures |= run.step()
-            bar.set_postfix(loss=f"{figures['loss']:.1f}", refresh=False)
+            bar.set_postfix(loss=f"{figures['loss']:.2f}", refresh=False)
             bar.update()
             if writer and (run.done or (run.steps_done - 1) % recipe.log_every == 0):
                 seconds = time.monotonic() - started
