@@ -32,9 +32,10 @@ at work is stopped, workers too. `ratio` is the median over rounds of ours / bas
 The parts come from extra steps with a clock around the trainer's calls (on CUDA: events in the
 stream, so that the time for which the GPU waits belongs to the part that the CPU is in). Time
 outside all parts is `rest`: copies to the device, reading the loss, health figures. A part of the
-baseline is what its main process spends; the work of its workers shows as waiting for `data`, and
-on few cores also as slower other parts. With `compile: true` the projector counts as `encoder`,
-since one graph holds both; `accumulate` is followed by ours alone.
+baseline is what its main process spends; the work of its workers shows as waiting for `data` (so
+does that of the thread which cuts our crops), and on few cores also as slower other parts. With
+`compile: true` the projector counts as `encoder`, since one graph holds both; `accumulate` is
+followed by ours alone.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import torch
 from barlow_speech.benchmark.demo import demo
 from barlow_speech.benchmark.pretraining_figures import correlation_figure, views_figure
 from barlow_speech.downstream.toy import toy_corpus
+from barlow_speech.upstream import processes
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.pretrain import pretrain
@@ -131,7 +132,8 @@ def _pretrain(given: argparse.Namespace) -> None:
         resume=given.resume,
         device=device,
     )
-    print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")
+    if processes.rank() == 0:
+        print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")
 
 
 def _prepare(given: argparse.Namespace) -> None:
