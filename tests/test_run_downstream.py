@@ -288,6 +288,7 @@ def test_leakage_that_is_allowed_is_written_down(
     ("arguments", "words"),
     [
         (["-u", "barlow_speach", "-d", "emotion"], "did you mean 'barlow_speech'"),
+        (["-u", "zzzzzzz", "-d", "emotion"], "is spelt like it; check the name"),
         (["-u", "barlow_speech", "-d", "emotions"], "did you mean 'emotion'"),
         (["-u", "barlow_speech", "-d", "all", "-k", "no.safetensors"], "no.safetensors does not"),
         (["-u", "barlow_speech@no.safetensors", "-d", "all"], "no.safetensors does not exist"),

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
+MOST_NAMES = 20  # that a message lists
+
 
 class BarlowSpeechError(Exception):
     """What went wrong, where, and what to do: one sentence that a command prints without traceback.
@@ -25,6 +27,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Barl
     place = f" in {where}" if where else ""
     if near:
         remedy = f"did you mean '{near[0]}'?"
+    elif len(names) > MOST_NAMES:
+        remedy = f"none of the {len(names)} that there are is spelt like it; check the name."
     else:
         remedy = f"choose one of: {', '.join(names) or '(there is none)'}."
     return BarlowSpeechError(f"unknown {kind} '{name}'{place}; {remedy}")
