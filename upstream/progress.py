@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -13,6 +15,7 @@ def progress(total: float, what: str, unit: str, **options: Any) -> Any:
     `total` is in `unit`s; `options` go to tqdm. The bar waits a second before it shows, so that
     quick work prints nothing.
     """
-    return tqdm(
-        total=total, desc=what, unit=unit, disable=None, delay=1, dynamic_ncols=True, **options
-    )
+    # Some terminals (a container's, `script`'s) say that they are 0 columns wide; tqdm believes it.
+    narrow = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns == 0
+    width: dict[str, Any] = {"ncols": 80, "nrows": 24} if narrow else {"dynamic_ncols": True}
+    return tqdm(total=total, desc=what, unit=unit, disable=None, delay=1, **width, **options)
