@@ -74,13 +74,24 @@ def piece(task: Task, corpus: Corpus, protocol: Protocol, allow_leakage: bool) -
     return Piece(task, corpus, examples, protocol, tuple(leaks))
 
 
-def run_piece(piece: Piece, upstream: Upstream, settings: Settings) -> Cell:
-    """The cell of one upstream on one piece: from the store, or computed and stored.
+def run_upstream(upstream: Upstream, pieces: Sequence[Piece], settings: Settings) -> list[Cell]:
+    """The cells of one upstream, in the order of the pieces; each corpus is read once.
 
     Raises:
         BarlowSpeechError: as `features`, and when an identical recording stands in two splits.
     """
-    pooled = features(upstream, piece.corpus, settings.cache)
+    pooled: dict[str, Features] = {}
+    cells = []
+    for piece in pieces:
+        name = piece.corpus.name
+        if name not in pooled:
+            pooled[name] = features(upstream, piece.corpus, settings.cache)
+        cells.append(_run_piece(piece, upstream, pooled[name], settings))
+    return cells
+
+
+def _run_piece(piece: Piece, upstream: Upstream, pooled: Features, settings: Settings) -> Cell:
+    """The cell of one upstream on one piece: from the store, or computed and stored."""
     notes = [*piece.notes, *_identical(piece, pooled, settings.allow_leakage)]
     examples, protocol = piece.examples, piece.protocol
     identity = {

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from barlow_speech.benchmark.campaign import Settings, environment, piece, run_piece
+from barlow_speech.benchmark.campaign import Settings, environment, piece, run_upstream
 from barlow_speech.benchmark.protocol import protocol_of
 from barlow_speech.benchmark.report import write_report
-from barlow_speech.benchmark.statistics import Cell, cell_json
+from barlow_speech.benchmark.statistics import cell_json
 from barlow_speech.benchmark.table import text_table
 from barlow_speech.benchmark.upstreams import check_name, load_upstream
 from barlow_speech.downstream import task as tasks
@@ -155,13 +155,11 @@ def run(arguments: Sequence[str]) -> None:
             f"{', '.join(corpus.name for corpus in corpora)}: no task finds its labels there; "
             f"the manifest needs one of the columns {', '.join(task.label for task in chosen)}."
         )
-    cells: dict[tuple[str, str, str], Cell] = {}
+    rows = []
     for name in upstreams:
         upstream = load_upstream(name, given.upstream_ckpt, settings.device)
-        for one_piece in pieces:
-            cell = run_piece(one_piece, upstream, settings)
-            cells[cell.task, cell.corpus, name] = cell
-    ordered = [cells[p.task.name, p.corpus.name, name] for p in pieces for name in upstreams]
+        rows.append(run_upstream(upstream, pieces, settings))
+    ordered = [cell for column in zip(*rows) for cell in column]
     command = shlex.join(["run_downstream.py", *arguments])
     page = write_report(given.expdir, ordered, _facts(settings.device), command)
     if given.json:

@@ -177,7 +177,7 @@ def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
         return _of_card(path, None)
     built_in = {card.stem: card for card in CARDS.glob("*.yaml")}
     if name not in built_in:
-        raise unknown("corpus", name, [*built_in, "toy"], "-corpus (or a path to a .yaml or .tsv)")
+        raise unknown("corpus", name, [*built_in, "toy"], "--corpus (or a path to a .yaml or .tsv)")
     return _of_card(built_in[name], data_root)
 
 

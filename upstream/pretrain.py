@@ -256,11 +256,11 @@ class Pretraining:
             )
         ]
         with torch.no_grad(), _still_statistics(self.twins):
-            embeddings, latents = zip(
+            embeddings, projected = zip(
                 *(self._embed(part, name, index) for index, part in enumerate(parts))
             )
         z_A, z_B = (
-            torch.cat([z.chunk(2)[view] for z in latents]).float().requires_grad_()
+            torch.cat([z.chunk(2)[view] for z in projected]).float().requires_grad_()
             for view in (0, 1)
         )
         terms = self._objective(name, family, z_A, z_B)
