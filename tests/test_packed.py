@@ -341,7 +341,7 @@ def test_offsets_that_do_not_fit_are_refused(folder: Path, offsets: list[int]) -
 
 
 def test_no_folder_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(BarlowSpeechError, match="barlow-speech prepare"):
+    with pytest.raises(BarlowSpeechError, match="barlow-speech pack"):
         PackedCorpus(tmp_path / "nowhere", CROP_S, seed=0)
 
 

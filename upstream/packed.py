@@ -147,10 +147,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BarlowSpeechError(
-            f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
+            f"{folder} is no packed corpus ({error}); make one with `barlow-speech pack`."
         ) from error
     if not isinstance(index, dict):
-        raise BarlowSpeechError(f"{folder / INDEX} holds no mapping; prepare the corpus again.")
+        raise BarlowSpeechError(f"{folder / INDEX} holds no mapping; pack the corpus again.")
     return index
 
 
@@ -174,7 +174,7 @@ class PackedCorpus:
             size = os.fstat(self._audio.fileno()).st_size
         except (OSError, ValueError, EOFError) as error:
             raise BarlowSpeechError(
-                f"{folder} is no packed corpus ({error}); make one with `barlow-speech prepare`."
+                f"{folder} is no packed corpus ({error}); make one with `barlow-speech pack`."
             ) from error
         lengths = np.diff(self.offsets)
         whole = lengths.ndim == 1 and len(lengths) > 0 and lengths.min() > 0
@@ -185,7 +185,7 @@ class PackedCorpus:
             or 2 * self.offsets[-1] != size
         ):
             raise BarlowSpeechError(
-                f"packed corpus {folder} is incomplete or of another version; prepare it again."
+                f"packed corpus {folder} is incomplete or of another version; pack it again."
             )
         self.folder = folder
         self.crop = round(crop_s * SAMPLE_RATE)  # samples
@@ -205,7 +205,7 @@ class PackedCorpus:
             or file_digest(self.folder / OFFSETS) != self.index["offsets_sha256"]
         ):
             raise BarlowSpeechError(
-                f"packed corpus {self.folder} was changed since it was written; prepare it again."
+                f"packed corpus {self.folder} was changed since it was written; pack it again."
             )
 
     @property
@@ -252,6 +252,6 @@ class PackedCorpus:
         data = os.pread(self._audio.fileno(), 2 * int(last - first), 2 * int(first))
         if len(data) != 2 * (last - first):
             raise BarlowSpeechError(
-                f"packed corpus {self.folder} was cut short while it was read; prepare it again."
+                f"packed corpus {self.folder} was cut short while it was read; pack it again."
             )
         return np.frombuffer(data, dtype="<i2")

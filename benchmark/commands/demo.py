@@ -1,7 +1,11 @@
-"""The main job on the embedded default, end to end: `make demo`."""
+"""the main job on the embedded toy corpus, in minutes
+
+What `make demo` runs.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -12,6 +16,17 @@ from barlow_speech.upstream.pretrain import pretrain
 from barlow_speech.upstream.recipe import find_recipe, read_recipe
 
 UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    parser.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR")
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each cell")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Do it."""
+    demo(given.out, given.runs)
 
 
 def demo(out: Path, runs: int = 50) -> None:

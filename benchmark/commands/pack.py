@@ -1,0 +1,34 @@
+"""pack the speech of a recipe for pretraining"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from barlow_speech.benchmark.recipe_arguments import (
+    add_data_root,
+    add_recipe,
+    chosen_recipe,
+    data_root,
+)
+from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    add_recipe(parser)
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    add_data_root(parser)
+    parser.add_argument(
+        "--verify", action="store_true", help="read it back and compare the checksum"
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Do it, and say how much speech there is."""
+    recipe = chosen_recipe(given)
+    folder = pack(chosen(recipe.data, data_root(given)), given.out)
+    corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
+    if given.verify:
+        corpus.verify()
+    print(f"{folder}: {corpus.index['recordings']} recordings, {corpus.hours:.2f} h")

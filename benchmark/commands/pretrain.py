@@ -1,0 +1,48 @@
+"""pretrain an encoder by a recipe"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from barlow_speech.benchmark.recipe_arguments import (
+    add_data_root,
+    add_recipe,
+    chosen_recipe,
+    data_root,
+)
+from barlow_speech.upstream import processes
+from barlow_speech.upstream.pretrain import pretrain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    add_recipe(parser)
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="DIR", help="default: results/pretrain/RECIPE"
+    )
+    add_data_root(parser)
+    parser.add_argument("--packed", type=Path, metavar="DIR", help="a folder made by `pack`")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in -o")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)"
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Do it, and say where the encoder is."""
+    device = given.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = pretrain(
+        chosen_recipe(given),
+        given.out or Path("results/pretrain") / Path(given.recipe).stem,
+        data_root=data_root(given),
+        packed=given.packed,
+        resume=given.resume,
+        device=device,
+    )
+    if processes.rank() == 0:
+        print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")
