@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from barlow_speech import configs
 from barlow_speech.downstream.task import Task, names, read_task
 from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.files import write_text
 from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
 from barlow_speech.upstream.settings import build, read_yaml
 
@@ -182,25 +184,50 @@ def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
 
 
 def _of_card(path: Path, data_root: Path | None) -> Corpus:
+    card = read_card(path)
+    manifest = (data_root or path.parent) / card.manifest
+    return Corpus(card, read_manifest(manifest))
+
+
+def read_card(path: Path) -> Card:
+    """The card in a YAML file.
+
+    Raises:
+        BarlowSpeechError: it cannot be read, has an unknown key, or names a task that is none.
+    """
     card = build(Card, read_yaml(path), str(path))
     for task in card.tasks:
         read_task(task)
-    manifest = (data_root or path.parent) / card.manifest
-    return Corpus(card, read_manifest(manifest))
+    return card
+
+
+def write_card(path: Path, card: Card) -> None:
+    """Write a card, whole or not at all; what is empty is left out.
+
+    Raises:
+        BarlowSpeechError: the folder cannot be written.
+    """
+    tree = {key: value for key, value in asdict(card).items() if value or key == "tasks"}
+    write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=96))
 
 
 def _derived_card(manifest: Manifest) -> Card:
     """The card of a manifest that has none."""
     folder = manifest.file.resolve().parent.name
     stem = manifest.file.stem
+    name = folder if stem == "manifest" else f"{folder}-{stem}"
+    return Card(name=name, manifest=manifest.file.name, tasks=derived_tasks(manifest))
+
+
+def derived_tasks(manifest: Manifest) -> dict[str, Columns]:
+    """The tasks that a manifest serves by the names of its columns."""
     tasks = {}
     for task in map(read_task, names()):
         split = next((one for one in task.splits if one in manifest.columns), None)
         # A split column that is there and empty says that the corpus is not split for this task.
         if split and any(manifest.columns[split]) and any(manifest.columns.get(task.label, ())):
             tasks[task.name] = Columns(task.label, split)
-    name = folder if stem == "manifest" else f"{folder}-{stem}"
-    return Card(name=name, manifest=manifest.file.name, tasks=tasks)
+    return tasks
 
 
 def read_corpora(names_or_paths: Sequence[str], data_root: Path | None = None) -> list[Corpus]:

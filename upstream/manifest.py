@@ -7,10 +7,17 @@ per label, one or more split columns. Tab-separated, UTF-8, no quoting, empty = 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.files import write_text
+from barlow_speech.upstream.progress import progress
+
+# Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
+UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,15 @@ def read_manifest(file: Path) -> Manifest:
         raise BarlowSpeechError(
             f"cannot read manifest {file}: {reason}; check the path."
         ) from error
+    return parse_manifest(text, file)
+
+
+def parse_manifest(text: str, file: Path) -> Manifest:
+    """The manifest whose text is `text` and whose place is (or will be) `file`.
+
+    Raises:
+        BarlowSpeechError: as `read_manifest`.
+    """
     lines = text.split("\n")  # read_text made \r\n and \r into \n; a label may hold U+2028
     header = lines[0].split("\t")
     if "path" not in header:
@@ -84,34 +100,67 @@ def read_manifest(file: Path) -> Manifest:
         )
     columns: dict[str, list[str]] = {name: [] for name in header}
     recordings = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        cells = line.split("\t")
-        if len(cells) != len(header):
-            raise BarlowSpeechError(
-                f"manifest {file}, line {number}: {len(cells)} cells where the header has "
-                f"{len(header)}; mend the line."
-            )
-        for name, cell in zip(header, cells):
-            columns[name].append(cell)
-        row = dict(zip(header, cells))
-        if not row["path"] or "\0" in row["path"]:
-            raise BarlowSpeechError(
-                f"manifest {file}, line {number}: the path is empty or no path; fill it in."
-            )
-        try:
-            start_s = float(row.get("start_s") or 0)
-            end_s = float(row["end_s"]) if row.get("end_s") else None
-        except ValueError as error:
-            raise BarlowSpeechError(
-                f"manifest {file}, line {number}: start_s and end_s must be seconds ({error})."
-            ) from error
-        if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
-            raise BarlowSpeechError(
-                f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
-            )
-        recordings.append(Recording(file.parent / row["path"], start_s, end_s))
+    with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
+        for number, line in enumerate(lines[1:], start=2):
+            bar.update()
+            if not line.strip():
+                continue
+            cells = line.split("\t")
+            if len(cells) != len(header):
+                raise BarlowSpeechError(
+                    f"manifest {file}, line {number}: {len(cells)} cells where the header has "
+                    f"{len(header)}; mend the line."
+                )
+            row = dict(zip(header, cells))
+            for name, cell in row.items():
+                columns[name].append(cell)
+            recordings.append(_recording(file, number, row))
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
     return Manifest(file, columns, recordings)
+
+
+def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
+    if not row["path"] or "\0" in row["path"]:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: the path is empty or no path; fill it in."
+        )
+    try:
+        start_s = float(row.get("start_s") or 0)
+        end_s = float(row["end_s"]) if row.get("end_s") else None
+    except ValueError as error:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: start_s and end_s must be seconds ({error})."
+        ) from error
+    if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
+        )
+    return Recording(file.parent / row["path"], start_s, end_s)
+
+
+def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:
+    """The text of a manifest with these columns, which are all of one length.
+
+    Raises:
+        BarlowSpeechError: a cell holds a tab, the end of a line or what is no text (a file name
+            in an old encoding), which a manifest cannot hold.
+    """
+    for name, cells in columns.items():
+        for cell in cells:
+            if UNWRITABLE.search(cell):
+                raise BarlowSpeechError(
+                    f"the {name} {cell!r} holds a tab, a line's end or what is no UTF-8 text, "
+                    "which a manifest cannot hold; rename it."
+                )
+    lines = ["\t".join(columns), *map("\t".join, zip(*columns.values()))]
+    return "\n".join(lines) + "\n"
+
+
+def write_manifest(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write a manifest, whole or not at all; `read_manifest` gives the same columns back.
+
+    Raises:
+        BarlowSpeechError: as `manifest_text`, or the folder cannot be written.
+    """
+    write_text(file, manifest_text(columns))
