@@ -1,10 +1,10 @@
 """What a set of runs says about an upstream, and what two sets say about each other.
 
-A *cell* holds the test accuracies of one upstream on one task of one corpus, one per run. A run is
+A *cell* holds the test scores of one upstream on one task of one corpus, one per run. A run is
 a head trained anew on the same frozen features: the spread, the intervals and the tests below are
 over what varied between the runs (the cell's `details["varied"]`, usually initialisation and batch
 order). They say nothing about another choice of test recordings, another corpus or another
-pretraining of the upstream, each of which may move an accuracy by far more.
+pretraining of the upstream, each of which may move a score by far more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
+from scipy.special import ndtr, ndtri
 
 from barlow_speech.upstream.errors import BarlowSpeechError
 
@@ -27,8 +28,9 @@ SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the obse
 ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
 LEVEL = 0.05  # of every test, and one minus the confidence of every interval
 
-# Accuracies are k/N. Two differences that are equal as fractions may differ in their last bit,
-# which would turn ties and zeros into ranks; no test set is large enough to need more digits.
+# Scores are fractions of counts. Two differences that are equal as fractions may differ in their
+# last bit, which would turn ties and zeros into ranks; no test set is large enough to need more
+# digits.
 DIGITS = 9
 
 
@@ -36,9 +38,10 @@ DIGITS = 9
 class Cell:
     """The runs of one upstream on one task of one corpus.
 
-    `values` holds one test accuracy (0..1) per run. `details` holds facts for the reader, all
-    optional: `seeds` (one per run), `varied`, `lr`, `steps`, `chance`, `classes`,
-    `test_recordings`, `seconds`, `notes`, and any other.
+    `values` holds one test score per run, 0..1 and better the higher (`metric`: top1, uar, f1, …).
+    `details` holds facts for the reader, all optional: `seeds` (one per run), `sources` (see
+    `variance.py`), `varied`, `lr`, `steps`, `chance`, `classes`, `test_recordings`, `seconds`,
+    `notes`, and any other.
     """
 
     upstream: str
@@ -56,7 +59,7 @@ def by_task(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
     """The cells of each (task, corpus), both in the order in which they are given.
 
     Raises:
-        BarlowSpeechError: a cell is empty, holds a value that is no accuracy (NaN, infinite or
+        BarlowSpeechError: a cell is empty, holds a value that is no score (NaN, infinite or
             outside 0..1), has another number of seeds than of values or a seed twice, is there
             twice, or is measured otherwise than the others of its task.
     """
@@ -83,7 +86,10 @@ def summary(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
     Keys: n, mean, std (ddof = 1), sem, median, q1, q3 (linear interpolation, NumPy's default), min,
     max, and ci95: the BCa bootstrap interval [low, high] of the mean (Efron 1987), reproducible
     through `seed`. Equal values give the interval [v, v]. A single run has no spread: its std, sem
-    and ci95 are None, never 0 and never NaN. The interval is over the runs (see the module).
+    and ci95 are None, never 0 and never NaN. The interval is over the runs (see the module), which
+    it takes to be independent: not so where they share levels of a source (`variance.py`). Of few
+    runs it is too short, as every bootstrap interval of a mean is: `tests/test_simulation.py` finds
+    that about 94 of 100 cover with 50 runs and 90 with 10.
 
     Raises:
         BarlowSpeechError: there is no value, or one of them is not finite.
@@ -117,7 +123,7 @@ def cell_json(cell: Cell) -> dict[str, Any]:
     """The cell as it stands in `cells.json`: who, what, the values, and their `summary`.
 
     Raises:
-        BarlowSpeechError: the cell's values are no accuracies; it is named.
+        BarlowSpeechError: the cell's values are no scores; it is named.
     """
     _check(cell)
     return {
@@ -143,8 +149,8 @@ def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
       the one that separates upstreams;
     - `p_wilcoxon`: Wilcoxon's signed-rank test (1945), zero differences left out;
     - `a12`: the probability that a run of `a` is better than a run of `b`, ties counting one half
-      (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its percentile bootstrap
-      interval, resampled by seed. With complete separation that interval is [0, 0] or [1, 1].
+      (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its score interval, paired by
+      seed (`improvement_interval`).
 
     Differences that are all zero have p = 1. With one shared seed the intervals are None and p is
     1; with none, every number is None.
@@ -168,17 +174,19 @@ def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
 def compare_all(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """`compare` for every pair of the cells of one task, with Holm's correction over these pairs.
 
-    Adds `p_holm` to each (the corrected `p_sign_flip`), and `separable`: whether it is under 5 %.
-    The family of tests is one task of one corpus, so that adding a task to a table changes nothing
-    about the others.
+    Adds to each `p_holm` (the corrected `p_sign_flip`), `p_wilcoxon_holm` (the corrected
+    `p_wilcoxon`), and `separable`: whether `p_holm` is under 5 %. The family of tests is one task
+    of one corpus, so that adding a task to a table changes nothing about the others.
     """
     pairs = [compare(a, b) for a, b in itertools.combinations(cells, 2)]
-    testable = [pair for pair in pairs if pair["p_sign_flip"] is not None]
-    corrected = holm([pair["p_sign_flip"] for pair in testable])
     for pair in pairs:
-        pair.update(p_holm=None, separable=False)
-    for pair, p in zip(testable, corrected):
-        pair.update(p_holm=p, separable=p < LEVEL)
+        pair.update(p_holm=None, p_wilcoxon_holm=None, separable=False)
+    testable = [pair for pair in pairs if pair["n"]]
+    for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
+        for pair, p in zip(testable, holm([pair[raw] for pair in testable])):
+            pair[name] = p
+    for pair in testable:
+        pair["separable"] = pair["p_holm"] < LEVEL
     return pairs
 
 
@@ -211,10 +219,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
     """Two-sided p of the mean of paired differences under random signs (see `compare`).
 
-    Zero differences change no flipped sum and are left out; if nothing is left, p is 1.
+    Zero differences change no flipped sum; if there is no other, p is 1.
     """
-    kept = np.asarray(differences, dtype=np.float64)
-    kept = kept[kept != 0]
+    sample = np.asarray(differences, dtype=np.float64)
+    kept = sample[sample != 0]
     count = len(kept)
     if count == 0:
         return 1.0
@@ -225,10 +233,25 @@ def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
         codes = np.arange(2 ** (count - 1))
         signs = 1.0 - 2.0 * ((codes[:, None] >> np.arange(count)) & 1)
         return float((np.abs(signs @ kept) >= observed).mean())
-    generator = np.random.default_rng(seed)
-    signs = 1.0 - 2.0 * generator.integers(0, 2, size=(SIGN_FLIPS, count), dtype=np.int8)
-    extreme = int((np.abs(signs @ kept) >= observed).sum())
+    # Zeros stay in, so that comparisons of as many runs share one drawn table of signs.
+    extreme = int((np.abs(_drawn_signs(len(sample), seed) @ sample) >= observed).sum())
     return (extreme + 1) / (SIGN_FLIPS + 1)
+
+
+def wilcoxon_p(differences: Sequence[float]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test (1945), zero differences left out.
+
+    Exact up to 16 differences, ties or not: it is the sign-flip test of the ranks. Beyond, SciPy's
+    (exact up to 50 without ties, else the normal approximation corrected for ties). If no
+    difference is left, p is 1.
+    """
+    sample = np.asarray(differences, dtype=np.float64)
+    kept = sample[sample != 0]
+    if len(kept) <= ENUMERABLE:
+        return sign_flip_p(np.sign(kept) * stats.rankdata(np.abs(kept)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older SciPy warns when ties rule out the exact p
+        return float(stats.wilcoxon(kept).pvalue)
 
 
 def improvement(a: Sequence[float], b: Sequence[float]) -> float:
@@ -240,6 +263,51 @@ def improvement(a: Sequence[float], b: Sequence[float]) -> float:
     return float(_wins(np.asarray(a), np.asarray(b)).mean())
 
 
+def improvement_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """95 % interval of `improvement(a, b)` for runs that are paired: run i of both has one seed.
+
+    It holds the effects θ whose distance from the observed one is at most 1.96 standard errors *at
+    θ* (Newcombe 2006, method 5), which keeps it inside 0..1 and gives it a width where one upstream
+    beats the other in every run. The variance at θ is that of Hanley & McNeil (1982), scaled so
+    that at the observed effect it is the one that the pairs show (DeLong et al. 1988; no less than
+    1/n of independent runs', since that estimate leaves out terms of this order). Where every run
+    of one is above every run of the other, the pairs show none and count as independent.
+
+    Raises:
+        BarlowSpeechError: there are not two pairs, or the two are not equally long.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise BarlowSpeechError(
+            f"an interval of A12 needs two or more pairs of runs, not {len(a)} and {len(b)} runs."
+        )
+    wins, count = _wins(np.asarray(a), np.asarray(b)), len(a)
+    observed = float(wins.mean())
+    if 0.0 < observed < 1.0:
+        # How run i of `a` does against all of `b`, and all of `a` against run i of `b`.
+        shown = float(np.var(wins.mean(axis=1) + wins.mean(axis=0), ddof=1)) / count
+        scale = max(shown / _improvement_variance(observed, count), 1.0 / count)
+    else:
+        scale = 1.0
+    z = float(ndtri(1.0 - LEVEL / 2.0))
+
+    def beyond(effect: float) -> float:
+        """Under 0 inside the interval, over 0 outside."""
+        return (effect - observed) ** 2 - z**2 * scale * _improvement_variance(effect, count)
+
+    # It is above 0 at the ends and under 0 at the observed effect. An effect observed at an end is
+    # a root itself, which the step aside keeps out of the search.
+    step = 1e-9
+    low = 0.0 if observed <= step else optimize.brentq(beyond, 0.0, min(observed, 1.0 - step))
+    high = 1.0 if observed >= 1.0 - step else optimize.brentq(beyond, max(observed, step), 1.0)
+    return [float(low), float(high)]
+
+
+def _improvement_variance(effect: float, count: int) -> float:
+    """Hanley & McNeil (1982) of A12 = `effect` between two independent samples of `count`."""
+    shared = (1.0 - effect) / (2.0 - effect) + effect / (1.0 + effect)
+    return effect * (1.0 - effect) * (1.0 + (count - 1) * shared) / count**2
+
+
 def _check(cell: Cell) -> None:
     if not cell.values:
         raise BarlowSpeechError(f"{cell} has no runs; run the task first.")
@@ -248,7 +316,7 @@ def _check(cell: Cell) -> None:
         if not 0.0 <= value <= 1.0:
             raise BarlowSpeechError(
                 f"run {run} of {cell} has the {cell.metric} {value}, "
-                "which is no accuracy between 0 and 1; run it again."
+                "which is not between 0 and 1; run it again."
             )
     _runs(cell)
 
@@ -279,21 +347,39 @@ def _mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
     if np.ptp(sample) < 10.0**-DIGITS:
         value = float(sample[0])
         return value, value
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SciPy warns of a degenerate BCa; handled just below
-            interval = stats.bootstrap(
-                (sample,),
-                np.mean,
-                n_resamples=RESAMPLES,
-                method=method,
-                confidence_level=1.0 - LEVEL,
-                vectorized=True,
-                random_state=np.random.default_rng(seed),
-            ).confidence_interval
-        if np.isfinite(interval).all():
-            break
-    return float(interval.low), float(interval.high)
+    count = len(sample)
+    # What SciPy's `stats.bootstrap` gives with the same draws (`tests/test_statistics.py`), some
+    # ten times faster since a mean is linear, and always finite: the share below is kept off 0 and
+    # 1, and an acceleration is never over 1/6.
+    means = _drawn_counts(count, seed) @ sample / count
+    mean = sample.mean()
+    # Resampled scores often have the observed mean; summed in another order it may differ in its
+    # last bits, which must not decide on which side it is counted.
+    ties = 1e-12
+    below = (np.count_nonzero(means < mean - ties) + np.count_nonzero(means <= mean + ties)) / 2.0
+    bias = ndtri(min(max(below, 0.5), RESAMPLES - 0.5) / RESAMPLES)
+    deviations = sample - mean  # of the jackknife's means, but for a factor that cancels
+    acceleration = (deviations**3).sum() / (6.0 * (deviations**2).sum() ** 1.5)
+    ends = bias + ndtri([LEVEL / 2.0, 1.0 - LEVEL / 2.0])
+    low, high = np.quantile(means, ndtr(bias + ends / (1.0 - acceleration * ends)))
+    return float(max(low, sample.min())), float(min(high, sample.max()))
+
+
+# The same draws for every cell and pair of as many runs. 500 runs take 20 MB and 10 MB.
+@lru_cache(maxsize=4)
+def _drawn_counts(count: int, seed: int) -> np.ndarray:
+    """How often each of `count` runs is in each bootstrap resample [RESAMPLES, count]."""
+    runs = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
+    rows = np.arange(RESAMPLES)[:, None] * count
+    counts = np.bincount((rows + runs).ravel(), minlength=RESAMPLES * count)
+    return counts.astype(np.float32).reshape(RESAMPLES, count)
+
+
+@lru_cache(maxsize=4)
+def _drawn_signs(count: int, seed: int) -> np.ndarray:
+    """Random signs [SIGN_FLIPS, count]."""
+    bits = np.random.default_rng(seed).integers(0, 2, size=(SIGN_FLIPS, count), dtype=np.int8)
+    return (1 - 2 * bits).astype(np.int8)
 
 
 @lru_cache(maxsize=4096)
@@ -310,26 +396,7 @@ def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, 
         "difference": float(differences.mean()),
         "ci95": list(_mean_interval(tuple(differences.tolist()), seed)) if several else None,
         "p_sign_flip": sign_flip_p(differences, seed),
-        "p_wilcoxon": _wilcoxon(differences),
+        "p_wilcoxon": wilcoxon_p(differences),
         "a12": improvement(a, b),
-        "a12_ci95": _improvement_interval(sample_a, sample_b, seed) if several else None,
+        "a12_ci95": improvement_interval(a, b) if several else None,
     }
-
-
-def _wilcoxon(differences: np.ndarray) -> float:
-    if not differences.any():
-        return 1.0  # SciPy gives NaN: no difference is left to rank
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # older SciPy warns when ties rule out the exact p
-        return float(stats.wilcoxon(differences).pvalue)
-
-
-def _improvement_interval(a: np.ndarray, b: np.ndarray, seed: int) -> list[float]:
-    """Percentile bootstrap interval of A12: the seeds are drawn, each with both of its runs."""
-    count = len(a)
-    drawn = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1.0 / count), size=RESAMPLES
-    )
-    resampled = ((drawn @ _wins(a, b)) * drawn).sum(axis=1) / count**2
-    low, high = np.quantile(resampled, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
-    return [float(low), float(high)]
