@@ -2,146 +2,337 @@
 
 from __future__ import annotations
 
-import dataclasses
+import glob
 import logging
-import math
-import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.features import Features, features
+from barlow_speech.benchmark.cost import measure_cost
+from barlow_speech.benchmark.features import Features, Kind, Selection, features
+from barlow_speech.benchmark.inputs import Frames, Inputs, Means
+from barlow_speech.benchmark.machine import environment
+from barlow_speech.benchmark.metrics import METRICS, metrics
 from barlow_speech.benchmark.protocol import Protocol
-from barlow_speech.benchmark.runs import Run, Split, Training, train_runs
+from barlow_speech.benchmark.runs import Run, RunPlan, Split, train_runs
 from barlow_speech.benchmark.statistics import Cell
-from barlow_speech.benchmark.store import Record, Store
-from barlow_speech.benchmark.upstreams import Upstream
-from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples
-from barlow_speech.downstream.task import Task
+from barlow_speech.benchmark.store import Record, Store, cell_of, pack
+from barlow_speech.benchmark.upstreams import Upstream, load_upstream
+from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
+from barlow_speech.downstream.heads import Input, head_module
+from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
 from barlow_speech.upstream.progress import progress
 
 log = logging.getLogger(__name__)
 
-SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from those of the runs
-
 
 @dataclass(frozen=True)
 class Settings:
     """What all cells of a campaign share; the folders are those of the results and the features."""
 
-    runs: int
     results: Path
     cache: Path
     device: str = "cpu"
+    metric: str = "top1"
+    data_root: Path | None = None
+    checkpoint: Path | None = None
     overwrite: bool = False
     allow_leakage: bool = False
+    verify_cache: bool = False
+    trust_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to be made, as names and numbers: it can be sent to another process."""
+
+    upstream: str
+    task: str
+    corpus: str
+    protocol: Protocol
+    selection: Selection = "hidden_states"
+    layer: int | None = None
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A task on a corpus, checked, with its protocol."""
+    """A task on a corpus, checked: its folds (mostly one) and what was allowed to leak."""
 
     task: Task
     corpus: Corpus
-    examples: Examples
-    protocol: Protocol
+    folds: tuple[Examples, ...]
     notes: tuple[str, ...]
 
 
-def piece(task: Task, corpus: Corpus, protocol: Protocol, allow_leakage: bool) -> Piece:
-    """Check labels and splits before anything is computed.
+class Campaign:
+    """Makes cells, and keeps at hand what the next cell may need again.
+
+    Corpora stay for good, the upstream that was used last and its features until another is used:
+    jobs are best given upstream by upstream.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.results)
+        self._corpora: dict[str, Corpus] = {}
+        self._upstreams: tuple[str, list[Upstream]] = ("", [])
+        self._features: dict[tuple[str, Kind], list[Features]] = {}
+        self._costs: dict[str, dict[str, Any]] = {}
+
+    def corpus(self, name: str) -> Corpus:
+        """A corpus, read once.
+
+        Raises:
+            BarlowSpeechError: as `read_corpus`.
+        """
+        if name not in self._corpora:
+            self._corpora[name] = read_corpus(name, self.settings.data_root)
+        return self._corpora[name]
+
+    def piece(self, task: str, corpus: str) -> Piece:
+        """Check labels and splits before anything is computed.
+
+        Raises:
+            BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is
+                allowed.
+        """
+        read, where = read_task(task), self.corpus(corpus)
+        folds = where.folds(read)
+        leaks = [leak for fold in folds for leak in where.leaks(read, fold)]
+        if leaks and not self.settings.allow_leakage:
+            raise BarlowSpeechError(
+                f"corpus '{where.name}', task '{task}': {leaks[0]}; mend the column "
+                f"'{folds[0].columns.split}' of {where.manifest.file}, or add --allow-leakage, "
+                "which is then written into the record."
+            )
+        return Piece(read, where, tuple(folds), tuple(leaks))
+
+    def run(self, job: Job) -> Cell:
+        """The cell of a job: from the store, or computed and stored.
+
+        Raises:
+            BarlowSpeechError: as `piece` and `features`, for an identical recording in two splits,
+                and when the loss of a run is not finite.
+        """
+        piece, protocol = self.piece(job.task, job.corpus), job.protocol
+        upstreams = self._load(job.upstream, protocol)
+        kind: Kind = "frames" if _input(protocol) == "frames" else "pooled"
+        found = self._extract(upstreams, piece.corpus, kind)
+        notes = [*piece.notes, *_identical(piece, found[0], self.settings.allow_leakage)]
+        identity = {
+            "features": [one.key for one in found],
+            "selection": job.selection if job.layer is None else f"layer {job.layer}",
+            "examples": digest(
+                [
+                    {
+                        "classes": fold.classes,
+                        "rows": {split: fold.rows[split].tolist() for split in SPLITS},
+                        "labels": {split: fold.labels[split].tolist() for split in SPLITS},
+                    }
+                    for fold in piece.folds
+                ]
+            ),
+            "protocol": protocol.identity(),
+        }
+        record = self.store.load(job.upstream, job.task, piece.corpus.name, identity)
+        if self.settings.overwrite:
+            record = Record(job.upstream, job.task, piece.corpus.name, identity)
+        seeds = [protocol.seed + run for run in range(protocol.runs)]
+        missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
+        if missing:
+            started = time.monotonic()
+            try:
+                self._complete(record, job, piece, found, missing)
+            except BarlowSpeechError as error:
+                raise BarlowSpeechError(
+                    f"upstream '{job.upstream}', task '{job.task}', corpus "
+                    f"'{piece.corpus.name}': {error}"
+                ) from error
+            seconds = time.monotonic() - started
+            self._describe(record, job, piece, upstreams, found, notes, seconds)
+            self.store.save(record)
+        return cell_of(record, seeds, self.settings.metric)
+
+    def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
+        """The upstream, or its several pretrainings."""
+        wanted = f"{name}\0{protocol.varies}\0{protocol.levels}\0{protocol.runs}"
+        if self._upstreams[0] != wanted:
+            self._features.clear()
+            settings = self.settings
+            self._upstreams = (
+                wanted,
+                [
+                    load_upstream(
+                        member,
+                        settings.checkpoint,
+                        settings.device,
+                        seed=seed,
+                        trust_checkpoint=settings.trust_checkpoint,
+                    )
+                    for member, seed in pretrainings(name, protocol)
+                ],
+            )
+        return self._upstreams[1]
+
+    def _extract(self, upstreams: list[Upstream], corpus: Corpus, kind: Kind) -> list[Features]:
+        if (corpus.name, kind) not in self._features:
+            self._features[corpus.name, kind] = [
+                features(
+                    one,
+                    corpus.recordings,
+                    self.settings.cache,
+                    corpus.manifest.file,
+                    kind,
+                    self.settings.verify_cache,
+                )
+                for one in upstreams
+            ]
+        return self._features[corpus.name, kind]
+
+    def _complete(
+        self,
+        record: Record,
+        job: Job,
+        piece: Piece,
+        found: Sequence[Features],
+        missing: Sequence[int],
+    ) -> None:
+        """Search the learning rate if that is not done, and add the missing runs."""
+        protocol = job.protocol
+        splits = [
+            [_splits(one, fold, job, self.settings.device) for fold in piece.folds] for one in found
+        ]
+        if "learning_rate" not in record.facts:
+            record.facts["learning_rate"] = _search(job, piece, splits)
+        rate = record.facts["learning_rate"]["chosen"]
+        # Runs that share a pretraining are trained together.
+        members: dict[int, list[int]] = {}
+        for run in missing:
+            member = (protocol.sources(run)["pretrain_seed"] or 0) % len(found)
+            members.setdefault(member, []).append(run)
+        total = protocol.steps * len(piece.folds)
+        what = f"{job.task}, {len(missing)} runs for {job.upstream}"
+        with progress(total, what, "step", bar_format=STEPS) as bar:
+            for member, runs in members.items():
+                plans = [protocol.plan(run, rate) for run in runs]
+                share = len(runs) / len(missing)
+                done = [
+                    _train(splits[member][i], fold, protocol, plans, bar, share)
+                    for i, fold in enumerate(piece.folds)
+                ]
+                for at, run in enumerate(runs):
+                    record.runs[plans[at].seed] = {
+                        "seed": plans[at].seed,
+                        "sources": {**protocol.sources(run), "pretrain_seed": member},
+                        **_judged([one[at] for one in done], piece.folds),
+                    }
+
+    def _describe(
+        self,
+        record: Record,
+        job: Job,
+        piece: Piece,
+        upstreams: Sequence[Upstream],
+        found: Sequence[Features],
+        notes: list[str],
+        seconds: float,
+    ) -> None:
+        card, first = piece.corpus.card, piece.folds[0]
+        upstream = upstreams[0]
+        if upstream.fingerprint not in self._costs:
+            self._costs[upstream.fingerprint] = measure_cost(upstream)
+        heads = record.facts.get("seconds", {}).get("heads", 0.0) + seconds
+        layers, width = found[0].shape
+        record.facts |= {
+            "protocol": job.protocol.name,
+            "head": head_module(job.protocol.head["name"]).NOTE,
+            "classes": first.classes,
+            "truth": [pack(fold.labels["test"]) for fold in piece.folds],
+            "recordings": {
+                split: sum(len(fold.rows[split]) for fold in piece.folds) // len(piece.folds)
+                for split in SPLITS
+            },
+            "folds": [{"label": f.columns.label, "split": f.columns.split} for f in piece.folds],
+            "chance": _chance(piece.folds),
+            "layers": layers,
+            "width": width,
+            "upstream_fingerprints": [one.fingerprint for one in upstreams],
+            "cost": self._costs[upstream.fingerprint],
+            "corpus": {
+                "revision": card.revision,
+                "licence": card.licence,
+                "citation": card.citation,
+                "description": card.description,
+            },
+            "notes": notes,
+            "seconds": {
+                "features": round(sum(one.seconds for one in found), 3),
+                "heads": round(heads, 3),
+            },
+            **environment(self.settings.device),
+        }
+
+
+STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
+
+
+def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
+    """The (name, seed) of each pretraining of an upstream; one, unless `pretrain_seed` varies.
+
+    `name@some/*/encoder.safetensors` stands for every file that it matches, in their order;
+    `barlow_speech_random` for as many draws of its weights as the protocol has levels or runs.
 
     Raises:
-        BarlowSpeechError: as `Corpus.examples`, and for a leak between splits unless it is allowed.
+        BarlowSpeechError: nothing matches, or the number does not fit the protocol.
     """
-    examples = corpus.examples(task)
-    leaks = corpus.leaks(task, examples)
-    if leaks and not allow_leakage:
+    varies = "pretrain_seed" in protocol.varies
+    wanted = protocol.levels.get("pretrain_seed", protocol.runs)
+    plain, _, pattern = name.partition("@")
+    if plain == "barlow_speech_random" and varies:
+        return [(name, seed) for seed in range(wanted)]
+    if not any(mark in pattern for mark in "*?["):
+        if varies:
+            raise BarlowSpeechError(
+                f"upstream '{name}' is one pretraining, but the protocol '{protocol.name}' varies "
+                f"pretrain_seed; give several as '{plain}@folder/*/encoder.safetensors'."
+            )
+        return [(name, 0)]
+    files = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    if not files:
+        raise BarlowSpeechError(f"upstream '{name}': no file matches {pattern}; check the path.")
+    if not varies:
         raise BarlowSpeechError(
-            f"corpus '{corpus.name}', task '{task.name}': {leaks[0]}; mend the column "
-            f"'{examples.columns.split}' of {corpus.manifest.file}, or add --allow-leakage, "
-            "which is then written into the record."
+            f"upstream '{name}' is {len(files)} pretrainings; choose a protocol whose runs vary in "
+            "pretrain_seed, such as --protocol pretraining, or give one file."
         )
-    return Piece(task, corpus, examples, protocol, tuple(leaks))
+    if protocol.levels and len(files) != wanted:
+        raise BarlowSpeechError(
+            f"upstream '{name}' is {len(files)} pretrainings, but the protocol '{protocol.name}' "
+            f"has {wanted} levels of pretrain_seed; let them agree."
+        )
+    return [(f"{plain}@{file}", 0) for file in files]
 
 
-def run_upstream(upstream: Upstream, pieces: Sequence[Piece], settings: Settings) -> list[Cell]:
-    """The cells of one upstream, in the order of the pieces; each corpus is read once.
-
-    Raises:
-        BarlowSpeechError: as `features`, and when an identical recording stands in two splits.
-    """
-    pooled: dict[str, Features] = {}
-    cells = []
-    for piece in pieces:
-        name = piece.corpus.name
-        if name not in pooled:
-            pooled[name] = features(upstream, piece.corpus, settings.cache)
-        cells.append(_run_piece(piece, upstream, pooled[name], settings))
-    return cells
+def _input(protocol: Protocol) -> Input:
+    return head_module(protocol.head["name"]).INPUT
 
 
-def _run_piece(piece: Piece, upstream: Upstream, pooled: Features, settings: Settings) -> Cell:
-    """The cell of one upstream on one piece: from the store, or computed and stored."""
-    notes = [*piece.notes, *_identical(piece, pooled, settings.allow_leakage)]
-    examples, protocol = piece.examples, piece.protocol
-    identity = {
-        "features": pooled.key,
-        "examples": digest(
-            {
-                "classes": examples.classes,
-                "rows": {split: examples.rows[split].tolist() for split in SPLITS},
-                "labels": {split: examples.labels[split].tolist() for split in SPLITS},
-            }
-        ),
-        "protocol": protocol.as_dict(),
-        "metric": "top1",
-    }
-    store = Store(settings.results)
-    record = store.load(upstream.name, piece.task.name, piece.corpus.name, identity)
-    if settings.overwrite:
-        record = Record(upstream.name, piece.task.name, piece.corpus.name, identity)
-    seeds = [protocol.seed + run for run in range(settings.runs)]
-    missing = [seed for seed in seeds if seed not in record.runs]
-    if missing:
-        splits = _splits(pooled, examples, settings.device)
-        started = time.monotonic()
-        searched = record.facts.get("learning_rate")
-        rate = searched or _search(piece, upstream, splits)
-        done = _train(piece, upstream, splits, rate["chosen"], missing)
-        seconds = time.monotonic() - started
-        record.facts = _facts(piece, upstream, pooled, rate, notes, settings, record, seconds)
-        for run in done:
-            record.runs[run.seed] = dataclasses.asdict(run)
-        store.save(record)
-    values = tuple(float(record.runs[seed]["test"]) for seed in seeds)
-    return Cell(
-        upstream=upstream.name,
-        task=piece.task.name,
-        corpus=piece.corpus.name,
-        metric="top1",
-        values=values,
-        details=_details(record, seeds),
-    )
-
-
-def _identical(piece: Piece, pooled: Features, allowed: bool) -> list[str]:
+def _identical(piece: Piece, found: Features, allowed: bool) -> list[str]:
     """Recordings of one split whose samples are, bit for bit, those of a recording of another."""
-    seen: dict[int, tuple[str, int]] = {}
-    audio_N = pooled.audio_N.numpy()
-    for split in SPLITS:
-        for row in piece.examples.rows[split].tolist():
-            other, at = seen.setdefault(int(audio_N[row]), (split, row))
-            if other != split:
+    for fold in piece.folds:
+        seen: dict[int, tuple[str, int]] = {}
+        for split in SPLITS:
+            for row in fold.rows[split].tolist():
+                other, at = seen.setdefault(int(found.audio_N[row]), (split, row))
+                if other == split:
+                    continue
                 recordings = piece.corpus.recordings
                 sentence = (
                     f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
@@ -155,146 +346,108 @@ def _identical(piece: Piece, pooled: Features, allowed: bool) -> list[str]:
     return []
 
 
-def _splits(pooled: Features, examples: Examples, device: str) -> dict[str, Split]:
+def _splits(found: Features, fold: Examples, job: Job, device: str) -> dict[str, Split]:
     return {
         split: Split(
-            pooled.pooled_NLD[torch.from_numpy(examples.rows[split])].to(device),
-            torch.from_numpy(examples.labels[split]).to(device),
+            _inputs(found, fold.rows[split], job, torch.device(device)),
+            torch.from_numpy(fold.labels[split]).to(device),
         )
         for split in SPLITS
     }
 
 
-def _training(protocol: Protocol, rate: float) -> Training:
-    return Training(
-        steps=protocol.steps,
-        batch=protocol.batch,
-        lr=rate,
-        eval_step=protocol.eval_step,
-        clip=protocol.clip,
-        projector_dim=protocol.projector_dim,
-    )
+def _inputs(found: Features, rows: np.ndarray, job: Job, device: torch.device) -> Inputs:
+    """The recordings of a split as the protocol's head sees them."""
+    kind = _input(job.protocol)
+    if job.selection == "embedding":
+        if kind == "frames":
+            raise BarlowSpeechError(
+                f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
+                "has none; use -s hidden_states, or another head."
+            )
+        return Means(found.embeddings(rows).to(device))
+    layers = found.shape[0]
+    if job.layer is not None and not -layers <= job.layer < layers:
+        raise BarlowSpeechError(
+            f"there is no layer {job.layer}; upstream '{job.upstream}' has {layers}, from 0."
+        )
+    chosen = slice(None) if job.layer is None else slice(job.layer % layers, job.layer % layers + 1)
+    if kind == "frames":
+        return Frames([one[:, chosen] for one in found.frames(rows)], device)
+    return Means(found.means(rows, with_std=kind == "mean_std")[chosen].to(device))
 
 
-def _search(piece: Piece, upstream: Upstream, splits: dict[str, Split]) -> dict[str, Any]:
-    """The learning rate with the best mean dev accuracy; the smallest of equals."""
-    protocol = piece.protocol
-    if len(protocol.learning_rates) == 1:
-        return {"chosen": protocol.learning_rates[0], "how": "fixed"}
-    # Far from those of the runs that are reported: they must not be the ones that were chosen on.
-    seeds = [protocol.seed + SEARCH_SEEDS + run for run in range(protocol.search_runs)]
-    means = {}
-    what = f"{piece.task.name}, learning rate for {upstream.name}"
-    with progress(protocol.steps * len(protocol.learning_rates), what, "step") as bar:
-        for rate in protocol.learning_rates:
-            runs = train_runs(
-                splits["train"], splits["dev"], None, len(piece.examples.classes),
-                _training(protocol, rate), seeds, bar.update,
-            )  # fmt: skip
-            means[rate] = float(np.mean([run.dev for run in runs]))
-    chosen = max(means, key=lambda rate: means[rate])
-    if chosen in (protocol.learning_rates[0], protocol.learning_rates[-1]):
-        log.debug("%s: the best learning rate %g lies at the edge of the grid", what, chosen)
-    return {
+def _search(job: Job, piece: Piece, splits: list[list[dict[str, Split]]]) -> dict[str, Any]:
+    """The learning rate with the best mean dev score; the smallest of equals.
+
+    All rates are trained in one pass, for every fold and pretraining.
+    """
+    protocol = job.protocol
+    rates = tuple(sorted(set(protocol.learning_rates)))
+    if len(rates) == 1:
+        return {"chosen": rates[0], "how": "fixed"}
+    plans = protocol.search_plans()
+    scores: dict[float, list[float]] = {rate: [] for rate in rates}
+    what = f"{job.task}, learning rate for {job.upstream}"
+    total = protocol.steps * len(piece.folds) * len(splits)
+    with progress(total, what, "step", bar_format=STEPS) as bar:
+        for member in splits:
+            for i, fold in enumerate(piece.folds):
+                without_test = {split: one for split, one in member[i].items() if split != "test"}
+                runs = _train(without_test, fold, protocol, plans, bar, 1.0)
+                for plan, run in zip(plans, runs):
+                    scores[plan.lr].append(run.dev)
+    means = {rate: float(np.mean(values)) for rate, values in scores.items()}
+    chosen = max(rates, key=lambda rate: means[rate])
+    result = {
         "chosen": chosen,
-        "how": f"best mean dev top-1 of {protocol.search_runs} runs each",
+        "how": f"best mean dev {METRICS[protocol.selection]} of {protocol.search_runs} runs each",
         "dev": {f"{rate:g}": round(mean, 6) for rate, mean in means.items()},
     }
+    if chosen in (rates[0], rates[-1]):
+        result["at_edge"] = True  # a wider grid might have given more
+    return result
 
 
 def _train(
-    piece: Piece, upstream: Upstream, splits: dict[str, Split], rate: float, seeds: Sequence[int]
+    splits: dict[str, Split],
+    fold: Examples,
+    protocol: Protocol,
+    plans: Sequence[RunPlan],
+    bar: Any,
+    share: float,
 ) -> list[Run]:
-    what = f"{piece.task.name}, {len(seeds)} runs for {upstream.name}"
-    with progress(piece.protocol.steps, what, "step") as bar:
-        runs = train_runs(
-            splits["train"], splits["dev"], splits["test"], len(piece.examples.classes),
-            _training(piece.protocol, rate), seeds, bar.update,
-        )  # fmt: skip
-    if not all(math.isfinite(run.test) for run in runs):
-        raise BarlowSpeechError(
-            f"upstream '{upstream.name}', task '{piece.task.name}': a result is not finite; "
-            "lower --lr."
-        )
-    return runs
+    return train_runs(
+        protocol.head,
+        splits["train"],
+        splits["dev"],
+        splits.get("test"),
+        len(fold.classes),
+        protocol.training(),
+        plans,
+        lambda part: bar.update(share * part),
+    )
 
 
-def _facts(
-    piece: Piece,
-    upstream: Upstream,
-    pooled: Features,
-    rate: dict[str, Any],
-    notes: list[str],
-    settings: Settings,
-    record: Record,
-    seconds: float,
-) -> dict[str, Any]:
-    card = piece.corpus.card
+def _judged(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:
+    """What a run gave: the mean over its folds of every metric, and its predictions."""
+    scores = [
+        metrics(fold.labels["test"], run.predicted, len(fold.classes))
+        for run, fold in zip(runs, folds)
+    ]
     return {
-        "learning_rate": rate,
-        "classes": piece.examples.classes,
-        "recordings": {split: len(piece.examples.rows[split]) for split in SPLITS},
-        "columns": dataclasses.asdict(piece.examples.columns),
-        "majority_top1": piece.examples.chance(),
-        "layers": pooled.pooled_NLD.shape[1],
-        "width": pooled.pooled_NLD.shape[2],
-        "upstream_fingerprint": upstream.fingerprint,
-        "corpus": {
-            "revision": card.revision,
-            "licence": card.licence,
-            "citation": card.citation,
-            "description": card.description,
-        },
-        "notes": notes,
-        "seconds": {
-            "features": pooled.seconds,
-            "heads": round(record.facts.get("seconds", {}).get("heads", 0.0) + seconds, 3),
-        },
-        **environment(settings.device),
+        "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
+        "folds": [
+            {"dev": run.dev, "step": run.step, "predicted": pack(run.predicted)} for run in runs
+        ],
     }
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Versions and hardware, for a record."""
-    packages = ("barlow-speech", "torch", "torchaudio", "s3prl", "numpy", "scipy")
-    return {
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        },
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
-
-
-def _details(record: Record, seeds: list[int]) -> dict[str, Any]:
-    facts, protocol = record.facts, record.identity["protocol"]
-    return {
-        "chance": facts["majority_top1"],
-        "classes": len(facts["classes"]),
-        **{f"{split}_recordings": count for split, count in facts["recordings"].items()},
-        "lr": facts["learning_rate"]["chosen"],
-        "lr_grid": list(protocol["learning_rates"]),
-        "steps": protocol["steps"],
-        "batch": protocol["batch"],
-        "head": protocol["head"],
-        "varied": list(protocol["varies"]),
-        "seeds": seeds,
-        "layers": facts["layers"],
-        "width": facts["width"],
-        "seconds": facts["seconds"],
-        "notes": facts["notes"],
-        "licence": facts["corpus"]["licence"],
-    }
+def _chance(folds: Sequence[Examples]) -> dict[str, float]:
+    """Every metric of always saying the most frequent class of the train split."""
+    scores = []
+    for fold in folds:
+        most = np.bincount(fold.labels["train"]).argmax()
+        truth = fold.labels["test"]
+        scores.append(metrics(truth, np.full(len(truth), most), len(fold.classes)))
+    return {name: float(np.mean([one[name] for one in scores])) for name in METRICS}

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import torch
 
-from barlow_speech.benchmark.campaign import Settings, environment, piece, run_upstream
-from barlow_speech.benchmark.protocol import protocol_of
+from barlow_speech.benchmark.campaign import Campaign, Job, Settings, pretrainings
+from barlow_speech.benchmark.executor import run_jobs
+from barlow_speech.benchmark.machine import environment
+from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.protocol import names as protocols
+from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.benchmark.report import write_report
 from barlow_speech.benchmark.statistics import cell_json
 from barlow_speech.benchmark.table import text_table
-from barlow_speech.benchmark.upstreams import check_name, load_upstream
+from barlow_speech.benchmark.upstreams import check_name
 from barlow_speech.downstream import task as tasks
-from barlow_speech.downstream.corpus import read_corpora
+from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import cache_dir
 
@@ -79,14 +83,22 @@ def parser() -> argparse.ArgumentParser:
         help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy",
     )
     add("--data-root", type=Path, metavar="DIR", help="folder that built-in cards are relative to")
-    add("--runs", type=int, default=50, metavar="N", help="runs of each cell (default: 50)")
     add(
-        "--seed",
-        type=int,
-        default=1337,
-        metavar="N",
-        help="seed of the first run; run i has seed + i (default: 1337, as in s3prl)",
+        "--protocol",
+        default="paper",
+        metavar="NAME",
+        help=f"how it is repeated: {', '.join(protocols())}, or a .yaml (default: paper)",
     )
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="change a key of the protocol, such as head.name=mlp or clip=0",
+    )
+    add("--runs", type=int, metavar="N", help="runs of each cell (paper: 50)")
+    add("--seed", type=int, metavar="N", help="seed of the first run; run i has seed + i")
     add("--steps", type=int, metavar="N", help="optimiser steps of each run")
     add(
         "--lr",
@@ -97,6 +109,18 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--batch-size", type=int, metavar="N", help="recordings in a batch")
     add(
+        "-s",
+        "--upstream_feature_selection",
+        dest="selection",
+        choices=("hidden_states", "embedding"),
+        default="hidden_states",
+        help="all layers, weighted by the head, or the upstream's own utterance embedding",
+    )
+    add("-l", "--upstream_layer_selection", dest="layer", type=int, metavar="N",
+        help="one layer in place of all")  # fmt: skip
+    add("--metric", choices=tuple(METRICS), default="top1",
+        help="what tables and tests are of; a record has all (default: top1)")  # fmt: skip
+    add(
         "-p",
         "--expdir",
         type=Path,
@@ -105,6 +129,19 @@ def parser() -> argparse.ArgumentParser:
         help="where records, figures and the report go (default: results)",
     )
     add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
+    add(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: spread the cells over a Ray cluster (extra [ray])",
+    )
+    add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
+    add("--verify-cache", action="store_true", help="compare kept features with their checksums")
+    add(
+        "--trust-checkpoint",
+        action="store_true",
+        help="let s3prl unpickle the checkpoint of a peer, which can run any code that is in it",
+    )
     add("--overwrite", action="store_true", help="run again what is already in --expdir")
     add(
         "--allow-leakage",
@@ -123,45 +160,60 @@ def run(arguments: Sequence[str]) -> None:
         BarlowSpeechError: on anything that the user can mend.
     """
     given = parser().parse_args(arguments)
-    if not 1 <= given.runs <= 100_000:
-        raise BarlowSpeechError(f"--runs must be from 1 to 100000, not {given.runs}.")
-    if not 0 <= given.seed < 1 << 31:
-        raise BarlowSpeechError(f"--seed must be from 0 to {(1 << 31) - 1}, not {given.seed}.")
     wanted = tasks.names() if "all" in given.downstream else list(dict.fromkeys(given.downstream))
     chosen = [tasks.read_task(name) for name in wanted]
+    changes = {
+        "runs": given.runs,
+        "seed": given.seed,
+        "steps": given.steps,
+        "batch": given.batch_size,
+        "learning_rates": given.lr,
+    }
+    read = {name: read_protocol(given.protocol, name, given.set, changes) for name in wanted}
     upstreams = list(dict.fromkeys(given.upstream))
     for name in upstreams:
-        check_name(name, given.upstream_ckpt)
-    settings = Settings(
-        runs=given.runs,
-        results=given.expdir,
-        cache=cache_dir() / "features",
-        device=_device(given.device),
-        overwrite=given.overwrite,
-        allow_leakage=given.allow_leakage,
+        for member, _ in pretrainings(name, read[wanted[0]]):
+            check_name(member, given.upstream_ckpt)
+    campaign = Campaign(
+        Settings(
+            results=given.expdir,
+            cache=cache_dir() / "features",
+            device=_device(given.device),
+            metric=given.metric,
+            data_root=given.data_root,
+            checkpoint=given.upstream_ckpt,
+            overwrite=given.overwrite,
+            allow_leakage=given.allow_leakage,
+            verify_cache=given.verify_cache,
+            trust_checkpoint=given.trust_checkpoint,
+        )
     )
-    corpora = read_corpora(given.corpus, given.data_root)
+    corpora = {name: campaign.corpus(name) for name in dict.fromkeys(given.corpus)}
+    check_names(list(corpora.values()))
     pieces = []
     for one in chosen:
-        served = [corpus for corpus in corpora if one.name in corpus.card.tasks]
+        served = [name for name, corpus in corpora.items() if one.name in corpus.card.tasks]
         # Among several corpora, or for `all`, a task goes to those that have its labels. A task
         # that was named and that none has is an error, which the first corpus words.
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
-            served = corpora[:1]
-        protocol = protocol_of(one, given.seed, given.steps, given.batch_size, given.lr)
-        pieces += [piece(one, corpus, protocol, given.allow_leakage) for corpus in served]
+            served = list(corpora)[:1]
+        for corpus in served:
+            campaign.piece(one.name, corpus)  # refused before anything is computed
+            pieces.append((one.name, corpus))
     if not pieces:
         raise BarlowSpeechError(
-            f"{', '.join(corpus.name for corpus in corpora)}: no task finds its labels there; "
-            f"the manifest needs one of the columns {', '.join(task.label for task in chosen)}."
+            f"{', '.join(corpus.name for corpus in corpora.values())}: no task finds its labels "
+            f"there; the manifest needs one of the columns "
+            f"{', '.join(task.label for task in chosen)}."
         )
-    rows = []
-    for name in upstreams:
-        upstream = load_upstream(name, given.upstream_ckpt, settings.device)
-        rows.append(run_upstream(upstream, pieces, settings))
-    ordered = [cell for column in zip(*rows) for cell in column]
+    jobs = [
+        Job(name, task, corpus, read[task], given.selection, given.layer)
+        for task, corpus in pieces
+        for name in upstreams
+    ]
+    ordered = run_jobs(jobs, campaign, given.executor, given.address)
     command = shlex.join(["run_downstream.py", *arguments])
-    page = write_report(given.expdir, ordered, _facts(settings.device), command)
+    page = write_report(given.expdir, ordered, _facts(campaign.settings.device), command)
     if given.json:
         print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
     else:

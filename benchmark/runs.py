@@ -1,48 +1,78 @@
-"""Many runs of one head at once: the exact, pooled and stacked form of SUPERB's utterance training.
+"""Many runs of one head at once: the exact, stacked form of SUPERB's utterance training.
 
-The head is that of `downstream/head.py`. Its input is the mean over time of every layer,
-pooled_NLD, and R runs train as one stacked tensor: the same initialisation, batches, losses,
-clipped gradients and Adam steps as R runs one after the other through s3prl's Runner.
+R runs train as one stacked tensor: the same initialisation, batches, losses, clipped gradients and
+Adam steps as R runs one after the other through s3prl's Runner (`downstream/runner.py`).
 
-Shapes: N utterances, L layers, D width, R runs, B batch, P projector, C classes.
+Shapes: N utterances, R runs, B batch, C classes.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-EVALUATION_FLOATS = 1 << 24  # numbers in the largest block while evaluating, 64 MiB
+from barlow_speech.benchmark.inputs import Inputs, Means
+from barlow_speech.benchmark.metrics import score
+from barlow_speech.benchmark.stacks import Stack, build_stack, predict
+from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.errors import BarlowSpeechError
+
+STATE_BYTES = 1 << 31  # of heads, gradients and Adam's moments that are trained at once
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one head is trained: Adam at a fixed rate, clipped per run, the best on dev is kept."""
+    """How a head is trained: a fixed rate, gradients clipped per run; the best on dev is kept.
+
+    A step takes `accumulate` batches; its loss is the mean of their means, as in s3prl's Runner.
+    `sampling`: `shuffle` is a DataLoader with shuffle=True; `balanced` draws with replacement,
+    every class as often as another, and drops a short last batch, as SUPERB's keyword spotting
+    does. `selection` is the metric by which dev chooses.
+    """
 
     steps: int
     batch: int
-    lr: float
     eval_step: int
     clip: float = 1.0
-    projector_dim: int = 256
+    accumulate: int = 1
+    sampling: str = "shuffle"
+    selection: str = "top1"
+    weight_decay: float = 0.0
+    optimiser: str = "adam"
 
 
 @dataclass(frozen=True)
 class Split:
-    """pooled_NLD of a split's utterances and their class numbers."""
+    """The utterances of a split and their class numbers."""
 
-    pooled_NLD: Tensor
+    inputs: Inputs
     labels_N: Tensor
 
 
 @dataclass(frozen=True)
+class RunPlan:
+    """One run to be made: its name, the seeds of what it draws, and its learning rate.
+
+    `resample` draws a training set of the same size with replacement; None takes it as it is.
+    """
+
+    seed: int
+    init: int
+    order: int
+    resample: int | None = None
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
 class Run:
-    """What one run gave: `dev` and `test` are top-1 of the weights that were best on dev.
+    """What one run gave: `dev` is the selection metric of the weights that were best on dev.
 
     `step` is where that was; `predicted` the class number of every test utterance.
     """
@@ -50,55 +80,168 @@ class Run:
     seed: int
     dev: float
     step: int
-    test: float
-    predicted: list[int]
+    predicted: np.ndarray = field(compare=False)
 
 
-class Heads:
-    """The parameters of R heads, stacked; run r is initialised from `seeds[r]` alone."""
+def train_runs(
+    head: dict[str, Any],
+    train: Split,
+    dev: Split,
+    test: Split | None,
+    classes: int,
+    training: Training,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[float], Any] = lambda share: None,
+    on_loss: Callable[[Tensor], None] = lambda losses_R: None,
+) -> list[Run]:
+    """One head per plan, in the order of the plans, on the device and in the dtype of `train`.
 
-    def __init__(
-        self, layers: int, width: int, classes: int, projector_dim: int, seeds: Sequence[int]
-    ) -> None:
-        first = _linear(width, projector_dim), _linear(projector_dim, classes)
-        drawn = []
-        for seed in seeds:
-            generator = torch.Generator().manual_seed(seed)
-            drawn.append([one for shape in first for one in shape(generator)])
-        w1, b1, w2, b2 = (torch.stack(parts) for parts in zip(*drawn))
-        self.weights_RL = torch.zeros(len(seeds), layers)
-        self.w1_RDP, self.b1_R1P, self.w2_RPC, self.b2_R1C = w1, b1, w2, b2
+    `head` is its name and settings (downstream/heads). Runs are trained side by side, as many as
+    memory is set aside for; none depends on the others. Dev is looked at every `eval_step` steps
+    and after the last; `test` once per run, with the weights that were best on dev (the earliest of
+    equals), and not at all when it is None. `on_step` is called after every step with the share of
+    the runs that made it, `on_loss` with each step's losses [R].
 
-    def parameters(self) -> list[Tensor]:
-        """Every stacked tensor."""
-        return [self.weights_RL, self.w1_RDP, self.b1_R1P, self.w2_RPC, self.b2_R1C]
+    Raises:
+        BarlowSpeechError: the loss of a run is not finite, in a training whose test is asked for.
+    """
+    module = head_module(head["name"])
+    settings = head_settings(head)
+    if not hasattr(module, "Head"):
+        return _fit(module, settings, train, dev, test, plans, on_step)
+    order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
+    probe = build_stack(module, settings, train.inputs, classes, [0])
+    numbers = sum(one.numel() for one in probe.parameters)
+    # Weights, the best ones, gradients and two moments.
+    together = max(1, STATE_BYTES // (5 * numbers * probe.parameters[0].element_size()))
+    results: dict[int, Run] = {}
+    for start in range(0, len(order), together):
+        part = order[start : start + together]
+        chosen = [plans[i] for i in part]
+        stack = build_stack(module, settings, train.inputs, classes, [p.init for p in chosen])
+        share = len(part) / len(plans)
+        runs = _train(
+            stack, train, dev, test, classes, training, chosen, partial(on_step, share), on_loss
+        )
+        results.update(zip(part, runs))
+    return [results[i] for i in range(len(plans))]
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Heads:
-        """Move to a device, as leaves that take gradients."""
-        moved = [one.to(device, dtype).requires_grad_() for one in self.parameters()]
-        self.weights_RL, self.w1_RDP, self.b1_R1P, self.w2_RPC, self.b2_R1C = moved
-        return self
 
-    def logits(self, pooled_RBLD: Tensor) -> Tensor:
-        """[R, B, C] for each run's own batch; [1, B, L, D] gives every run the same one."""
-        share_RL = self.weights_RL.softmax(dim=1)
-        runs, batch, layers, width = len(share_RL), *pooled_RBLD.shape[1:]
-        flat_RLX = pooled_RBLD.transpose(1, 2).reshape(len(pooled_RBLD), layers, batch * width)
-        summed_RBD = (share_RL.unsqueeze(1) @ flat_RLX).view(runs, batch, width)
-        projected_RBP = torch.baddbmm(self.b1_R1P, summed_RBD, self.w1_RDP)
-        return torch.baddbmm(self.b2_R1C, projected_RBP, self.w2_RPC)
+def _train(
+    stack: Stack,
+    train: Split,
+    dev: Split,
+    test: Split | None,
+    classes: int,
+    training: Training,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[], Any],
+    on_loss: Callable[[Tensor], None],
+) -> list[Run]:
+    device = train.inputs.device
+    optimisers = _optimisers(stack, plans, training)
+    batches = [_batches(train.labels_N, training, plan) for plan in plans]
+    best = [one.detach().clone() for one in stack.parameters]
+    best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
+    best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
+    for step in range(1, training.steps + 1):
+        rows_RB, weights_B = _step_batch(batches, training.accumulate)
+        rows_RB = rows_RB.to(device)
+        losses_R = stack.step(
+            train.inputs,
+            rows_RB,
+            train.labels_N[rows_RB],
+            weights_B.to(device, train.inputs.dtype),
+            training.clip,
+        )
+        on_loss(losses_R)
+        for optimiser in optimisers:
+            optimiser.step()
+        for one in stack.parameters:
+            if one.requires_grad:  # autograd adds to it; the linear stack writes over it
+                one.grad = None
+        if step % training.eval_step == 0 or step == training.steps:
+            with torch.no_grad():
+                predicted_RN = predict(stack, dev.inputs)
+                now_R = score(predicted_RN, dev.labels_N, classes, training.selection)
+                better_R = now_R > best_R
+                best_R = torch.maximum(now_R, best_R)
+                best_step[better_R] = step
+                for kept, now in zip(best, stack.parameters):
+                    kept[better_R] = now[better_R]
+        on_step()
+    if test is not None and not torch.isfinite(losses_R).all():
+        bad = int((~torch.isfinite(losses_R)).nonzero()[0])
+        raise BarlowSpeechError(
+            f"the loss of the run with seed {plans[bad].seed} is not finite at a learning rate of "
+            f"{plans[bad].lr:g}; lower the rate, or look at the features."
+        )
+    with torch.no_grad():
+        for now, kept in zip(stack.parameters, best):
+            now.copy_(kept)
+        predicted = np.zeros((len(plans), 0), dtype=np.int64)
+        if test is not None:
+            predicted = predict(stack, test.inputs).cpu().numpy()
+    return [
+        Run(plan.seed, float(best_R[i]), int(best_step[i]), predicted[i])
+        for i, plan in enumerate(plans)
+    ]
 
 
-def _linear(inputs: int, outputs: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
-    """Draws torch.nn.Linear's own initialisation, U(±1/√I): weight [I, O] and bias [1, O]."""
-    bound = 1 / math.sqrt(inputs)
+class _Optimiser:
+    """torch's fused optimiser of the runs of one learning rate, over their span of the stack."""
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        weight = torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator)
-        bias = torch.empty(1, outputs).uniform_(-bound, bound, generator=generator)
-        return weight.T.contiguous(), bias
+    def __init__(self, stack: Stack, span: slice, lr: float, training: Training) -> None:
+        self.parameters, self.span = stack.parameters, span
+        self.views = [one.detach()[span] for one in self.parameters]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        self.optimiser = kind[training.optimiser](  # type: ignore[call-arg]
+            self.views, lr=lr, weight_decay=training.weight_decay, fused=True
+        )
 
-    return draw
+    def step(self) -> None:
+        for view, whole in zip(self.views, self.parameters):
+            assert whole.grad is not None
+            view.grad = whole.grad[self.span]
+        self.optimiser.step()
+
+
+def _optimisers(stack: Stack, plans: Sequence[RunPlan], training: Training) -> list[_Optimiser]:
+    """One for each span of runs that share a learning rate."""
+    spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
+    return [
+        _Optimiser(stack, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
+        for span in spans
+    ]
+
+
+def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[Tensor, Tensor]:
+    """Each run's rows [R, B] of one step, and the weight [B] of every row in the step's loss."""
+    parts = [[next(one) for one in batches] for _ in range(accumulate)]
+    rows_RB = torch.cat([torch.stack(part) for part in parts], dim=1)
+    sizes = torch.tensor([len(part[0]) for part in parts])
+    weights_B = (1.0 / (sizes.double() * accumulate)).repeat_interleave(sizes)
+    return rows_RB, weights_B
+
+
+def _batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
+    """Endless batches of row numbers of one run."""
+    labels_N = labels_N.cpu()
+    rows_N = resampled(len(labels_N), plan.resample)
+    if training.sampling == "balanced":
+        order = balanced_order(labels_N[rows_N], training.batch, plan.order)
+    else:
+        order = batch_order(len(rows_N), training.batch, plan.order)
+    for batch in order:
+        yield rows_N[batch]
+
+
+def resampled(count: int, seed: int | None) -> Tensor:
+    """Row numbers of a training set: all of them, or as many drawn with replacement."""
+    if seed is None:
+        return torch.arange(count)
+    generator = torch.Generator().manual_seed(seed + (2 << 32))
+    return torch.randint(count, (count,), generator=generator)
 
 
 def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
@@ -112,88 +255,52 @@ def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
         yield from torch.randperm(count, generator=generator).split(batch)
 
 
-def clip_per_run(gradients: Sequence[Tensor], limit: float) -> None:
-    """Scale each run's gradients in place to a joint norm of at most `limit`.
+def balanced_order(labels_N: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches drawn with replacement, each class with the same probability.
 
-    As torch.nn.utils.clip_grad_norm_ does for one run.
+    That is torch's WeightedRandomSampler of s3prl's `downstream/speech_commands/expert.py`, with
+    drop_last.
     """
-    norms = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients]
-    norm_R = torch.linalg.vector_norm(torch.stack(norms), dim=0)
-    scale_R = (limit / (norm_R + 1e-6)).clamp(max=1.0)
-    for one in gradients:
-        one.mul_(scale_R.view(-1, *[1] * (one.ndim - 1)))
+    generator = torch.Generator().manual_seed(seed + (1 << 32))
+    weights_N = 1.0 / torch.bincount(labels_N)[labels_N].double()
+    count = len(labels_N)
+    whole = max(1, count // batch) * batch
+    while True:
+        drawn = torch.multinomial(weights_N, max(count, whole), True, generator=generator)
+        yield from drawn[:whole].split(batch)
 
 
-def train_runs(
+def _fit(
+    module: Any,
+    settings: Any,
     train: Split,
     dev: Split,
     test: Split | None,
-    classes: int,
-    training: Training,
-    seeds: Sequence[int],
-    on_step: Callable[[], None] = lambda: None,
-    on_loss: Callable[[Tensor], None] = lambda losses_R: None,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[float], Any],
 ) -> list[Run]:
-    """Train one head per seed, all at once, on the device and in the dtype of `train.pooled_NLD`.
+    """Closed forms, one after the other; plans that fit the same training set share one fit."""
 
-    Dev is looked at every `eval_step` steps and after the last; `test` once per run, with the
-    weights that were best on dev (the earliest of equals), and not at all when it is None (then
-    `Run.test` is NaN). `on_step` is called after every step, `on_loss` with each step's losses [R].
-    """
-    pooled_NLD, labels_N = train.pooled_NLD, train.labels_N
-    count, layers, width = pooled_NLD.shape
-    heads = Heads(layers, width, classes, training.projector_dim, seeds)
-    heads.to(pooled_NLD.device, pooled_NLD.dtype)
-    parameters = heads.parameters()
-    adam = torch.optim.Adam(parameters, lr=training.lr, fused=True)
-    orders = [batch_order(count, training.batch, seed) for seed in seeds]
-    best = [one.detach().clone() for one in parameters]
-    best_right = torch.full((len(seeds),), -1, device=pooled_NLD.device)  # on dev, recordings
-    best_step = torch.zeros_like(best_right)
-    for step in range(1, training.steps + 1):
-        rows_RB = torch.stack([next(order) for order in orders]).to(pooled_NLD.device)
-        logits_RBC = heads.logits(pooled_NLD[rows_RB])
-        losses_R = torch.nn.functional.cross_entropy(
-            logits_RBC.transpose(1, 2), labels_N[rows_RB], reduction="none"
-        ).mean(dim=1)
-        on_loss(losses_R.detach())
-        # The runs share no parameter: the gradient of the sum is each run's own gradient.
-        losses_R.sum().backward()
-        if training.clip > 0:
-            clip_per_run([one.grad for one in parameters if one.grad is not None], training.clip)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-        if step % training.eval_step == 0 or step == training.steps:
-            with torch.no_grad():
-                right_R = (predict(heads, dev.pooled_NLD) == dev.labels_N).sum(dim=1)
-                better_R = right_R > best_right
-                best_right = torch.maximum(right_R, best_right)
-                best_step[better_R] = step
-                for kept, now in zip(best, parameters):
-                    kept[better_R] = now[better_R]
-        on_step()
-    with torch.no_grad():
-        for now, kept in zip(parameters, best):
-            now.copy_(kept)
-        predicted_RN = None if test is None else predict(heads, test.pooled_NLD).cpu().numpy()
-    results = []
-    for run, seed in enumerate(seeds):
-        predicted = np.zeros(0) if predicted_RN is None else predicted_RN[run]
-        top1 = (
-            math.nan if test is None else float(np.mean(predicted == test.labels_N.cpu().numpy()))
-        )
-        dev_top1 = int(best_right[run]) / len(dev.labels_N)
-        results.append(
-            Run(seed, dev_top1, int(best_step[run]), top1, [int(one) for one in predicted])
-        )
-    return results
+    def flat(split: Split) -> np.ndarray:
+        assert isinstance(split.inputs, Means)
+        rows_N = torch.arange(len(split.inputs), device=split.inputs.device)
+        return split.inputs.flat(rows_N).cpu().numpy()
 
-
-def predict(heads: Heads, pooled_NLD: Tensor) -> Tensor:
-    """The class [R, N] that each head gives to each utterance, in blocks of bounded memory."""
-    runs, (_, _, width) = len(heads.weights_RL), pooled_NLD.shape
-    largest = max(width, heads.w1_RDP.shape[2], heads.w2_RPC.shape[2])
-    block = max(1, EVALUATION_FLOATS // (runs * largest))
-    return torch.cat(
-        [heads.logits(part.unsqueeze(0)).argmax(dim=2) for part in pooled_NLD.split(block)], dim=1
-    )
+    train_NX, dev_NX = flat(train), flat(dev)
+    test_NX = None if test is None else flat(test)
+    labels_N, dev_labels_N = train.labels_N.cpu().numpy(), dev.labels_N.cpu().numpy()
+    fitted: dict[int | None, Run] = {}
+    for plan in plans:
+        if plan.resample not in fitted:
+            rows_N = resampled(len(labels_N), plan.resample).numpy()
+            say = module.fit(
+                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init
+            )
+            dev_score = float(np.mean(say(dev_NX) == dev_labels_N))
+            predicted = np.zeros(0, np.int64) if test_NX is None else np.asarray(say(test_NX))
+            fitted[plan.resample] = Run(plan.seed, dev_score, 0, predicted)
+        on_step(1 / len(plans))
+    return [
+        Run(plan.seed, fitted[plan.resample].dev, 0, fitted[plan.resample].predicted)
+        for plan in plans
+    ]

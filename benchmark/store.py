@@ -2,28 +2,37 @@
 
 `results/records/<upstream>/<task>.<corpus>.<digest>.json`. The digest is over what decides the
 numbers: features, labels and splits, protocol. A record grows when more runs are asked for and is
-otherwise left alone.
+otherwise left alone. Predictions are kept, packed, so that any metric and any test can be redone.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from barlow_speech.benchmark.metrics import METRICS, confusion_matrix
+from barlow_speech.benchmark.statistics import Cell
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import digest, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+MOST_CLASSES = 64  # of a confusion matrix that a cell carries
 
 
 @dataclass
 class Record:
-    """A cell's runs by their seed, and the facts that a reader needs to judge them."""
+    """A cell's runs by their number, and the facts that a reader needs to judge them."""
 
     upstream: str
     task: str
@@ -54,15 +63,10 @@ class Store:
         if not path.exists():
             return record
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["format"] != FORMAT or stored["sha256"] != _checksum(stored):
-                raise ValueError("its checksum does not match")
-            record.facts = stored["facts"]
-            record.runs = {int(run["seed"]): run for run in stored["runs"]}
+            return _read(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("record %s is damaged (%s) and is made again", path, error)
-            return Record(upstream, task, corpus, identity)
-        return record
+            return record
 
     def save(self, record: Record) -> Path:
         """Write a record, whole or not at all."""
@@ -79,6 +83,118 @@ class Store:
         write_json(path, {**stored, "sha256": _checksum(stored)})
         return path
 
+    def records(self) -> list[Record]:
+        """Every whole record of the folder; a damaged one is named in a warning and left out."""
+        found = []
+        for path in sorted(self.folder.glob("records/*/*.json")):
+            try:
+                found.append(_read(path))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("record %s is damaged (%s) and is left out", path, error)
+        return found
+
+
+def read_cells(results: Path, metric: str = "top1") -> list[Cell]:
+    """Every stored record of a results folder as a cell, with all the runs that it has.
+
+    Raises:
+        BarlowSpeechError: the folder has no records, or the metric is unknown.
+    """
+    records = Store(results).records()
+    if not records:
+        raise BarlowSpeechError(
+            f"{results} holds no records; give the folder that run_downstream.py wrote (-p)."
+        )
+    return [cell_of(record, sorted(record.runs), metric) for record in records]
+
+
+def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
+    """The runs with these seeds as a cell, with what a table or a page says about them.
+
+    Raises:
+        BarlowSpeechError: the metric is unknown.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    facts, protocol = record.facts, record.identity["protocol"]
+    runs = [record.runs[seed] for seed in seeds]
+    details = {
+        "chance": facts["chance"][metric],
+        "classes": len(facts["classes"]),
+        **{f"{split}_recordings": count for split, count in facts["recordings"].items()},
+        "protocol": facts["protocol"],
+        "head": facts["head"],
+        "selection": record.identity["selection"],
+        "lr": facts["learning_rate"]["chosen"],
+        "lr_grid": list(protocol["learning_rates"]),
+        "steps": protocol["steps"],
+        "batch": protocol["batch"] * protocol["accumulate"],
+        "varied": list(protocol["varies"]),
+        "seeds": list(seeds),
+        "sources": [run["sources"] for run in runs],
+        "metrics": {
+            name: float(np.mean([run["metrics"][name] for run in runs])) for name in METRICS
+        },
+        "layers": facts["layers"],
+        "width": facts["width"],
+        "seconds": facts["seconds"],
+        "cost": facts.get("cost"),
+        "notes": facts["notes"],
+        "licence": facts["corpus"]["licence"],
+        "comparison": digest(
+            {key: record.identity[key] for key in ("examples", "protocol", "selection")}
+        ),
+    }
+    if len(facts["classes"]) <= MOST_CLASSES:
+        details["confusion"] = _confusion(record, runs)
+        details["class_names"] = list(facts["classes"])
+    values = tuple(float(run["metrics"][metric]) for run in runs)
+    return Cell(record.upstream, record.task, record.corpus, metric, values, details)
+
+
+def _confusion(record: Record, runs: Sequence[dict[str, Any]]) -> list[list[int]]:
+    """Counts [truth][predicted] over all runs and folds."""
+    classes = len(record.facts["classes"])
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for fold, truth in enumerate(record.facts["truth"]):
+        truth_N = unpack(truth)
+        for run in runs:
+            counts += confusion_matrix(truth_N, unpack(run["folds"][fold]["predicted"]), classes)
+    return counts.tolist()
+
+
+def pack(classes_N: np.ndarray) -> str:
+    """Class numbers as compact text: zlib over 32-bit little-endian integers, in base64."""
+    # Byte by byte of all numbers, since the high bytes are nearly all zero.
+    planes = np.ascontiguousarray(classes_N.astype("<u4")).view(np.uint8).reshape(-1, 4).T
+    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
+
+
+def unpack(text: str) -> np.ndarray:
+    """What `pack` packed, int64.
+
+    Raises:
+        ValueError: it is not what `pack` writes.
+    """
+    try:
+        planes = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
+    except zlib.error as error:
+        raise ValueError(f"packed predictions are broken: {error}") from error
+    if len(planes) % 4:
+        raise ValueError("packed predictions are broken: their length is odd")
+    return np.ascontiguousarray(planes.reshape(4, -1).T).view("<u4").reshape(-1).astype(np.int64)
+
+
+def _read(path: Path) -> Record:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["format"] != FORMAT:
+        raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
+    if stored["sha256"] != _checksum(stored):
+        raise ValueError("its checksum does not match")
+    runs = {int(run["seed"]): run for run in stored["runs"]}
+    named = (stored[key] for key in ("upstream", "task", "corpus", "identity", "facts"))
+    return Record(*named, runs)
+
 
 def _checksum(stored: dict[str, Any]) -> str:
     return digest({key: value for key, value in stored.items() if key != "sha256"})
@@ -86,5 +202,5 @@ def _checksum(stored: dict[str, Any]) -> str:
 
 def _plain(name: str) -> str:
     """A name as a part of a path: letters, digits, dashes and underscores, the rest is dashes."""
-    plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
+    plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:80]
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"

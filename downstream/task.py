@@ -1,7 +1,8 @@
 """What a task is: a folder here with `config.yaml`, which s3prl's own Runner reads too.
 
 Adding a folder adds a task. Its `config.yaml` has the keys of an s3prl downstream
-(`runner`, `optimizer`, `downstream_expert`) and `task`, which s3prl leaves alone.
+(`runner`, `optimizer`, `downstream_expert`), for s3prl's Runner, and `task`, which is ours.
+How the harness trains a task is no part of it, but of a protocol (configs/protocols).
 """
 
 from __future__ import annotations
@@ -21,15 +22,13 @@ class Task:
     """How a task reads a corpus that has no card, and how it is trained.
 
     `label` is a column; `splits` are the split columns to look for, the first that is there is
-    taken. A task whose test speakers must be new has `speakers_disjoint`. `learning_rates` is the
-    grid that the harness searches on dev, the same for every upstream.
+    taken. A task whose test speakers must be new has `speakers_disjoint`.
     """
 
     name: str
     label: str
     splits: tuple[str, ...]
     speakers_disjoint: bool
-    learning_rates: tuple[float, ...]
     title: str = ""
     config: dict[str, Any] = field(default_factory=dict)
 

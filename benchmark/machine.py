@@ -1,0 +1,38 @@
+"""What a result was computed on: versions and hardware, for records and pages."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("barlow-speech", "torch", "torchaudio", "s3prl", "numpy", "scipy")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """`versions` and `hardware`, JSON-able."""
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        },
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
