@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import logging
 import os
@@ -21,7 +22,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -164,6 +165,7 @@ def mend_s3prl() -> list[str]:
     if importlib.util.find_spec("huggingface_hub") is not None:
         mended += mend_huggingface_hub(importlib.import_module("huggingface_hub"))
     mended += mend_safe_globals(torch.serialization)
+    mended += mend_pysox()
     return mended
 
 
@@ -248,6 +250,41 @@ def mend_safe_globals(serialization: Any) -> list[str]:
     return ["torch.serialization: argparse.Namespace"]
 
 
+def mend_pysox() -> list[str]:
+    """`sox.Transformer`, of the package pysox, which s3prl does not declare.
+
+    Needed by s3prl's `downstream/sv_voxceleb1/dataset.py` and
+    `downstream/voxceleb2_ge2e/dataset.py` on import; neither uses it.
+    """
+    found = "sox" in sys.modules or importlib.util.find_spec("sox")
+    # A folder called "sox" on the path is a module without a file; it is not pysox.
+    if found and (found is True or found.origin):
+        return []
+    module: Any = types.ModuleType("sox", "pysox, as far as s3prl needs it.")
+    module.__spec__ = importlib.machinery.ModuleSpec("sox", None)
+    module.Transformer = Transformer
+    sys.modules["sox"] = module
+    return ["sox.Transformer"]
+
+
+@contextlib.contextmanager
+def without_gpu() -> Iterator[None]:
+    """Let `tensor.cuda()` return the tensor itself inside the block.
+
+    Needed by `expert.py` of s3prl's `downstream/sv_voxceleb1`, `downstream/quesst14_embedding` and
+    `downstream/audio_snips`, which move a tensor to the GPU whatever `--device` says. Not among
+    what `mend_s3prl` does: outside s3prl's program such a call is a mistake to be told of.
+    """
+    import torch
+
+    moved = torch.Tensor.cuda
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.cuda = moved  # type: ignore[method-assign]
+
+
 def _torchcodec_works() -> bool:
     """Whether torchcodec is installed and finds an FFmpeg; imports it only if it is installed."""
     if importlib.util.find_spec("torchcodec") is None:
@@ -310,11 +347,14 @@ def apply_effects_tensor(
     `channels 1` averages the channels, `channels n` copies a single one; `gain` multiplies by
     10^(dB/20) and clips to [-1, 1]. Both agree with SoX to the 2^-31 of its integer samples. `rate`
     changes nothing at the rate asked for and otherwise resamples with torchaudio's windowed sinc,
-    whose filter is not that of SoX.
+    whose filter is not that of SoX. `silence 1 S T% -1 S T%` (S in seconds) keeps the samples that
+    SoX keeps, of one channel.
 
     Raises:
         BarlowSpeechError: another effect, or another form of these, is asked for.
     """
+    import torch
+
     wave = tensor if channels_first else tensor.T
     for effect in effects:
         name, *arguments = map(str, effect)
@@ -329,6 +369,8 @@ def apply_effects_tensor(
                 sample_rate = target
         elif name == "gain" and len(arguments) == 1:
             wave = (wave * 10 ** (_number(arguments[0], effect) / 20)).clamp(-1, 1)
+        elif name == "silence" and len(wave) == 1:
+            wave = wave[:, torch.from_numpy(_sounding(wave[0].numpy(), sample_rate, effect))]
         else:
             _unsupported(effect)
     return (wave if channels_first else wave.T).contiguous(), sample_rate
@@ -345,6 +387,57 @@ def _channels(wave: torch.Tensor, effect: Sequence[str]) -> torch.Tensor:
     return _unsupported(effect)
 
 
+def _sounding(wave_N: np.ndarray, rate: int, effect: Sequence[str]) -> np.ndarray:
+    """The numbers of the samples that SoX's `silence 1 S T% -1 S T%` keeps (its silence.c).
+
+    A sample is loud when the root mean square of the last 20 ms is above T % of full scale. Samples
+    are dropped until the first S seconds that are loud throughout, then kept until S seconds that
+    are quiet throughout; these are dropped, the 20 ms begin anew, and so on. The quiet end of a
+    recording stays when it is shorter than S.
+    """
+    _, *arguments = map(str, effect)
+    forms = [arguments[i] for i in (0, 3)] if len(arguments) == 6 else []
+    if forms != ["1", "-1"] or not (arguments[2].endswith("%") and arguments[5].endswith("%")):
+        _unsupported(effect)
+    loud_length, quiet_length = (round(_number(arguments[i], effect) * rate) for i in (1, 4))
+    loud_level, quiet_level = (_number(arguments[i][:-1], effect) / 100 for i in (2, 5))
+    if min(loud_length, quiet_length) < 1:
+        _unsupported(effect)
+    window = rate // 50
+    energy = np.concatenate([[0.0], np.cumsum(wave_N.astype(np.float64) ** 2)])
+    kept, at, begun, count = [], 0, 0, len(wave_N)
+    looking_for_sound, first = True, 0
+    while at < count:
+        length = loud_length if looking_for_sound else quiet_length
+        level = loud_level if looking_for_sound else quiet_level
+        run, block = None, 8 * length
+        while run is None and block < 2 * (count - at) + 8 * length:
+            ends = np.arange(at, min(at + block, count))
+            starts = np.maximum(ends + 1 - window, begun)
+            loud = energy[ends + 1] - energy[starts] > level**2 * window
+            run = _first_run(loud == looking_for_sound, length)
+            block *= 2
+        if run is None:
+            break
+        if looking_for_sound:
+            first = at + run
+        else:
+            kept.append(np.arange(first, at + run))
+        at += run + length
+        begun = begun if looking_for_sound else at
+        looking_for_sound = not looking_for_sound
+    if not looking_for_sound:
+        kept.append(np.arange(first, count))
+    return np.concatenate(kept) if kept else np.arange(0)
+
+
+def _first_run(flags: np.ndarray, length: int) -> int | None:
+    """Where the first `length` true flags in a row begin, if they are there."""
+    breaks = np.concatenate([[-1], np.flatnonzero(~flags), [len(flags)]])
+    long = np.flatnonzero(np.diff(breaks) > length)
+    return int(breaks[long[0]]) + 1 if len(long) else None
+
+
 def _number(text: str, effect: Sequence[str]) -> float:
     """A number as SoX writes it: "16k" is 16000."""
     with contextlib.suppress(ValueError):
@@ -355,7 +448,8 @@ def _number(text: str, effect: Sequence[str]) -> float:
 def _unsupported(effect: Sequence[str]) -> NoReturn:
     raise BarlowSpeechError(
         f"the SoX effect '{' '.join(map(str, effect))}' is not supported without SoX; only "
-        "'channels', 'rate' and 'gain' with one number are, or install torchaudio 2.8 and libsox."
+        "'channels', 'rate', 'gain' with one number and 'silence 1 S T% -1 S T%' are; or install "
+        "torchaudio 2.8 and libsox."
     )
 
 
@@ -518,6 +612,18 @@ class HfFolder:
             f"huggingface_hub {installed_version('huggingface_hub')} stores no token for s3prl; "
             "run: hf auth login"
         )
+
+
+class Transformer:
+    """`sox.Transformer`, which s3prl imports and does not use."""
+
+    def __init__(self) -> None:
+        """Refuse.
+
+        Raises:
+            BarlowSpeechError: always; it names the package that has the real one.
+        """
+        raise BarlowSpeechError("sox.Transformer needs pysox and SoX; run: pip install sox")
 
 
 class Repository:
