@@ -25,10 +25,14 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a manifest that hold a task's labels and its split."""
+    """The columns of a manifest that hold a task's labels and its split.
+
+    Cross-validation has a split column for each of its `folds`, in place of `split`.
+    """
 
     label: str
-    split: str
+    split: str = ""
+    folds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,20 +66,41 @@ class Corpus:
         """Every recording of the manifest, in its order."""
         return self.manifest.recordings
 
-    def examples(self, task: Task) -> Examples:
-        """The labelled and split recordings of a task.
+    def folds(self, task: Task) -> list[Examples]:
+        """The examples of each fold of a task; most tasks have one.
 
         Raises:
-            BarlowSpeechError: the corpus does not serve the task, lacks a column or a split, a
-                split has an unknown class, or there is only one class.
+            BarlowSpeechError: as `examples`, or the folds have different classes.
         """
+        columns = self._columns(task)
+        found = [self.examples(task, split) for split in columns.folds or (columns.split,)]
+        for fold in found[1:]:
+            if fold.classes != found[0].classes:
+                raise BarlowSpeechError(
+                    f"corpus '{self.name}', task '{task.name}': the train split of "
+                    f"'{fold.columns.split}' has other classes than that of "
+                    f"'{found[0].columns.split}'; every fold must have all."
+                )
+        return found
+
+    def _columns(self, task: Task) -> Columns:
         if task.name not in self.card.tasks:
             served = ", ".join(sorted(self.card.tasks)) or "none"
             raise BarlowSpeechError(
                 f"corpus '{self.name}' does not serve the task '{task.name}' (only: {served}); "
                 f"add the column '{task.label}' to {self.manifest.file}, or choose another -d."
             )
-        columns = self.card.tasks[task.name]
+        return self.card.tasks[task.name]
+
+    def examples(self, task: Task, split: str | None = None) -> Examples:
+        """The labelled and split recordings of a task; `split` is a column, by default the card's.
+
+        Raises:
+            BarlowSpeechError: the corpus does not serve the task, lacks a column or a split, a
+                split has an unknown class, or there is only one class.
+        """
+        columns = self._columns(task)
+        columns = Columns(columns.label, split or columns.split or columns.folds[0])
         labels = np.array(self.manifest.column(columns.label), dtype=object)
         splits = np.array(self.manifest.column(columns.split), dtype=object)
         where = f"corpus '{self.name}', task '{task.name}' ({self.manifest.file}"
@@ -207,7 +232,11 @@ def write_card(path: Path, card: Card) -> None:
     Raises:
         BarlowSpeechError: the folder cannot be written.
     """
-    tree = {key: value for key, value in asdict(card).items() if value or key == "tasks"}
+    tree = {key: value for key, value in asdict(card).items() if value}
+    tree["tasks"] = {
+        task: {key: value for key, value in asdict(columns).items() if value}
+        for task, columns in card.tasks.items()
+    }
     write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=96))
 
 
@@ -230,13 +259,15 @@ def derived_tasks(manifest: Manifest) -> dict[str, Columns]:
     return tasks
 
 
-def read_corpora(names_or_paths: Sequence[str], data_root: Path | None = None) -> list[Corpus]:
-    """Several corpora; two of one name are refused, since their results could not be told apart."""
-    corpora = [read_corpus(name, data_root) for name in names_or_paths]
+def check_names(corpora: Sequence[Corpus]) -> None:
+    """Refuse two corpora of one name, since their results could not be told apart.
+
+    Raises:
+        BarlowSpeechError: there are such.
+    """
     counts = Counter(corpus.name for corpus in corpora)
     for name, count in counts.items():
         if count > 1:
             raise BarlowSpeechError(
                 f"{count} corpora are called '{name}'; give one of them a card with another name."
             )
-    return corpora

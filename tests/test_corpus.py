@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow_speech.downstream.corpus import SPLITS, read_corpora, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, check_names, read_corpus
 from barlow_speech.downstream.task import names, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
 
@@ -133,7 +133,7 @@ def test_parts_of_one_file_leak_only_where_they_overlap(tmp_path: Path) -> None:
 
 def test_corpora_of_one_name_are_refused(tones: Path) -> None:
     with pytest.raises(BarlowSpeechError, match="2 corpora are called 'tones'"):
-        read_corpora([str(tones), str(tones)])
+        check_names([read_corpus(str(tones))] * 2)
 
 
 @pytest.mark.parametrize(
