@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.distributed import is_initialized
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from barlow_speech.downstream.corpus import Corpus, read_corpus
 from barlow_speech.downstream.head import UtteranceHead
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.audio import read_audio
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.files import write_text
 
 
 class UtteranceDataset(Dataset):
@@ -42,10 +44,11 @@ def _collate(batch: list[tuple[np.ndarray, int, str]]) -> tuple[list, list, list
 
 
 class UtteranceExpert(nn.Module):
-    """An utterance classifier on any corpus card; `datarc.corpus` names the card or manifest.
+    """An utterance classifier on any corpus card.
 
-    Unlike s3prl's own emotion task it leaves the global random state alone, so that `--seed`
-    decides the initial head.
+    `datarc.corpus` is the name of a card, or the path of a card or of a manifest;
+    `datarc.data_root` the folder that built-in cards are relative to. Unlike s3prl's own emotion
+    task it leaves the global random state alone, so that `--seed` decides the initial head.
     """
 
     task_name: str
@@ -59,27 +62,48 @@ class UtteranceExpert(nn.Module):
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         root = self.datarc.get("data_root")
         self.corpus = read_corpus(self.datarc["corpus"], Path(root) if root else None)
-        self.examples = self.corpus.examples(self.task)
+        # One fold of a cross-validation: a split column, by s3prl's -v or in the configuration.
+        split = self.datarc.get("split") or kwargs.get("downstream_variant")
+        self.examples = self.corpus.examples(self.task, split)
         leaks = self.corpus.leaks(self.task, self.examples)
-        if leaks:
-            raise BarlowSpeechError(f"corpus '{self.corpus.name}': {leaks[0]}; mend its splits.")
+        if leaks and not self.datarc.get("allow_leakage"):
+            raise BarlowSpeechError(
+                f"corpus '{self.corpus.name}', task '{self.task_name}': {leaks[0]}; mend its "
+                "splits, or add -o config.downstream_expert.datarc.allow_leakage=True"
+            )
         self.head = UtteranceHead(
             upstream_dim, len(self.examples.classes), modelrc["projector_dim"]
         )
         self.expdir = Path(expdir)
-        self.register_buffer("best_score", torch.zeros(1))
+        # Below any accuracy: the first evaluation on dev always saves a checkpoint.
+        self.register_buffer("best_score", -torch.ones(1))
 
     def get_downstream_name(self) -> str:
         """The name s3prl gives the model card."""
         return self.task_name
 
     def get_dataloader(self, split: str) -> DataLoader:
-        """Batches of (waveforms, labels, names) of a split; shuffled for training."""
+        """Batches of (waveforms, labels, names) of a split; shuffled for training.
+
+        Among several processes each gets its own part of the training set; s3prl evaluates in one.
+
+        Raises:
+            BarlowSpeechError: the split is none of train, dev and test.
+        """
+        if split not in self.examples.rows:
+            raise unknown("split", split, self.examples.rows)
         training = split == "train"
+        dataset = UtteranceDataset(
+            self.corpus, self.examples.rows[split], self.examples.labels[split]
+        )
+        sampler: DistributedSampler | None = (
+            DistributedSampler(dataset) if training and is_initialized() else None
+        )
         return DataLoader(
-            UtteranceDataset(self.corpus, self.examples.rows[split], self.examples.labels[split]),
+            dataset,
             batch_size=self.datarc["train_batch_size" if training else "eval_batch_size"],
-            shuffle=training,
+            shuffle=training and sampler is None,
+            sampler=sampler,
             num_workers=self.datarc.get("num_workers", 0),
             collate_fn=_collate,
         )
@@ -116,12 +140,31 @@ class UtteranceExpert(nn.Module):
             float(np.mean(records["loss"])),
             global_step=global_step,
         )
-        print(f"{split} acc at step {global_step}: {accuracy:.4f}")
+        print(f"{split} acc: {accuracy}")
+        new_best = split == "dev" and accuracy > self.best_score.item()
+        with (self.expdir / "log.log").open("a", encoding="utf-8") as log:
+            log.write(f"{split} at step {global_step}: {accuracy}\n")
+            if new_best:
+                log.write(f"New best on {split} at step {global_step}: {accuracy}\n")
         if split != "train":
             lines = zip(records["recording"], records["predicted"], records["truth"])
             text = "".join("\t".join(line) + "\n" for line in lines)
-            (self.expdir / f"{split}_predictions.tsv").write_text(text)
-        if split == "dev" and accuracy > self.best_score.item():
+            write_text(self.expdir / f"{split}_predictions.tsv", text)
+        if new_best:
             self.best_score.fill_(accuracy)
             return ["dev-best.ckpt"]
         return []
+
+    def load_audio(self, path: Path) -> Tensor:
+        """The waveform [N] of a file, for s3prl's `-m inference`: mono, 16 kHz, as in training."""
+        return torch.from_numpy(read_audio(path))
+
+    def inference(self, features: list[Tensor], names: list[str]) -> list[str]:
+        """The classes of some recordings, also printed and added to `inference.tsv`."""
+        predicted_B = self.head(features).argmax(dim=1)
+        classes = [self.examples.classes[i] for i in predicted_B.tolist()]
+        with (self.expdir / "inference.tsv").open("a", encoding="utf-8") as file:
+            for name, one in zip(names, classes):
+                file.write(f"{name}\t{one}\n")
+                print(f"{name}: {one}")
+        return classes

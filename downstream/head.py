@@ -3,7 +3,7 @@
 softmax-weighted sum of the layers → Linear(D, P) → mean over time → Linear(P, C): what s3prl's
 `upstream/interfaces.py` (Featurizer) and `downstream/emotion`, `voxceleb1` and `speech_commands`
 (UtteranceLevel with MeanPooling) do. Everything before the mean is linear, so the mean over time of
-every layer is a sufficient statistic: `benchmark/runs.py` trains many of these heads on it at once.
+every layer is a sufficient statistic; `heads/linear.py` is the same head on these means.
 """
 
 from __future__ import annotations
