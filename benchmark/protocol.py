@@ -144,9 +144,10 @@ def read_protocol(
         raise BarlowSpeechError(f"{path}: tasks must be a mapping of tasks to their changes.")
     tree = merge(merge({"head": {"name": "linear"}}, tree), own.get(task) or {})
     given = {key: value for key, value in (changes or {}).items() if value is not None}
+    where = f"protocol {path}" + (" with what the command line changes" if given else "")
     tree = override(tree, assignments) | given
-    protocol = build(Protocol, {"name": path.stem, **tree}, str(path))
-    _check(protocol, str(path))
+    protocol = build(Protocol, {"name": path.stem, **tree}, where)
+    _check(protocol, where)
     return protocol
 
 

@@ -16,12 +16,17 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark import campaign, features, run_downstream
+from barlow_speech.benchmark.metrics import metrics
+from barlow_speech.benchmark.store import read_cells, unpack
 from barlow_speech.benchmark.upstreams import load_upstream
+from barlow_speech.downstream import heads
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.audio import SAMPLE_RATE, read_audio
+from barlow_speech.upstream.checkpoint import load_model, save_model
 from barlow_speech.upstream.compatibility import s3prl_hub
 from barlow_speech.upstream.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.model import random_model
 
 SHORT = ["--steps", "20", "--lr", "0.01", "--runs", "4", "--device", "cpu"]
 
@@ -62,25 +67,41 @@ def test_three_upstreams_on_four_tasks(command: Callable[..., dict], tmp_path: P
     assert len(list(out.glob("boxplot_*.png"))) == 4
 
 
+def refuse(*arguments: object, **options: object) -> None:
+    raise AssertionError("something was computed again")
+
+
 def test_a_second_call_runs_nothing_again(
     command: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = command("-u", "barlow_speech", "-d", "all")
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign, "train_runs", refuse)
+        patch.setattr(features, "_extract", refuse)
+        assert command("-u", "barlow_speech", "-d", "all") == first
+        # Fewer runs are the first ones of those that are there.
+        fewer = command("-u", "barlow_speech", "-d", "emotion", "--runs", "2")["cells"][0]
+        full = next(cell for cell in first["cells"] if cell["task"] == "emotion")
+        assert fewer["values"] == full["values"][:2]
+        # Another metric of the same runs.
+        other = command("-u", "barlow_speech", "-d", "emotion", "--metric", "uar")["cells"][0]
+        assert other["metric"] == "uar" and len(other["values"]) == 4
+        for change in (["--overwrite"], ["--seed", "5"], ["-l", "1"], ["--set", "clip=0"]):
+            with pytest.raises(AssertionError, match="computed again"):
+                command("-u", "barlow_speech", "-d", "emotion", *change)
 
-    def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("something was computed again")
 
-    monkeypatch.setattr(campaign, "train_runs", refuse)
-    monkeypatch.setattr(features, "_extract", refuse)
-    assert command("-u", "barlow_speech", "-d", "all") == first
-    # Fewer runs are the first ones of those that are there.
-    fewer = command("-u", "barlow_speech", "-d", "emotion", "--runs", "2")["cells"][0]
-    full = next(cell for cell in first["cells"] if cell["task"] == "emotion")
-    assert fewer["values"] == full["values"][:2]
-    with pytest.raises(AssertionError, match="computed again"):
-        command("-u", "barlow_speech", "-d", "all", "--overwrite")
-    with pytest.raises(AssertionError, match="computed again"):
-        command("-u", "barlow_speech", "-d", "all", "--seed", "5")
+def seeds_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, list[int]]]:
+    """Every training from here on: whether it was given test, and the seeds of its runs."""
+    calls: list[tuple[bool, list[int]]] = []
+    train = campaign.train_runs
+
+    def watch(*arguments: object) -> object:
+        calls.append((arguments[3] is not None, [plan.seed for plan in arguments[6]]))  # type: ignore[attr-defined]
+        return train(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(campaign, "train_runs", watch)
+    return calls
 
 
 def test_only_missing_runs_are_run(
@@ -88,16 +109,9 @@ def test_only_missing_runs_are_run(
 ) -> None:
     whole = command("-u", "barlow_speech", "-d", "emotion", out="whole")
     command("-u", "barlow_speech", "-d", "emotion", "--runs", "1", out="grown")
-    seeds: list[int] = []
-    train = campaign.train_runs
-
-    def count(*arguments: object, **options: object) -> object:
-        seeds.extend(arguments[5])  # type: ignore[arg-type]
-        return train(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(campaign, "train_runs", count)
+    calls = seeds_of(monkeypatch)
     assert command("-u", "barlow_speech", "-d", "emotion", out="grown") == whole
-    assert seeds == [1338, 1339, 1340]
+    assert calls == [(True, [1338, 1339, 1340])]
 
 
 def test_two_calls_in_fresh_folders_agree_to_the_last_digit(
@@ -118,7 +132,7 @@ def test_a_damaged_record_is_named_and_made_again(
     (record,) = (tmp_path / "out" / "records").glob("*/*.json")
     text = record.read_text()
     stored = json.loads(text)
-    stored["runs"][0]["test"] = 1.0
+    stored["runs"][0]["metrics"]["top1"] = 1.0
     for damaged in (text[:-100], json.dumps(stored), "[]"):
         record.write_text(damaged)
         caplog.clear()
@@ -129,35 +143,40 @@ def test_a_damaged_record_is_named_and_made_again(
 def test_a_record_says_what_a_reader_must_know(
     command: Callable[..., dict], tmp_path: Path
 ) -> None:
-    command("-u", "barlow_speech", "-d", "emotion", "--lr", "0.001", "0.01")
+    printed = command("-u", "barlow_speech", "-d", "emotion", "--lr", "0.001", "0.01")["cells"][0]
     (path,) = (tmp_path / "out" / "records").glob("*/*.json")
     record = json.loads(path.read_text())
-    assert record["identity"]["protocol"]["learning_rates"] == [0.001, 0.01]
-    assert record["facts"]["learning_rate"]["chosen"] in (0.001, 0.01)
-    assert set(record["facts"]["learning_rate"]["dev"]) == {"0.001", "0.01"}
-    assert record["identity"]["protocol"]["varies"] == ["init", "order"]
-    assert {"torch", "s3prl", "python"} <= set(record["facts"]["versions"])
-    for run in record["runs"]:
-        assert len(run["predicted"]) == record["facts"]["recordings"]["test"]
+    facts, protocol = record["facts"], record["identity"]["protocol"]
+    assert protocol["learning_rates"] == [0.001, 0.01]
+    assert facts["learning_rate"]["chosen"] in (0.001, 0.01)
+    assert set(facts["learning_rate"]["dev"]) == {"0.001", "0.01"}
+    assert protocol["varies"] == ["init", "order"] and protocol["head"]["projector_dim"] == 256
+    assert {"torch", "s3prl", "python"} <= set(facts["versions"])
+    assert facts["cost"]["parameters"] > 0 and facts["protocol"] == "paper"
+    # Every metric can be redone from the predictions.
+    (truth,) = map(unpack, facts["truth"])
+    assert len(truth) == facts["recordings"]["test"]
+    for run, value in zip(record["runs"], printed["values"]):
+        predicted = unpack(run["folds"][0]["predicted"])
+        assert run["metrics"] == metrics(truth, predicted, len(facts["classes"]))
+        assert run["metrics"]["top1"] == value
+        assert run["sources"] == {
+            "init": run["seed"], "order": run["seed"], "train_resample": None, "pretrain_seed": 0,
+        }  # fmt: skip
+    (cell,) = read_cells(tmp_path / "out")
+    assert list(cell.values) == printed["values"]
+    assert np.sum(cell.details["confusion"]) == 4 * len(truth)
 
 
 def test_the_learning_rate_is_chosen_on_dev_with_seeds_of_its_own(
     command: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    train = campaign.train_runs
-
-    def watch(*arguments: object, **options: object) -> object:
-        calls.append((arguments[2], arguments[5]))  # test split, seeds
-        return train(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(campaign, "train_runs", watch)
+    calls = seeds_of(monkeypatch)
     command("-u", "barlow_speech", "-d", "emotion", "--lr", "0.001", "0.01")
-    *searches, final = calls
-    assert len(searches) == 2
-    for test, seeds in searches:
-        assert test is None
-        assert not set(seeds) & set(final[1])
+    (search_has_test, searched), (run_has_test, reported) = calls
+    assert not search_has_test and run_has_test
+    assert len(searched) == 2 * 3  # the whole grid in one pass
+    assert not set(searched) & set(reported)
 
 
 def test_pooled_features_are_s3prls(checkpoint: Path, tones: Path, tmp_path: Path) -> None:
@@ -168,14 +187,16 @@ def test_pooled_features_are_s3prls(checkpoint: Path, tones: Path, tmp_path: Pat
     corpus = read_corpus(str(tones))
     for name in ("barlow_speech", "fbank_no_cmvn"):
         upstream = load_upstream(name, checkpoint, "cpu")
-        pooled_NLD = features.features(upstream, corpus, tmp_path).pooled_NLD
+        rows = np.arange(len(corpus.recordings))
+        found = features.features(upstream, corpus.recordings, tmp_path, tones)
+        mean_LND = found.means(rows)
         featurizer = Featurizer(upstream.module, "hidden_states", "cpu")
-        for row in range(0, len(corpus.recordings), 17):
+        for row in rows[::17].tolist():
             wave = [torch.from_numpy(read_audio(corpus.recordings[row].path))]
             with torch.no_grad():
                 (frames,) = featurizer(wave, upstream.module(wave))
             # The Featurizer starts with equal weights for all layers.
-            mean_D = pooled_NLD[row].mean(dim=0)
+            mean_D = mean_LND[:, row].mean(dim=0)
             torch.testing.assert_close(mean_D, frames.mean(dim=0), rtol=1e-4, atol=1e-5)
 
 
@@ -184,33 +205,106 @@ def test_features_have_a_new_key_for_new_weights_or_recordings(
 ) -> None:
     folder = tmp_path / "tones"
     shutil.copytree(tones.parent, folder)
-    corpus = read_corpus(str(folder / "manifest.tsv"))
-    upstream = load_upstream("barlow_speech", checkpoint, "cpu")
-    keys = [features.features_key(upstream, corpus)]
-    assert keys[0] == features.features_key(
-        load_upstream("barlow_speech", checkpoint, "cpu"), corpus
-    )
-    with torch.no_grad():
-        first = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=0)
-        second = load_upstream("barlow_speech_random", checkpoint, "cpu", seed=1)
-    keys += [features.features_key(one, corpus) for one in (first, second)]
-    wave, rate = soundfile.read(corpus.recordings[0].path)
-    soundfile.write(corpus.recordings[0].path, wave[:-100], rate)
-    keys.append(features.features_key(upstream, read_corpus(str(folder / "manifest.tsv"))))
+    manifest = folder / "manifest.tsv"
+
+    def key(name: str, **options: int) -> str:
+        upstream = load_upstream(name, checkpoint, "cpu", **options)  # type: ignore[arg-type]
+        recordings = read_corpus(str(manifest)).recordings
+        return features.features(upstream, recordings, tmp_path / "cache", manifest).key
+
+    keys = [key("barlow_speech")]
+    assert key("barlow_speech") == keys[0]
+    keys += [key("barlow_speech_random", seed=seed) for seed in (0, 1)]
+    first = read_corpus(str(manifest)).recordings[0].path
+    wave, rate = soundfile.read(first)
+    soundfile.write(first, wave[:-100], rate)
+    keys.append(key("barlow_speech"))
     assert len(set(keys)) == len(keys)
 
 
-def test_damaged_features_are_computed_again(
-    checkpoint: Path, tones: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("head", heads.names())
+def test_every_head_gives_a_cell_and_says_what_it_is(
+    command: Callable[..., dict], tmp_path: Path, head: str
 ) -> None:
-    upstream, corpus = load_upstream("barlow_speech", checkpoint, "cpu"), read_corpus(str(tones))
-    first = features.features(upstream, corpus, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
-    damaged = path.read_bytes()[:100]
-    path.unlink()  # `first` is mapped from this file: to cut it in place would crash the process
-    path.write_bytes(damaged)
-    again = features.features(upstream, corpus, tmp_path)
-    assert torch.equal(first.pooled_NLD, again.pooled_NLD) and "damaged" in caplog.text
+    closed = not hasattr(heads.head_module(head), "Head")
+    more = ["--set", f"head.name={head}", *(["varies=[train_resample]"] if closed else [])]
+    (cell,) = command("-u", "barlow_speech", "-d", "gender", *more)["cells"]
+    assert len(cell["values"]) == 4
+    (path,) = (tmp_path / "out" / "records").glob("*/*.json")
+    record = json.loads(path.read_text())
+    assert record["facts"]["head"] == heads.head_module(head).NOTE
+    assert record["identity"]["protocol"]["head"]["name"] == head
+
+
+def test_the_embedding_and_a_layer_can_be_judged_alone(
+    command: Callable[..., dict], tmp_path: Path
+) -> None:
+    given = ("-u", "barlow_speech", "-d", "gender")
+    values = [
+        tuple(command(*given, *more)["cells"][0]["values"])
+        for more in ([], ["-s", "embedding"], ["-l", "0"], ["-l", "-1"], ["-l", "4"])
+    ]
+    assert values[3] == values[4]  # the last of five
+    cells = read_cells(tmp_path / "out")
+    assert {cell.details["selection"] for cell in cells} == {
+        "hidden_states", "embedding", "layer 0", "layer -1", "layer 4",
+    }  # fmt: skip
+    assert len({cell.details["comparison"] for cell in cells}) == len(cells)
+    with pytest.raises(BarlowSpeechError, match="there is no layer 9"):
+        command(*given, "-l", "9")
+    with pytest.raises(BarlowSpeechError, match="gives no"):
+        command("-u", "fbank_no_cmvn", "-d", "gender", "-s", "embedding")
+
+
+def test_several_pretrainings_are_one_upstream(
+    command: Callable[..., dict], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Each run has the checkpoint and the head that its levels say; both are told apart."""
+    model = load_model(checkpoint)
+    for seed in range(2):
+        save_model(
+            tmp_path / f"seeds/{seed}/encoder.safetensors", random_model(model.settings, seed), {}
+        )
+    pattern = f"barlow_speech@{tmp_path}/seeds/*/encoder.safetensors"
+    crossed = ["--set", "varies=[pretrain_seed, init]", "levels={pretrain_seed: 2, init: 2}"]
+    (cell,) = command("-u", pattern, "-d", "emotion", *crossed)["cells"]
+    alone = [
+        command("-u", f"barlow_speech@{tmp_path}/seeds/{seed}/encoder.safetensors", "-d",
+                "emotion", "--set", "varies=[init]", "--runs", "2")["cells"][0]["values"]
+        for seed in range(2)
+    ]  # fmt: skip
+    assert cell["values"] == alone[0] + alone[1]
+    stored = next(c for c in read_cells(tmp_path / "out") if "*" in c.upstream)
+    assert [s["pretrain_seed"] for s in stored.details["sources"]] == [0, 0, 1, 1]
+    (drawn,) = command("-u", "barlow_speech_random", "-d", "emotion", *crossed)["cells"]
+    assert len(drawn["values"]) == 4
+    for more, words in (
+        (("-u", pattern, "-d", "emotion"), "is 2 pretrainings; choose a protocol"),
+        (("-u", "barlow_speech", "-d", "emotion", *crossed), "give several as"),
+        (("-u", f"barlow_speech@{tmp_path}/no*", "-d", "emotion", *crossed), "no file matches"),
+    ):
+        with pytest.raises(BarlowSpeechError, match=words):
+            command(*more)
+
+
+def test_folds_are_averaged_run_by_run(command: Callable[..., dict], tones: Path) -> None:
+    """A card with two folds: a run's value is the mean of what its folds give alone."""
+    folder = tones.parent
+    values = {}
+    for name, columns in {
+        "both": "folds: [split, split_speaker_id]",
+        "one": "split: split",
+        "two": "split: split_speaker_id",
+    }.items():
+        card = folder / f"{name}.yaml"
+        card.write_text(
+            f"name: {name}\nmanifest: manifest.tsv\n"
+            f"tasks: {{keyword_spotting: {{label: keyword, {columns}}}}}\n"
+        )
+        given = ("-u", "barlow_speech", "-d", "keyword_spotting", "--allow-leakage")
+        values[name] = command(*given, corpus=card)["cells"][0]["values"]
+        card.unlink()
+    np.testing.assert_allclose(values["both"], np.add(values["one"], values["two"]) / 2)
 
 
 def copy_with(tones: Path, tmp_path: Path, change: Callable[[Path, str], str]) -> Path:
@@ -294,10 +388,12 @@ def test_leakage_that_is_allowed_is_written_down(
         (["-u", "barlow_speech@no.safetensors", "-d", "all"], "no.safetensors does not exist"),
         (["-u", "barlow_speech_local", "-d", "all"], "give it with -k"),
         (["-u", "barlow_speech", "-d", "all", "--corpus", "no.tsv"], "no.tsv"),
-        (["-u", "barlow_speech", "-d", "all", "--runs", "0"], "--runs"),
-        (["-u", "barlow_speech", "-d", "all", "--lr", "-1"], "--lr"),
-        (["-u", "barlow_speech", "-d", "all", "--steps", "-1"], "--steps"),
-        (["-u", "barlow_speech", "-d", "all", "--seed", "-1"], "--seed"),
+        (["-u", "barlow_speech", "-d", "all", "--runs", "0"], "runs must be above zero"),
+        (["-u", "barlow_speech", "-d", "all", "--lr", "-1"], "learning_rates must"),
+        (["-u", "barlow_speech", "-d", "all", "--steps", "-1"], "steps must be above"),
+        (["-u", "barlow_speech", "-d", "all", "--seed", "-1"], "seed must be from 0"),
+        (["-u", "barlow_speech", "-d", "all", "--protocol", "papr"], "did you mean 'paper'"),
+        (["-u", "barlow_speech", "-d", "all", "--set", "stepps=3"], "did you mean 'steps'"),
         (["-u", "barlow_speech", "-d", "all", "--device", "cuda:99"], "--device cuda:99"),
     ],
 )
