@@ -122,6 +122,18 @@ def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
     return _split(table, factors, own, constant, np.random.default_rng(seed))
 
 
+def shares_levels(cell: Cell) -> bool:
+    """Whether several runs share a level of a source that varied, and so are not independent.
+
+    The intervals of `summary` are too short for such a cell and the p values of `compare` too small;
+    `split_variance` has an interval of its mean.
+
+    Raises:
+        BarlowSpeechError: as `split_variance`.
+    """
+    return any(0 < max(levels) < len(levels) - 1 for levels in _levels(cell).values())
+
+
 def variance_text(cell: Cell, split: VarianceSplit) -> str:
     """The split in plain words, in a paragraph."""
     if split.reason is not None or split.total is None:

@@ -14,7 +14,7 @@ from statsmodels.formula.api import mixedlm, ols
 from statsmodels.stats.anova import anova_lm
 
 from barlow_speech.benchmark.statistics import Cell, summary
-from barlow_speech.benchmark.variance import split_variance, variance_text
+from barlow_speech.benchmark.variance import shares_levels, split_variance, variance_text
 from barlow_speech.upstream.errors import BarlowSpeechError
 
 # Montgomery, "Design and Analysis of Experiments", example 13.1 (after Houf & Berman 1988): 20
@@ -193,6 +193,14 @@ def test_the_mean_of_a_crossed_design_is_less_sure_than_that_of_as_many_seeds():
         assert got.mean_ci95 is not None
         assert got.mean_ci95[1] - got.mean_ci95[0] > high - low
     assert missed > 15  # of 60, where 3 would be fair
+
+
+def test_runs_that_share_levels_are_known():
+    values = np.linspace(0.4, 0.6, 6)
+    assert shares_levels(cell_of(values, crossed(init=2, order=3)))
+    assert shares_levels(cell_of(values, [{"init": i, "pretrain_seed": i % 3} for i in range(6)]))
+    assert not shares_levels(cell_of(values, [{"init": i, "order": i, "x": 0} for i in range(6)]))
+    assert not shares_levels(cell_of(values, []))
 
 
 def test_order_and_labels_of_the_runs_do_not_matter():
