@@ -125,8 +125,8 @@ def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
 def shares_levels(cell: Cell) -> bool:
     """Whether several runs share a level of a source that varied, and so are not independent.
 
-    The intervals of `summary` are too short for such a cell and the p values of `compare` too small;
-    `split_variance` has an interval of its mean.
+    For such a cell the intervals of `summary` are too short and the p values of `compare` too
+    small; `split_variance` has an interval of its mean.
 
     Raises:
         BarlowSpeechError: as `split_variance`.
