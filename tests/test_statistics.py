@@ -56,8 +56,8 @@ def test_interval_is_scipys_and_reproducible(count):
 
 
 def test_interval_of_counted_scores_is_scipys_but_for_ties():
-    # SciPy leaves it to rounding whether a resampled mean ties with the observed one: an end may lie
-    # on the next of the values that a mean of 50 counted scores can have.
+    # SciPy leaves it to rounding whether a resampled mean ties with the observed one: an end may
+    # lie on the next of the values that a mean of 50 counted scores can have.
     generator = np.random.default_rng(5)
     for total in (20, 500):
         values = generator.binomial(total, 0.8, size=50) / total
