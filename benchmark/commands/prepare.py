@@ -1,0 +1,188 @@
+"""write manifest and card of a public corpus, or of a table of your own
+
+barlow-speech prepare                     the corpora there are, and what their folders hold
+barlow-speech prepare emodb DATA/EmoDB    then: run_downstream.py --corpus DATA/EmoDB/emodb.yaml …
+barlow-speech prepare --from-table mine.csv --column speaker=who --split-by speaker
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from barlow_speech.downstream.audio_check import check_audio
+from barlow_speech.downstream.preparation import Prepared, prepare
+from barlow_speech.downstream.reader import Options, find_reader, names
+from barlow_speech.downstream.spreadsheet import SheetOptions, prepare_sheet
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.manifest import Recording, read_manifest
+
+SILENCE = "_silence_"  # recordings of this class may be silent
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help=f"the corpus: {', '.join(names())}")
+    add("root", nargs="?", type=Path, metavar="ROOT", help="its folder, as it is published")
+    add(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where manifest and card go (default: ROOT, or the folder of the table)",
+    )
+    add(
+        "--partial",
+        action="store_true",
+        help="take what is there of a corpus that is not whole, and say so in the card",
+    )
+    add(
+        "--check-audio",
+        action="store_true",
+        help="decode every recording, list what is broken, and end with status 2 if any is",
+    )
+    add("--workers", type=int, metavar="N", help="threads of --check-audio (default: all cores)")
+    add(
+        "--test-set",
+        type=Path,
+        metavar="DIR",
+        help="folder of the separate test set of Speech Commands (default: the one of its official "
+        "name in or beside ROOT)",
+    )
+    add(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="published counts of a release of Common Voice, datasets/<release>.json of the "
+        "repository common-voice/cv-dataset",
+    )
+    table = parser.add_argument_group("a table of your own")
+    add = table.add_argument
+    add(
+        "--from-table",
+        type=Path,
+        metavar="FILE",
+        help="CSV or TSV with a header, a column of paths, and labels",
+    )
+    add("--corpus-name", default="", metavar="NAME", help="default: the name of the table")
+    add(
+        "--column",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="OURS=THEIRS",
+        help="what a column is called there, such as path=file speaker=spk_id keyword=word",
+    )
+    add(
+        "--audio-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that its paths are relative to (default: that of the table)",
+    )
+    add(
+        "--split-by",
+        nargs="+",
+        default=[],
+        choices=["speaker", "recording"],
+        help="make splits: by speaker, none in two of them; by recording, in equal shares of every "
+        "speaker (or, without speakers, of every class)",
+    )
+    add(
+        "--shares",
+        nargs=2,
+        type=float,
+        default=(0.15, 0.15),
+        metavar=("DEV", "TEST"),
+        help="of --split-by (default: 0.15 0.15)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of --split-by (default: 0)")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Do it, say where it is and what differs, and with --check-audio what is broken.
+
+    Raises:
+        BarlowSpeechError: on anything that the user can mend; among it broken recordings.
+    """
+    if given.workers is not None and given.workers < 1:
+        raise BarlowSpeechError(f"--workers must be 1 or more, not {given.workers}.")
+    if given.from_table is not None:
+        if given.name is not None:
+            raise BarlowSpeechError(
+                f"--from-table {given.from_table} and the corpus {given.name} exclude each other; "
+                "give one of them."
+            )
+        prepared = prepare_sheet(given.from_table, given.out, _sheet_options(given))
+    elif given.name is None:
+        for name in names():
+            reader = find_reader(name)
+            print(f"{name:20} {reader.title}: {reader.layout}")
+        return
+    elif given.root is None:
+        reader = find_reader(given.name)
+        raise BarlowSpeechError(
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+        )
+    else:
+        options = Options(given.partial, given.test_set, given.statistics)
+        prepared = prepare(given.name, given.root, given.out, options)
+    _say(prepared)
+    if given.check_audio:
+        _check(prepared, given.workers)
+
+
+def _sheet_options(given: argparse.Namespace) -> SheetOptions:
+    columns = {}
+    for one in given.column:
+        ours, equals, theirs = one.partition("=")
+        if not (ours and equals and theirs):
+            raise BarlowSpeechError(f"--column {one}: write it as OURS=THEIRS, as speaker=spk_id.")
+        columns[ours] = theirs
+    return SheetOptions(
+        name=given.corpus_name,
+        columns=columns,
+        root=given.audio_root,
+        split_by=tuple(given.split_by),
+        dev=given.shares[0],
+        test=given.shares[1],
+        seed=given.seed,
+        partial=given.partial,
+    )
+
+
+def _say(prepared: Prepared) -> None:
+    for line in prepared.tasks:
+        print(f"task        {line}")
+    for title, lines in (("difference", prepared.differences), ("note", prepared.notes)):
+        for line in lines:
+            print(f"{title:11} {line}", file=sys.stderr)
+    for line in prepared.leaks:
+        print(f"leak        {line}", file=sys.stderr)
+    if prepared.tasks and not prepared.leaks:
+        print("leak check  no recording, and where it matters no speaker, is on both sides")
+    for path in (*prepared.manifests, *prepared.cards):
+        print(f"wrote       {path}")
+    if prepared.tasks:
+        tried = prepared.cards[0]
+        print(f"try         run_downstream.py -u barlow_speech -d all --corpus {tried}")
+
+
+def _check(prepared: Prepared, workers: int | None) -> None:
+    allowed: dict[Recording, bool] = {}
+    for file in prepared.manifests:
+        manifest = read_manifest(file)
+        cells = zip(*manifest.columns.values())
+        for recording, row in zip(manifest.recordings, cells):
+            allowed[recording] = allowed.get(recording, False) or SILENCE in row
+    heard = check_audio(list(allowed), allowed.values(), workers)
+    published = f", {prepared.hours:g} h published" if prepared.hours else ""
+    print(f"audio       {len(allowed):,} recordings, {heard.hours:.2f} h decoded{published}")
+    for line in heard.broken:
+        print(f"broken      {line}")
+    if heard.broken:
+        raise BarlowSpeechError(
+            f"{len(heard.broken)} of {len(allowed)} recordings are broken and listed above; "
+            "replace them, or drop their rows from the manifest."
+        )
