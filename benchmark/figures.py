@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.statistics import Cell, by_task, summary
-from barlow_speech.benchmark.table import printable
+from barlow_speech.benchmark.table import printable, shortened
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import written_whole
 
@@ -71,7 +72,8 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.set_xlabel(f"test accuracy ({printable(cells[0].metric)})", parse_math=False)
+    metric = METRICS.get(cells[0].metric, cells[0].metric)
+    axes.set_xlabel(f"test {printable(metric)}", parse_math=False)
     # Over the whole figure, not the axes, which long names push to the right.
     title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
     figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
@@ -173,9 +175,7 @@ def _has_chance(cell: Cell) -> bool:
 
 def _wrapped(name: str, columns: int = 22) -> str:
     """The name on a few lines, broken after an underscore, hyphen, dot or slash where it can be."""
-    longest = LONGEST_LABEL * (columns - 5)  # leaves room for ragged lines
-    if len(name) > longest:  # cut in the middle: related names differ at their ends
-        name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
+    name = shortened(name, LONGEST_LABEL * (columns - 5))  # leaves room for ragged lines
     lines = [""]
     for piece in _pieces(name):
         for start in range(0, len(piece), columns):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from barlow_speech.benchmark import page
+from barlow_speech.benchmark.confusion_figure import (
+    MOST_CLASSES,
+    confusion_counts,
+    confusion_figure,
+    confusion_shares,
+    confusion_text,
+    shade,
+)
 from barlow_speech.benchmark.figures import FEWEST_FOR_BOX, boxplot
+from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.statistics import (
     LEVEL,
     Cell,
@@ -27,6 +36,7 @@ from barlow_speech.benchmark.table import (
     ABSENT,
     COLUMNS,
     MARK,
+    cost_text,
     footnote,
     interval,
     markdown_table,
@@ -36,6 +46,7 @@ from barlow_speech.benchmark.table import (
 )
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import write_json, write_text
+from barlow_speech.upstream.progress import progress
 
 LONGEST_TITLE = 70  # letters; past it the upstreams are counted, not named
 
@@ -50,10 +61,42 @@ LABELS = {
     "test_recordings": "test recordings",
     "seconds": "seconds for all runs",
 }
+COST_LABELS = {
+    "parameters": "parameters of the upstream",
+    "macs_per_second": "multiply-accumulates per second of speech",
+    "real_time_factor": "real-time factor",
+    "device": "real-time factor measured on",
+}
+# In the details, but not a line of "How it was measured".
+ELSEWHERE = ("notes", "metrics", "confusion", "class_names", "cost", "sources")
 FIGURE_KEY = (
     "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
 )
 FEW_RUNS_KEY = f" Under {FEWEST_FOR_BOX} runs there is no box."
+METRICS_KEY = (
+    "Percent, means over the runs. Macro recall (unweighted average recall) and macro F1 are means "
+    "over the classes, so that a rare class weighs as much as a frequent one."
+)
+CONFUSION_KEY = (
+    "Rows are true classes, columns what was predicted: the percentage of a row's test recordings, "
+    "over all runs; the darker, the more. The upstream of the best mean is drawn, the others are "
+    f"folded up beneath it. Tasks of more than {MOST_CLASSES} classes have no matrix here."
+)
+MATRIX_STYLE = "\n".join(
+    [
+        ".matrix table { width: auto; font-size: .75rem; }",
+        ".matrix td { text-align: center; min-width: 1.9em; padding: .15rem .2rem; border: 0; }",
+        ".matrix th { padding: .15rem .4rem; border: 0; max-width: 11rem; min-width: 0; }",
+        ".matrix tbody th { white-space: nowrap; }",
+        ".matrix thead th { vertical-align: bottom; }",
+        ".matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg); }",
+        *(
+            f".s{tenth} {{ background: {shade(tenth / 10)}; "
+            f"color: {'#fff' if tenth > 5 else 'inherit'}; }}"
+            for tenth in range(11)
+        ),
+    ]
+)
 SCOPE = (
     "Intervals and tests are over the runs of the head: what varied between them is listed under "
     "“How it was measured”. They do not cover another choice of test recordings, another corpus, "
@@ -72,9 +115,10 @@ def write_report(
 ) -> Path:
     """Write the report of `cells` into `folder` and return the path of its page.
 
-    Files: `report.html`, `results.md`, `cells.json`, and `boxplot_<task>_<corpus>.png` for each
-    task of each corpus; each is written whole or not at all, the page last. `facts` are versions
-    and hardware, in the order to show; `command` is what was typed.
+    Files: `report.html`, `results.md`, `cells.json`, `boxplot_<task>_<corpus>.png` for each task of
+    each corpus, and, where a confusion of at most 40 classes is recorded, that of the best mean as
+    `confusion_<task>_<corpus>.png`; each is written whole or not at all, the page last. `facts` are
+    versions and hardware, in the order to show; `command` is what was typed.
 
     Raises:
         BarlowSpeechError: there are no cells or `by_task` refuses one (nothing is written then), or
@@ -84,21 +128,32 @@ def write_report(
     if not groups:
         raise BarlowSpeechError("there are no results to report; run a task first.")
     names = figure_names(groups)
-    figures = {key: boxplot(group, folder / names[key]) for key, group in groups.items()}
+    matrices = {key: known[0] for key, group in groups.items() if (known := _with_confusion(group))}
+    files = figure_names(matrices, "confusion")
+    figures, confusions = {}, {}
+    with progress(len(groups) + len(matrices), "figures", "figure") as bar:
+        for key, group in groups.items():
+            figures[key] = boxplot(group, folder / names[key])
+            bar.update()
+        for key, cell in matrices.items():
+            confusions[key] = confusion_figure(cell, folder / files[key])
+            bar.update()
     write_json(folder / "cells.json", {"cells": [cell_json(cell) for cell in cells]})
     write_text(folder / "results.md", _markdown(groups, facts, command))
-    page = folder / "report.html"
-    write_text(page, _page(groups, figures, facts, command))
-    return page
+    path = folder / "report.html"
+    write_text(path, _page(groups, figures, confusions, facts, command))
+    return path
 
 
-def figure_names(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def figure_names(
+    keys: Iterable[tuple[str, str]], kind: str = "boxplot"
+) -> dict[tuple[str, str], str]:
     """The file name of each (task, corpus): only letters, digits, `_`, `-`, dots; no two alike."""
     names: dict[tuple[str, str], str] = {}
     taken: set[str] = set()
     for key in keys:
         # Short enough for any file system, counted in bytes; a dot cannot lead anywhere inside it.
-        stem = "boxplot_" + "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "_", part)[:80] for part in key)
+        stem = "_".join([kind, *(re.sub(r"[^A-Za-z0-9_.-]+", "_", part)[:80] for part in key)])
         name, count = stem, 1
         while name.lower() in taken:  # some file systems do not tell the cases apart
             count += 1
@@ -162,10 +217,11 @@ def sampling_reach(cell: Cell) -> float | None:
     """Half the 95 % Wilson interval (1927) of the mean accuracy, for the size of the test set.
 
     As a fraction; it is what drawing as many other test recordings could do, were they
-    independent; recordings of shared speakers reach further. None where the size is not recorded.
+    independent; recordings of shared speakers reach further. None where the size is not recorded,
+    and for a metric that is no share of the recordings (macro recall, macro F1).
     """
     size = cell.details.get("test_recordings")
-    if not isinstance(size, int) or size < 1:
+    if cell.metric != "top1" or not isinstance(size, int) or size < 1:
         return None
     mean, z = summary(cell.values)["mean"], 1.96
     return z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
@@ -228,59 +284,10 @@ def _markdown(
     return "\n".join(lines) + "\n"
 
 
-STYLE = """
-:root { color-scheme: light; --ink: #1d252c; --soft: #5b6770; --line: #d9dfe4; --tint: #f4f7f9; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 54rem; padding: 2rem 1.25rem 4rem; color: var(--ink);
-  background: #fff; font: 1rem/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
-  overflow-wrap: anywhere; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-p, ul, dl { margin: .5rem 0; }
-ul { padding-left: 1.2rem; }
-li { margin: .25rem 0; }
-.soft { color: var(--soft); font-size: .875rem; }
-.scroll { overflow-x: auto; margin: .5rem 0; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem;
-  font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line);
-  white-space: nowrap; vertical-align: top; }
-thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-tbody th { font-weight: 500; white-space: normal; min-width: 8rem; max-width: 20rem; }
-tbody th[scope=rowgroup] { font-weight: 700; padding-top: 1rem; max-width: none; }
-th[scope=rowgroup] span { position: sticky; left: 0; display: inline-block;
-  max-width: calc(100vw - 2.5rem); }
-td.text { text-align: left; white-space: normal; min-width: 9rem; }
-figure { margin: 1.2rem 0; break-inside: avoid; }
-img { display: block; width: 100%; max-width: 34rem; height: auto; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
-dt { color: var(--soft); }
-dd { margin: 0; }
-pre { background: var(--tint); border: 1px solid var(--line); border-radius: 4px; padding: .8rem;
-  font-size: .85rem; white-space: pre-wrap; }
-@media (max-width: 40rem) {
-  body { padding: 1.2rem 1rem 3rem; }
-  tbody th:not([scope=rowgroup]) { position: sticky; left: 0; background: #fff; min-width: 7.2rem;
-    max-width: 9rem; box-shadow: 1px 0 0 var(--line); }
-  th, td { padding: .3rem .4rem; }
-  table { font-size: .82rem; }
-  dl { grid-template-columns: 45% 1fr; }
-}
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  h2, h3 { break-after: avoid; }
-  tr, figure, pre { break-inside: avoid; }
-  .scroll { overflow: visible; }
-  th, td { white-space: normal; }
-}
-""".strip()
-
-
 def _page(
     groups: Mapping[tuple[str, str], Sequence[Cell]],
     figures: Mapping[tuple[str, str], Path],
+    confusions: Mapping[tuple[str, str], Path],
     facts: Mapping[str, str],
     command: str,
 ) -> str:
@@ -291,57 +298,34 @@ def _page(
         title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
     few = any(len(cell.values) < FEWEST_FOR_BOX for cell in cells)
     parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        # Whatever a name may smuggle in, the page can neither run nor load it.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-        f"<title>{_text(title)}</title>",
-        f"<style>\n{STYLE}\n</style>",
-        "</head>",
-        "<body>",
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">{_text(_extent(groups))}</p>',
+        page.soft(_extent(groups)),
         "<h2>What the runs show</h2>",
         "<ul>",
-        *(f"<li>{_prose(' '.join(findings(group)))}</li>" for group in groups.values()),
+        *(f"<li>{page.prose(' '.join(findings(group)))}</li>" for group in groups.values()),
         "</ul>",
-        f'<p class="soft">{_text(SCOPE)}</p>',
+        page.soft(SCOPE),
         "<h2>Results</h2>",
         _results(groups),
-        f'<p class="soft">{_prose(footnote(cells))}</p>',
+        page.soft(footnote(cells)),
         "<h2>Runs</h2>",
-        f'<p class="soft">{_text(FIGURE_KEY + FEW_RUNS_KEY * few)}</p>',
+        page.soft(FIGURE_KEY + FEW_RUNS_KEY * few),
         *(_figure(groups[key], path) for key, path in figures.items()),
     ]
-    if any(len(group) > 1 for group in groups.values()):
+    if any(cell.details.get("metrics") for cell in cells):
+        parts += ["<h2>Other metrics</h2>", _metrics(groups), page.soft(METRICS_KEY)]
+    if confusions:
         parts += [
-            "<h2>Pairs of upstreams</h2>",
-            _pairs(groups),
-            f'<p class="soft">{_prose(PAIRS_KEY)}</p>',
+            "<h2>Confusion</h2>",
+            page.soft(CONFUSION_KEY),
+            *_confusions(groups, confusions),
         ]
+    if any(len(group) > 1 for group in groups.values()):
+        parts += ["<h2>Pairs of upstreams</h2>", _pairs(groups), page.soft(PAIRS_KEY)]
     parts += ["<h2>How it was measured</h2>", *(_measured(group) for group in groups.values())]
     if facts:
-        parts += ["<h2>Versions and hardware</h2>", _definitions(facts)]
-    parts += ["<h2>Command</h2>", f"<pre>{_text(command)}</pre>", "</body>", "</html>"]
-    return "\n".join(parts) + "\n"
-
-
-def _text(value: Any) -> str:
-    return escape(str(value), quote=True)
-
-
-def _prose(sentences: str) -> str:
-    """Escaped text in which no line ends between a number and its percent sign."""
-    return _text(sentences).replace(" %", "&nbsp;%")
-
-
-def _name(name: str) -> str:
-    """An escaped name that a narrow column breaks between its parts."""
-    return re.sub(r"([_/-])", r"\1<wbr>", _text(name))
+        parts += ["<h2>Versions and hardware</h2>", page.definitions(facts)]
+    parts += ["<h2>Command</h2>", f"<pre>{page.text(command)}</pre>"]
+    return page.document(title, parts, MATRIX_STYLE)
 
 
 def _extent(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
@@ -351,53 +335,83 @@ def _extent(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
     return f"{tasks}, {runs} run{'' if counts == [1] else 's'} of each upstream on each."
 
 
-def _table(header: Sequence[str], body: Iterable[str], texts: int = 1) -> str:
-    """A table that scrolls inside itself; the first `texts` headings stand left."""
-    head = "".join(
-        f'<th scope="col"{_left(i)}>{_text(name)}</th>' if i < texts else f"<th>{_text(name)}</th>"
-        for i, name in enumerate(header)
-    )
-    # Focusable, so that a keyboard can scroll it too.
-    return "\n".join(
-        [
-            '<div class="scroll" tabindex="0">',
-            f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>",
-            *body,
-            "</tbody>\n</table>\n</div>",
-        ]
-    )
-
-
-def _left(i: int) -> str:
-    return ' style="text-align:left"' if i else ""
-
-
-def _group_row(group: Sequence[Cell], columns: int) -> str:
-    title = f"{group[0].task} – {group[0].corpus}"
-    return f'<tr><th scope="rowgroup" colspan="{columns}"><span>{_name(title)}</span></th></tr>'
+def _title(group: Sequence[Cell]) -> str:
+    return f"{group[0].task} – {group[0].corpus}"
 
 
 def _results(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
     body = []
     for group in groups.values():
-        body.append(_group_row(group, 1 + len(COLUMNS)))
+        body.append(page.group_row(_title(group), 1 + len(COLUMNS)))
         for cell, marked in marked_cells(group):
             mark = f" <b>{MARK}</b>" if marked else ""
-            numbers = "".join(f"<td>{_text(number)}</td>" for number in row_numbers(cell))
-            body.append(f'<tr><th scope="row">{_name(cell.upstream)}{mark}</th>{numbers}</tr>')
-    return _table(["upstream", *COLUMNS], body)
+            numbers = "".join(f"<td>{page.text(number)}</td>" for number in row_numbers(cell))
+            body.append(
+                f'<tr><th scope="row">{page.breakable(cell.upstream)}{mark}</th>{numbers}</tr>'
+            )
+    return page.table(["upstream", *COLUMNS], body)
+
+
+def _metrics(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+    """The mean of every metric, in percent."""
+    body = []
+    for group in groups.values():
+        known = [cell for cell in group if cell.details.get("metrics")]
+        if known:
+            body.append(page.group_row(_title(group), 1 + len(METRICS)))
+        for cell in known:
+            means = [cell.details["metrics"].get(name) for name in METRICS]
+            numbers = "".join(f"<td>{page.text(percent(mean))}</td>" for mean in means)
+            name = page.breakable(cell.upstream)
+            body.append(f'<tr><th scope="row">{name}</th>{numbers}</tr>')
+    return page.table(["upstream", *METRICS.values()], body)
+
+
+def _confusions(
+    groups: Mapping[tuple[str, str], Sequence[Cell]], figures: Mapping[tuple[str, str], Path]
+) -> list[str]:
+    """Of each task the matrix of the best mean, and those of the others folded up beneath it."""
+    parts = []
+    for key, path in figures.items():
+        first, *others = _with_confusion(groups[key])
+        parts += [
+            f"<h3>{page.text(_title(groups[key]))}</h3>",
+            page.figure(path, confusion_text(first)),
+            *(page.folded(f"Confusion of {cell.upstream}", [_matrix(cell)]) for cell in others),
+        ]
+    return parts
+
+
+def _with_confusion(group: Sequence[Cell]) -> list[Cell]:
+    """The cells whose confusion can be shown, from the best mean down."""
+    shown = [
+        cell
+        for cell in group
+        if (counts := confusion_counts(cell)) is not None and len(counts) <= MOST_CLASSES
+    ]
+    return sorted(shown, key=lambda cell: -summary(cell.values)["mean"])
+
+
+def _matrix(cell: Cell) -> str:
+    """The cell's confusion as a table of whole percentages, the darker the more."""
+    names = [page.text(name) for name in cell.details["class_names"]]
+    head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    body = []
+    for name, row in zip(names, confusion_shares(cell).tolist()):
+        fields = "".join(
+            "<td></td>" if not share else f'<td class="s{round(10 * share)}">{100 * share:.0f}</td>'
+            for share in (0.0 if math.isnan(share) else share for share in row)
+        )
+        body.append(f'<tr><th scope="row">{name}</th>{fields}</tr>')
+    corner = '<th scope="col">true ↓ predicted →</th>'
+    return f'<div class="matrix">{page.scrolling(f"<tr>{corner}{head}</tr>", body)}</div>'
 
 
 def _figure(group: Sequence[Cell], path: Path) -> str:
     means = "; ".join(
         f"{cell.upstream} {percent(summary(cell.values)['mean'])} %" for cell in group
     )
-    title = f"{group[0].task} – {group[0].corpus}"
-    image = base64.b64encode(path.read_bytes()).decode("ascii")
-    return (
-        f'<figure><img src="data:image/png;base64,{image}" '
-        f'alt="{_text(f"Boxplot of the runs on {title}. Means: {means}.")}"></figure>'
-    )
+    return page.figure(path, f"Boxplot of the runs on {_title(group)}. Means: {means}.")
 
 
 def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
@@ -407,7 +421,7 @@ def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
     for group in groups.values():
         if len(group) < 2:
             continue
-        body.append(_group_row(group, len(header)))
+        body.append(page.group_row(_title(group), len(header)))
         for pair in compare_all(group):
             ends = pair["a12_ci95"]
             numbers = [
@@ -421,12 +435,12 @@ def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
                 ABSENT if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]",
                 pair["n"],
             ]
-            cells = "".join(f"<td>{_text(number)}</td>" for number in numbers)
+            cells = "".join(f"<td>{page.text(number)}</td>" for number in numbers)
             body.append(
-                f'<tr><th scope="row">{_name(pair["a"])}<br>'
-                f'<span class="soft">against</span> {_name(pair["b"])}</th>{cells}</tr>'
+                f'<tr><th scope="row">{page.breakable(pair["a"])}<br>'
+                f'<span class="soft">against</span> {page.breakable(pair["b"])}</th>{cells}</tr>'
             )
-    return _table(header, body)
+    return page.table(header, body)
 
 
 def _p(p: float | None) -> str:
@@ -438,16 +452,16 @@ def _measured(group: Sequence[Cell]) -> str:
     rows = [_details(cell) for cell in group]
     names = list(dict.fromkeys(name for row in rows for name in row))
     shared = {name: rows[0][name] for name in names if len({row.get(name) for row in rows}) == 1}
-    parts = [f"<h3>{_text(f'{group[0].task} – {group[0].corpus}')}</h3>", _definitions(shared)]
+    parts = [f"<h3>{page.text(_title(group))}</h3>", page.definitions(shared)]
     differing = [name for name in names if name not in shared]
     if differing:
         body = [
-            f'<tr><th scope="row">{_name(cell.upstream)}</th>'
-            + "".join(f'<td class="text">{_text(row.get(n, ABSENT))}</td>' for n in differing)
+            f'<tr><th scope="row">{page.breakable(cell.upstream)}</th>'
+            + "".join(f'<td class="text">{page.text(row.get(n, ABSENT))}</td>' for n in differing)
             + "</tr>"
             for cell, row in zip(group, rows)
         ]
-        parts.append(_table(["upstream", *differing], body, texts=1 + len(differing)))
+        parts.append(page.table(["upstream", *differing], body, texts=1 + len(differing)))
     notes = dict.fromkeys(
         note if len(group) == 1 or all(note in _notes(other) for other in group) else
         f"{cell.upstream}: {note}"
@@ -455,7 +469,7 @@ def _measured(group: Sequence[Cell]) -> str:
         for note in _notes(cell)
     )  # fmt: skip
     if notes:
-        parts += ["<ul>", *(f"<li>{_text(note)}</li>" for note in notes), "</ul>"]
+        parts += ["<ul>", *(f"<li>{page.text(note)}</li>" for note in notes), "</ul>"]
     return "\n".join(parts)
 
 
@@ -463,16 +477,20 @@ def _details(cell: Cell) -> dict[str, str]:
     """The cell's facts as label and text, in the order of `LABELS`, then their own."""
     details = cell.details
     order = [*(key for key in LABELS if key in details), *(k for k in details if k not in LABELS)]
-    shown = {"metric": cell.metric, "runs": str(len(cell.values))}
+    shown = {"metric": METRICS.get(cell.metric, cell.metric), "runs": str(len(cell.values))}
     for key in order:
-        if key == "notes":
+        if key in ELSEWHERE:
             continue
         value = details[key]
         if key == "chance" and isinstance(value, (int, float)):
             value = f"{100 * value:.3g}"
         elif key == "seeds":
             value = seed_ranges(value)
+        elif key == "comparison":
+            value = str(value)[:12]
         shown[LABELS.get(key, key.replace("_", " "))] = _plain(value)
+    cost = details.get("cost") or {}
+    shown |= {label: cost_text(key, cost[key]) for key, label in COST_LABELS.items() if key in cost}
     reach = sampling_reach(cell)
     if reach is not None:
         shown["± from the size of the test set"] = f"{100 * reach:.1f} points (95 %, Wilson)"
@@ -505,8 +523,3 @@ def _plain(value: Any) -> str:
 def _notes(cell: Cell) -> list[str]:
     notes = cell.details.get("notes") or []
     return [notes] if isinstance(notes, str) else [str(note) for note in notes]
-
-
-def _definitions(facts: Mapping[str, str]) -> str:
-    entries = "".join(f"<dt>{_text(key)}</dt><dd>{_text(text)}</dd>" for key, text in facts.items())
-    return f"<dl>{entries}</dl>"

@@ -115,9 +115,35 @@ def interval(ends: Sequence[float] | None) -> str:
     return ABSENT if ends is None else f"[{percent(ends[0])}, {percent(ends[1])}]"
 
 
+def cost_text(key: str, value: Any) -> str:
+    """An entry of a cell's `cost` to three digits, a count as "4.2 M"; a dash for None."""
+    if value is None:
+        return ABSENT
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if key == "real_time_factor":
+        return f"{value:.3g}" if value >= 1e-4 or value == 0 else f"{value:.1e}"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{_three_digits(value / size)} {letter}"
+    return _three_digits(value)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
 def printable(name: Any) -> str:
     """The name with what would move a terminal's cursor or break a line replaced by "?"."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(name))
+
+
+def shortened(name: str, longest: int) -> str:
+    """The name in at most `longest` letters, cut in its middle: like names differ at the ends."""
+    if len(name) <= longest:
+        return name
+    tail = (longest - 1) // 2
+    return f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def markdown_escape(name: str) -> str:
