@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow_speech.downstream.corpus import SPLITS, check_names, read_corpus
+from barlow_speech.downstream.corpus import (
+    SPLITS,
+    Card,
+    Columns,
+    check_names,
+    read_card,
+    read_corpus,
+    write_card,
+)
 from barlow_speech.downstream.task import names, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
 
@@ -144,3 +152,26 @@ def test_a_corpus_that_is_not_there_is_named(name: str, words: str) -> None:
     with pytest.raises(BarlowSpeechError, match=words) as caught:
         read_corpus(name)
     assert name in str(caught.value)
+
+
+def test_a_card_that_is_written_is_read_back(tones: Path, tmp_path: Path) -> None:
+    tasks = {
+        "emotion": Columns("mood", folds=("fold1", "fold2")),
+        "gender": Columns("sex", "split"),
+    }
+    cards = [
+        Card(
+            "mine", "m.tsv", tasks, "Of: words, 'quotes' and ÄÖ. " * 20, "1.0", "CC0 1.0", "I, 2024"
+        ),
+        Card("bare", str(tones), {}),
+    ]
+    for card in cards:
+        write_card(tmp_path / "card.yaml", card)
+        assert read_card(tmp_path / "card.yaml") == card
+    assert read_corpus(str(tmp_path / "card.yaml")).manifest.file == tones
+
+
+def test_a_card_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BarlowSpeechError, match=r"cannot write .*card\.yaml"):
+        write_card(tmp_path / "file" / "card.yaml", Card("mine", "m.tsv", {}))

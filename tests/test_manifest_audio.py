@@ -11,7 +11,7 @@ import soundfile
 from barlow_speech.upstream import audio
 from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.manifest import Recording, read_manifest
+from barlow_speech.upstream.manifest import Recording, read_manifest, write_manifest
 
 # Manifests
 
@@ -119,6 +119,27 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     file = manifest(tmp_path, "path\tspeaker\na.wav\tx\n")
     with pytest.raises(BarlowSpeechError, match=r"'speeker'.*corpus\.tsv.*'speaker'"):
         read_manifest(file).column("speeker")
+
+
+def test_a_manifest_that_is_written_is_read_back(tmp_path: Path) -> None:
+    columns = {
+        "path": ["a.wav", "sub/b c.wav", "/x/é\u2028.wav"],
+        "start_s": ["", "0.5", "1"],
+        "end_s": ["", "2", ""],
+        "text": ['"', "", " #, 'x' "],
+    }
+    write_manifest(tmp_path / "new" / "m.tsv", columns)
+    assert read_manifest(tmp_path / "new" / "m.tsv").columns == columns
+
+
+@pytest.mark.parametrize("cell", ["a\tb", "a\nb", "a\rb", "a\udce9b"])
+@pytest.mark.parametrize("column", ["path", "word"])
+def test_what_a_manifest_cannot_hold_is_not_written(tmp_path: Path, cell: str, column: str) -> None:
+    columns = {"path": ["x.wav", "y.wav"], "word": ["x", "y"]}
+    columns[column][1] = cell
+    with pytest.raises(BarlowSpeechError, match=f"the {column} .* rename it"):
+        write_manifest(tmp_path / "m.tsv", columns)
+    assert not (tmp_path / "m.tsv").exists()
 
 
 @pytest.mark.parametrize(
