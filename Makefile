@@ -1,22 +1,37 @@
 # make demo    install into .venv and run the main job on the embedded toy corpus
 # make test    install what the tests need and run them
+# make test-oldest, make test-newest    the same with the oldest and the newest torch and torchaudio
+#              that are supported, each in an environment of its own (some gigabytes)
 # make lint    formatting, style and types (part of `make test` in CI)
 #
 # PYTHON=python3.12 make demo    takes another interpreter (3.10 to 3.12)
+# TESTS="tests/test_runs.py -k head" make test    runs some of the tests
 
 PYTHON ?= python3
 VENV ?= .venv
+TESTS ?=
+# Both ends of the range in setup.cfg. TORCH says which pair goes into VENV; empty: pip chooses.
+OLDEST := 2.8.*
+NEWEST := 2.11.*
+TORCH ?=
+PAIR := $(if $(TORCH),'torch==$(TORCH)' 'torchaudio==$(TORCH)')
 BIN := $(VENV)/bin
 # Small matrices on few cores: more threads than cores make them fight each other.
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-oldest test-newest lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/barlow-speech demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TESTS)
+
+test-oldest:
+	@$(MAKE) --no-print-directory test VENV=.venv-oldest TORCH='$(OLDEST)'
+
+test-newest:
+	@$(MAKE) --no-print-directory test VENV=.venv-newest TORCH='$(NEWEST)'
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
@@ -29,12 +44,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV) (PyTorch is large: some minutes on the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --disable-pip-version-check $(PAIR) --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/python -m pip install --disable-pip-version-check $(PAIR) --editable '.[test]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info results
+	rm -rf $(VENV) .venv-oldest .venv-newest build *.egg-info results
