@@ -6,6 +6,7 @@ that every node sees.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
@@ -51,8 +52,9 @@ def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) ->
     started = not ray.is_initialized()
     if started:
         try:
+            _check_reachable(address)
             ray.init(address=address, log_to_driver=False, include_dashboard=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BarlowSpeechError(
                 f"no Ray cluster answers at {address or 'this machine'} ({reason}); "
@@ -78,6 +80,17 @@ def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) ->
     finally:
         if started:
             ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself waits for minutes for a cluster that is not there.
+
+    Raises:
+        OSError: nothing listens at HOST:PORT.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _run_job(job: Job, settings: Settings) -> Cell:
