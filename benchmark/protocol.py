@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from barlow_speech import configs
 from barlow_speech.benchmark.runs import RunPlan, Training
@@ -88,15 +89,16 @@ class Protocol:
 
     def sources(self, run: int) -> dict[str, int | None]:
         """The level of each source of variance in run `run`; None for a set that is not drawn."""
-        fixed = {"init": self.seed, "order": self.seed, "train_resample": None, "pretrain_seed": 0}
-        if not self.levels:
-            drawn = {one: run if one == "pretrain_seed" else self.seed + run for one in self.varies}
-            return {**fixed, **drawn}
-        combination = list(product(*(range(self.levels[one]) for one in self.varies)))[run]
-        level = dict(zip(self.varies, combination))
+        if self.levels:
+            places = np.unravel_index(run, [self.levels[one] for one in self.varies])
+            at = dict(zip(self.varies, map(int, places)))
+        else:
+            at = dict.fromkeys(self.varies, run)
         return {
-            **fixed,
-            **{one: at if one == "pretrain_seed" else self.seed + at for one, at in level.items()},
+            "init": self.seed + at.get("init", 0),
+            "order": self.seed + at.get("order", 0),
+            "train_resample": self.seed + at["train_resample"] if "train_resample" in at else None,
+            "pretrain_seed": at.get("pretrain_seed", 0),
         }
 
     def plan(self, run: int, lr: float) -> RunPlan:

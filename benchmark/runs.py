@@ -195,7 +195,7 @@ class _Optimiser:
         self.parameters, self.span = stack.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-        self.optimiser = kind[training.optimiser](  # type: ignore[call-arg]
+        self.optimiser = kind[training.optimiser](
             self.views, lr=lr, weight_decay=training.weight_decay, fused=True
         )
 

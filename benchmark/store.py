@@ -192,8 +192,8 @@ def _read(path: Path) -> Record:
     if stored["sha256"] != _checksum(stored):
         raise ValueError("its checksum does not match")
     runs = {int(run["seed"]): run for run in stored["runs"]}
-    named = (stored[key] for key in ("upstream", "task", "corpus", "identity", "facts"))
-    return Record(*named, runs)
+    named = {key: stored[key] for key in ("upstream", "task", "corpus", "identity", "facts")}
+    return Record(**named, runs=runs)
 
 
 def _checksum(stored: dict[str, Any]) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# The tests' matrices are small: two threads that wait for each other on a busy machine take ten
+# times as long as one. Read by OpenMP when torch is imported, and by every process the tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np
