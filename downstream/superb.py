@@ -65,11 +65,12 @@ def _voxceleb1(expert: dict[str, Any]) -> None:
     _fill(
         expert["datarc"], "meta_data", lambda: _beside(root, "iden_split.txt", "datarc.meta_data")
     )
-    list_file = Path(expert["datarc"]["meta_data"])
-    _check_listed(root, list_file)
-    known = [str(root.resolve()), file_digest(list_file)]
+    list_file = _file(expert, "datarc.meta_data")
+    folder = _made_folder("voxceleb1", [str(root.resolve()), file_digest(list_file)])
+    if not all((folder / f"{split}.pkl").is_file() for split in ("train", "dev", "test")):
+        _check_listed(root, list_file)
     dataset: Any = importlib.import_module("s3prl.downstream.voxceleb1.dataset")
-    dataset.CACHE_PATH = f"{_made_folder('voxceleb1', known)}/"
+    dataset.CACHE_PATH = f"{folder}/"
 
 
 def _sv_voxceleb1(expert: dict[str, Any]) -> None:
@@ -195,11 +196,6 @@ def librispeech_lengths(root: Path, splits: Sequence[str]) -> str:
 
 def _check_listed(root: Path, list_file: Path) -> None:
     """Refuse a copy of VoxCeleb1 without a recording of the list ("1 id10001/video/00001.wav")."""
-    if not list_file.is_file():
-        raise BarlowSpeechError(
-            f"{list_file} does not exist; say where the list is with "
-            "-o config.downstream_expert.datarc.meta_data=FILE"
-        )
     folders = [path for path in root.glob("*/wav") if path.is_dir()]
     for line in list_file.read_text(encoding="utf-8").splitlines():
         name = line.split()[-1] if line.strip() else ""
@@ -232,6 +228,21 @@ def _corpus(expert: dict[str, Any], key: str) -> Path:
             f"-o config.downstream_expert.{key}=DIR"
         )
     return root
+
+
+def _file(expert: dict[str, Any], key: str) -> Path:
+    """A file that the configuration has as `key`.
+
+    Raises:
+        BarlowSpeechError: it is not there.
+    """
+    section, _, name = key.partition(".")
+    path = Path(str(expert[section][name]))
+    if not path.is_file():
+        raise BarlowSpeechError(
+            f"{path} does not exist; say where it is with -o config.downstream_expert.{key}=FILE"
+        )
+    return path
 
 
 def _beside(root: Path, name: str, key: str) -> str:

@@ -187,6 +187,11 @@ def session(
     evaluated.append(["-m", "inference", "-t", str(tones.parent / "0-0-0-0.wav"), "-e",
                       str(root / "card"), "--device", "cpu"])  # fmt: skip
     commands.append(["card", *evaluated])
+    # -a: the same command begins an experiment and goes on with it.
+    again = ["-m", "train", "-a", *ours, "-d", "barlow_gender", "-p", str(root / "again")]
+    short = overrides(datarc={"corpus": tones})
+    longer = short.replace("total_steps=4", "total_steps=6")
+    commands.append(["again", *([*again, "--device", "cpu", "-o", one] for one in (short, longer))])
     commands += refused(root, ours)
     (root / "commands.json").write_text(json.dumps(commands, default=str))
     environment = {
@@ -277,7 +282,7 @@ def missing_packages(name: str) -> list[str]:
 
 MUST_RUN = (
     "speech_commands", "emotion", "voxceleb1", "fluent_commands", "sv_voxceleb1", "ctc", "asr",
-    "snips", *(f"barlow_{name}" for name in task.names()), "card",
+    "snips", *(f"barlow_{name}" for name in task.names()), "card", "again",
 )  # fmt: skip
 
 
