@@ -199,6 +199,8 @@ def _check_root(name: str, reader: Reader, root: Path) -> None:
         archive = root.suffix in (".zip", ".gz", ".tgz", ".tar") and root.is_file()
         remedy = "unpack it and give the folder" if archive else "check the path"
         raise BarlowSpeechError(f"{root} is no folder; {remedy}.")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise BarlowSpeechError(f"{root} cannot be read; check its permissions.")
     if reader.recognises(root):
         return
     for other in names():
