@@ -1,0 +1,83 @@
+"""a pass/fail list of what an upstream has to keep to
+
+Checks marked with * are needed: without them the harness gives wrong numbers or stops. The others
+cost speed, or are for those who fine-tune the upstream or use it elsewhere. The exit status is 1 if
+any check fails.
+
+examples:
+  barlow-speech check-upstream barlow_speech -k mine/encoder.safetensors
+  barlow-speech check-upstream hubert_base@hubert.pt
+  barlow-speech check-upstream hf:models/wav2vec2-base --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from barlow_speech.benchmark.upstream_check import Finding, check_upstream, subject
+from barlow_speech.benchmark.upstreams import Upstream, check_name
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    parser.add_argument(
+        "upstream", metavar="NAME", help="as for run_downstream.py -u: NAME, NAME@FILE or hf:FOLDER"
+    )
+    parser.add_argument(
+        "-k",
+        "--upstream_ckpt",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, …")
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="let s3prl unpickle the checkpoint, which can run code that it brings",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else on stdout"
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Check it, print the list and exit with 1 if a check failed."""
+    check_name(given.upstream, given.upstream_ckpt)
+    tested = subject(
+        given.upstream, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
+    )
+    findings = check_upstream(tested)
+    if given.json:
+        print(json.dumps({
+            "upstream": tested.upstream.name,
+            "rate": tested.upstream.rate,
+            "checks": [dataclasses.asdict(one) for one in findings],
+        }))  # fmt: skip
+    else:
+        print(report(tested.upstream, findings))
+    if not all(one.passed for one in findings):
+        sys.exit(1)
+
+
+def report(upstream: Upstream, findings: list[Finding]) -> str:
+    """The findings as lines of text, and a sentence that says what they come to."""
+    width = max(len(one.name) for one in findings)
+    lines = [f"{upstream.name}: {upstream.rate} samples a frame"]
+    for one in findings:
+        verdict = "PASS" if one.passed else "FAIL"
+        lines.append(f"{verdict} {'*' if one.needed else ' '} {one.name:<{width}}  {one.says}")
+    failed = [one for one in findings if not one.passed]
+    if not failed:
+        lines.append(f"all {len(findings)} checks passed.")
+    else:
+        needed = sum(one.needed for one in failed)
+        lines.append(
+            f"{len(failed)} of {len(findings)} checks failed, "
+            f"{needed or 'none'} of those that the harness needs (*)."
+        )
+    return "\n".join(lines)
