@@ -438,7 +438,13 @@ def _judged(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:
     return {
         "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
         "folds": [
-            {"dev": run.dev, "step": run.step, "predicted": pack(run.predicted)} for run in runs
+            {
+                "dev": run.dev,
+                "step": run.step,
+                "curve": [[step, round(score, 6)] for step, score in run.curve],
+                "predicted": pack(run.predicted),
+            }
+            for run in runs
         ],
     }
 

@@ -43,7 +43,9 @@ class Protocol:
     `selection`, the earliest of equals, are judged on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
-    `batch` recordings. `sampling`: see `runs.Training`.
+    `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
+    class's training recordings that a run sees: the same for every run, or with `train_resample`
+    another one for each.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Protocol:
     clip: float = 1.0
     accumulate: int = 1
     sampling: Literal["shuffle", "balanced"] = "shuffle"
+    label_fraction: float = 1.0
     selection: Literal["top1", "uar", "f1"] = "top1"
     seed: int = 1337
     varies: tuple[Source, ...] = ("init", "order")
@@ -85,6 +88,7 @@ class Protocol:
             selection=self.selection,
             weight_decay=self.weight_decay,
             optimiser=self.optimiser,
+            label_fraction=self.label_fraction,
         )
 
     def sources(self, run: int) -> dict[str, int | None]:
@@ -166,6 +170,8 @@ def _check(protocol: Protocol, where: str) -> None:
         raise BarlowSpeechError(f"{where}: runs must be at most 100000, not {protocol.runs}.")
     if not 0 <= protocol.seed < 1 << 31:
         raise BarlowSpeechError(f"{where}: seed must be from 0 to {(1 << 31) - 1}.")
+    if not 0 < protocol.label_fraction <= 1:
+        raise BarlowSpeechError(f"{where}: label_fraction must be above 0 and at most 1.")
     if protocol.clip < 0 or protocol.weight_decay < 0:
         raise BarlowSpeechError(f"{where}: clip and weight_decay must not be below zero.")
     if len(set(protocol.varies)) != len(protocol.varies) or not protocol.varies:

@@ -9,8 +9,9 @@ Shapes: N utterances, R runs, B batch, C classes.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +35,8 @@ class Training:
     A step takes `accumulate` batches; its loss is the mean of their means, as in s3prl's Runner.
     `sampling`: `shuffle` is a DataLoader with shuffle=True; `balanced` draws with replacement,
     every class as often as another, and drops a short last batch, as SUPERB's keyword spotting
-    does. `selection` is the metric by which dev chooses.
+    does. `selection` is the metric by which dev chooses. `label_fraction` is the share of each
+    class's training recordings that a run sees.
     """
 
     steps: int
@@ -46,6 +48,7 @@ class Training:
     selection: str = "top1"
     weight_decay: float = 0.0
     optimiser: str = "adam"
+    label_fraction: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Split:
 class RunPlan:
     """One run to be made: its name, the seeds of what it draws, and its learning rate.
 
-    `resample` draws a training set of the same size with replacement; None takes it as it is.
+    `resample` draws the training set anew (see `training_rows`); None takes it as it is.
     """
 
     seed: int
@@ -74,12 +77,14 @@ class RunPlan:
 class Run:
     """What one run gave: `dev` is the selection metric of the weights that were best on dev.
 
-    `step` is where that was; `predicted` the class number of every test utterance.
+    `step` is where that was; `curve` has the step and the score of every look at dev; `predicted`
+    the class number of every test utterance.
     """
 
     seed: int
     dev: float
     step: int
+    curve: tuple[tuple[int, float], ...]
     predicted: np.ndarray = field(compare=False)
 
 
@@ -108,7 +113,7 @@ def train_runs(
     module = head_module(head["name"])
     settings = head_settings(head)
     if not hasattr(module, "Head"):
-        return _fit(module, settings, train, dev, test, plans, on_step)
+        return _fit(module, settings, train, dev, test, training.label_fraction, plans, on_step)
     order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
     probe = build_stack(module, settings, train.inputs, classes, [0])
     numbers = sum(one.numel() for one in probe.parameters)
@@ -144,6 +149,7 @@ def _train(
     best = [one.detach().clone() for one in stack.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
+    looks: list[tuple[int, Tensor]] = []
     for step in range(1, training.steps + 1):
         rows_RB, weights_B = _step_batch(batches, training.accumulate)
         rows_RB = rows_RB.to(device)
@@ -164,6 +170,7 @@ def _train(
             with torch.no_grad():
                 predicted_RN = predict(stack, dev.inputs)
                 now_R = score(predicted_RN, dev.labels_N, classes, training.selection)
+                looks.append((step, now_R))
                 better_R = now_R > best_R
                 best_R = torch.maximum(now_R, best_R)
                 best_step[better_R] = step
@@ -183,7 +190,13 @@ def _train(
         if test is not None:
             predicted = predict(stack, test.inputs).cpu().numpy()
     return [
-        Run(plan.seed, float(best_R[i]), int(best_step[i]), predicted[i])
+        Run(
+            plan.seed,
+            float(best_R[i]),
+            int(best_step[i]),
+            tuple((step, float(now_R[i])) for step, now_R in looks),
+            predicted[i],
+        )
         for i, plan in enumerate(plans)
     ]
 
@@ -227,7 +240,7 @@ def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[T
 def _batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
     """Endless batches of row numbers of one run."""
     labels_N = labels_N.cpu()
-    rows_N = resampled(len(labels_N), plan.resample)
+    rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
     if training.sampling == "balanced":
         order = balanced_order(labels_N[rows_N], training.batch, plan.order)
     else:
@@ -236,12 +249,25 @@ def _batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Te
         yield rows_N[batch]
 
 
-def resampled(count: int, seed: int | None) -> Tensor:
-    """Row numbers of a training set: all of them, or as many drawn with replacement."""
-    if seed is None:
+def training_rows(labels_N: Tensor, fraction: float, seed: int | None) -> Tensor:
+    """The row numbers of a run's training set.
+
+    The whole set; with a `seed`, as many rows drawn with replacement (a bootstrap sample). A
+    `fraction` below 1 takes that share of each class, rounded up, without replacement: drawn by the
+    seed, or without one the same for every run.
+    """
+    count = len(labels_N)
+    if fraction >= 1 and seed is None:
         return torch.arange(count)
-    generator = torch.Generator().manual_seed(seed + (2 << 32))
-    return torch.randint(count, (count,), generator=generator)
+    generator = torch.Generator().manual_seed((seed or 0) + (2 << 32))
+    if fraction >= 1:
+        return torch.randint(count, (count,), generator=generator)
+    shuffled_N = torch.randperm(count, generator=generator)
+    kept = []
+    for label in labels_N.unique():
+        of_class = shuffled_N[labels_N[shuffled_N] == label]
+        kept.append(of_class[: math.ceil(fraction * len(of_class))])
+    return torch.cat(kept).sort().values
 
 
 def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
@@ -276,6 +302,7 @@ def _fit(
     train: Split,
     dev: Split,
     test: Split | None,
+    fraction: float,
     plans: Sequence[RunPlan],
     on_step: Callable[[float], Any],
 ) -> list[Run]:
@@ -292,15 +319,12 @@ def _fit(
     fitted: dict[int | None, Run] = {}
     for plan in plans:
         if plan.resample not in fitted:
-            rows_N = resampled(len(labels_N), plan.resample).numpy()
+            rows_N = training_rows(train.labels_N.cpu(), fraction, plan.resample).numpy()
             say = module.fit(
                 settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init
             )
             dev_score = float(np.mean(say(dev_NX) == dev_labels_N))
             predicted = np.zeros(0, np.int64) if test_NX is None else np.asarray(say(test_NX))
-            fitted[plan.resample] = Run(plan.seed, dev_score, 0, predicted)
+            fitted[plan.resample] = Run(plan.seed, dev_score, 0, (), predicted)
         on_step(1 / len(plans))
-    return [
-        Run(plan.seed, fitted[plan.resample].dev, 0, fitted[plan.resample].predicted)
-        for plan in plans
-    ]
+    return [replace(fitted[plan.resample], seed=plan.seed) for plan in plans]

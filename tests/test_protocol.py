@@ -102,6 +102,7 @@ def test_identity_is_what_decides_a_run(tmp_path: Path) -> None:
         (["levels.init=4"], "a number for each of init, order"),
         (["levels={init: 3, order: 2}"], "make 6 combinations, but runs is 4"),
         (["head.name=nearest_centroid"], "would all be equal"),
+        (["label_fraction=0"], "above 0 and at most 1"),
         (["seed=-1"], "seed must be from 0"),
         (["runs=1000000"], "at most 100000"),
         (["optimiser=adagrad"], "unknown value 'adagrad'"),

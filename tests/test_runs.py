@@ -18,8 +18,8 @@ from barlow_speech.benchmark.runs import (
     Training,
     balanced_order,
     batch_order,
-    resampled,
     train_runs,
+    training_rows,
 )
 from barlow_speech.benchmark.stacks import build_stack, clip_per_run, predict
 from barlow_speech.benchmark.upstreams import load_upstream
@@ -276,7 +276,7 @@ def test_runs_learn_and_are_judged_with_the_weights_that_were_best_on_dev() -> N
     whole = train_runs(head, train, dev, test, CLASSES, Training(200, 32, 20), wild)[0]
     assert whole.dev == max(look.dev for look in looks)
     best = next(look for look in looks if look.dev == whole.dev)
-    assert whole == best and (whole.predicted == best.predicted).all()
+    assert whole.step == best.step and (whole.predicted == best.predicted).all()
 
 
 @pytest.mark.parametrize("metric", ["top1", "uar", "f1"])
@@ -333,11 +333,38 @@ def test_balanced_batches_show_every_class_as_often_and_are_never_short() -> Non
 
 
 def test_a_resampled_training_set_has_its_size_and_leaves_a_third_out() -> None:
-    rows_N = resampled(5000, 3)
+    labels_N = torch.zeros(5000)
+    rows_N = training_rows(labels_N, 1.0, 3)
     assert len(rows_N) == 5000
     assert 0.61 < len(rows_N.unique()) / 5000 < 0.655  # 1 - 1/e
-    assert torch.equal(resampled(5000, 3), rows_N)
-    assert torch.equal(resampled(4, None), torch.arange(4))
+    assert torch.equal(training_rows(labels_N, 1.0, 3), rows_N)
+    assert torch.equal(training_rows(labels_N[:4], 1.0, None), torch.arange(4))
+
+
+def test_a_fraction_of_the_labels_has_its_share_of_every_class() -> None:
+    labels_N = torch.tensor([0] * 200 + [1] * 21 + [2])
+    for fraction in (0.01, 0.25, 0.5):
+        rows_N = training_rows(labels_N, fraction, None)
+        assert len(rows_N.unique()) == len(rows_N)
+        counts = torch.bincount(labels_N[rows_N]).tolist()
+        assert counts == [math.ceil(fraction * n) for n in (200, 21, 1)]
+        assert torch.equal(training_rows(labels_N, fraction, None), rows_N)
+        assert not torch.equal(training_rows(labels_N, fraction, 1), rows_N)
+    train, dev = blobs(400, 0), blobs(400, 1)
+    few, all_of_them = (
+        train_runs(
+            LINEAR, train, dev, None, CLASSES, Training(150, 16, 50, label_fraction=f), plans(0, 1)
+        )
+        for f in (0.01, 1.0)
+    )
+    assert max(run.dev for run in few) < min(run.dev for run in all_of_them)
+
+
+def test_the_curve_has_every_look_at_dev() -> None:
+    train, dev = blobs(90, 0), blobs(40, 1)
+    (run,) = train_runs(LINEAR, train, dev, None, CLASSES, Training(25, 16, 10), plans(0))
+    assert [step for step, _ in run.curve] == [10, 20, 25]
+    assert (run.step, run.dev) == max(run.curve, key=lambda look: (look[1], -look[0]))
 
 
 def test_clipping_is_per_run() -> None:
