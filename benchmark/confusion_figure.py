@@ -81,7 +81,7 @@ def confusion_figure(cell: Cell, path: Path) -> Path:
     percents = 100 * confusion_shares(cell)
     names = [shortened(printable(name), LONGEST_CLASS) for name in cell.details["class_names"]]
 
-    figure = Figure(figsize=(WIDTH, WIDTH), layout="constrained")
+    figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(percents, cmap=SHADES, vmin=0, vmax=100, aspect="equal")
     letters = min(9.0, 190.0 / classes)  # points; the fields share some 3.6 inches

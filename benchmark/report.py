@@ -312,7 +312,7 @@ def _page(
         *(_figure(groups[key], path) for key, path in figures.items()),
     ]
     if any(cell.details.get("metrics") for cell in cells):
-        parts += ["<h2>Other metrics</h2>", _metrics(groups), page.soft(METRICS_KEY)]
+        parts += ["<h2>All metrics</h2>", _metrics(groups), page.soft(METRICS_KEY)]
     if confusions:
         parts += [
             "<h2>Confusion</h2>",

@@ -44,7 +44,15 @@ def text_table(cells: Sequence[Cell]) -> str:
         )
         for (task, corpus), group in groups.items()
     ]
-    header = ["", *COLUMNS]
+    lines = aligned(["", *COLUMNS], blocks)
+    return "\n".join([*lines, "", textwrap.fill(footnote(cells), _columns_wide(lines[0]))]) + "\n"
+
+
+def aligned(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) -> list[str]:
+    """The lines of a table for a terminal: a header, then of each block its title and its rows.
+
+    The first column stands left, the others right; a name too long for it has a line to itself.
+    """
     rows_in_all = [header, *(row for _, rows in blocks for row in rows)]
     lengths = [max(_columns_wide(row[i]) for row in rows_in_all) for i in range(len(header))]
     lengths[0] = min(lengths[0], LONGEST_NAME)
@@ -58,9 +66,8 @@ def text_table(cells: Sequence[Cell]) -> str:
 
     lines = [line(header)]
     for title, rows in blocks:
-        lines += [title, *map(line, rows)]
-    width = sum(lengths) + 2 * len(COLUMNS)
-    return "\n".join([*lines, "", textwrap.fill(footnote(cells), width)]) + "\n"
+        lines += [*([title] if title else []), *map(line, rows)]
+    return lines
 
 
 def markdown_table(cells: Sequence[Cell]) -> str:
@@ -155,7 +162,7 @@ def markdown_escape(name: str) -> str:
         inside_word = len(around) == 3 and around[0].isalnum() and around[2].isalnum()
         if letter in "<>&":  # not every renderer of Markdown drops raw HTML
             escaped.append({"<": "&lt;", ">": "&gt;", "&": "&amp;"}[letter])
-        elif letter in "\\`*[]|~" or (letter == "_" and not inside_word):
+        elif letter in "\\`*[]|~$" or (letter == "_" and not inside_word):
             escaped.append("\\" + letter)
         else:
             escaped.append(letter)

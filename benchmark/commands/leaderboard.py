@@ -1,0 +1,61 @@
+"""rank the upstreams of stored results
+
+Reads the records of one results folder or several, prints the table, and writes leaderboard.md,
+leaderboard.tex, leaderboard.csv and leaderboard.html.
+
+examples:
+  barlow-speech leaderboard results
+  barlow-speech leaderboard results/mine results/theirs -o results/both --metric uar
+  barlow-speech leaderboard results --published superb my_numbers.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from barlow_speech.benchmark.latex import latex_leaderboard
+from barlow_speech.benchmark.leaderboard import leaderboard, merged
+from barlow_speech.benchmark.leaderboard_page import leaderboard_page
+from barlow_speech.benchmark.leaderboard_tables import (
+    csv_leaderboard,
+    markdown_leaderboard,
+    text_leaderboard,
+)
+from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.published import read_published
+from barlow_speech.benchmark.store import read_cells
+from barlow_speech.upstream.files import write_text
+
+FORMATS = {
+    "md": markdown_leaderboard,
+    "tex": latex_leaderboard,
+    "csv": csv_leaderboard,
+    "html": leaderboard_page,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS",
+                        help="folders that run_downstream.py wrote (-p)")  # fmt: skip
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR",
+                        help="where the files go (default: the first folder)")  # fmt: skip
+    parser.add_argument("--metric", choices=list(METRICS), default="top1",
+                        help="what to rank by (default: top1)")  # fmt: skip
+    parser.add_argument("--published", nargs="+", action="extend", default=[], metavar="TABLE",
+                        help="superb, or YAML files of published scores, shown apart")  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> None:
+    """Print the table and write the files."""
+    published = [read_published(name) for name in dict.fromkeys(given.published)]
+    cells = merged({folder: read_cells(folder, given.metric) for folder in given.results})
+    board = leaderboard(cells, published, given.metric)
+    # All of them are made before the first is written.
+    texts = {kind: make(board) for kind, make in FORMATS.items()}
+    out = given.out or given.results[0]
+    for kind, text in texts.items():
+        write_text(out / f"leaderboard.{kind}", text)
+    print(text_leaderboard(board))
+    print(f"written: {out / 'leaderboard'}.{{{','.join(texts)}}}")
