@@ -17,7 +17,7 @@ from barlow_speech.upstream.errors import run_command
 
 def run_downstream() -> None:
     """The command `run_downstream.py`: our harness, or with `-m` s3prl's own program."""
-    with_mode = any(one in ("-m", "--mode") or one.startswith("--mode=") for one in sys.argv[1:])
+    with_mode = any(one.startswith("-m") or one.split("=")[0] == "--mode" for one in sys.argv[1:])
     _command("s3prl_program" if with_mode else "run_downstream")
 
 
