@@ -3,18 +3,40 @@
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from barlow_speech.benchmark.confusion_figure import (
+    confusion_figure,
+    confusion_shares,
+    confusion_text,
+    shade,
+)
 from barlow_speech.benchmark.figures import boxplot
-from barlow_speech.benchmark.report import figure_names, findings, seed_ranges, write_report
+from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.report import (
+    figure_names,
+    findings,
+    sampling_reach,
+    seed_ranges,
+    write_report,
+)
 from barlow_speech.benchmark.statistics import Cell, by_task, summary
 from barlow_speech.benchmark.table import markdown_table, text_table
 from barlow_speech.upstream.errors import BarlowSpeechError
 
 HOSTILE = "<script>alert('x')</script>|`$a_1$\n"
+CLASSES = ["anger", "<i>joy</i>", "$sad_ness$", "unheard"]
 LONG = "barlow_speech_random_conformer/checkpoint-000100000.pt"
+
+
+def confusion(level):
+    """300 recordings of three classes that are recognised at a level; the fourth has none."""
+    right = round(100 * level)
+    rows = [[right, 100 - right, 0, 0], [0, right, 100 - right, 0], [100 - right, 0, right, 0]]
+    return [*rows, [0] * 4]
 
 
 def make_cells(count=12):
@@ -33,7 +55,12 @@ def make_cells(count=12):
                 "seconds": 3.25,
                 "seeds": list(range(count)),
                 "notes": ["<i>a note</i>"],
+                "metrics": {"top1": values.mean(), "uar": 0.1234 + i / 100, "f1": 0.2345},
+                "cost": {"parameters": 600_192, "real_time_factor": 0.0123, "device": "<u>cpu"},
+                "sources": [{"init": 1}] * count,
             }
+            if task == "emotion":
+                details |= {"confusion": confusion(level - 0.1 * i), "class_names": CLASSES}
             cells.append(Cell(upstream, task, corpus, "top1", tuple(values.tolist()), details))
     return cells
 
@@ -48,11 +75,13 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.references, self.text, self.open = [], [], "", []
+        self.alternatives = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.references += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        self.alternatives += [value for name, value in attrs if name == "alt"]
         if tag not in ("meta", "img", "br", "wbr"):
             self.open.append(tag)
 
@@ -77,7 +106,8 @@ def test_report_writes_its_files_and_nothing_else(written):
     figures = set(figure_names(by_task(cells)).values())
     assert len(figures) == 2 and "boxplot_emotion_emodb.png" in figures
     names = {path.name for path in folder.iterdir()}
-    assert names == figures | {"report.html", "results.md", "cells.json"}
+    others = {"report.html", "results.md", "cells.json", "confusion_emotion_emodb.png"}
+    assert names == figures | others
     assert page == folder / "report.html"
 
 
@@ -88,7 +118,7 @@ def test_page_is_self_contained_and_escaped(written):
     parsed = Page(source)
     assert parsed.open == []
     assert not {"script", "link", "iframe", "i"} & set(parsed.tags)
-    assert parsed.tags.count("img") == 2
+    assert parsed.tags.count("img") == 3
     assert all(value.startswith("data:image/png;base64,") for value in parsed.references)
     for text in ["<script>alert('x')</script>", "<i>a note</i>", "<b>none</b>", "-u '<x>' -d all"]:
         assert text in parsed.text
@@ -99,6 +129,65 @@ def test_page_is_self_contained_and_escaped(written):
     for heading in ["Pairs of upstreams", "How it was measured", "Command"]:
         assert heading in parsed.text
     assert "0–11" in parsed.text  # the seeds
+
+
+def test_page_shows_every_metric_and_what_was_taken_for_what(written):
+    _, cells, page = written
+    parsed = Page(page.read_text(encoding="utf-8"))
+    for name in METRICS.values():
+        assert name in parsed.text
+    for cell in cells:
+        numbers = [f"{100 * cell.details['metrics'][name]:.2f}" for name in METRICS]
+        assert "".join(numbers) in parsed.text  # beside each other
+    # The best is a figure with its text; the other two are folded up, as tables.
+    emotion = [cell for cell in cells if cell.task == "emotion"]
+    ordered = sorted(emotion, key=lambda cell: -np.mean(cell.values))
+    assert confusion_text(ordered[0]) in parsed.alternatives
+    assert parsed.tags.count("details") == 2
+    for cell in ordered[1:]:
+        assert f"Confusion of {cell.upstream}" in parsed.text
+    for name in CLASSES:
+        assert parsed.text.count(name) >= 4
+    # Facts that have a place of their own are not spilled into the list of facts.
+    assert "600 k" in parsed.text and "<u>cpu" in parsed.text
+    assert "[0, " not in parsed.text and "init: 1" not in parsed.text
+
+
+def test_confusion_in_shares_words_and_a_figure(tmp_path):
+    cell = make_cells()[0]
+    shares = confusion_shares(cell)
+    assert np.allclose(shares[:3].sum(axis=1), 1) and np.isnan(shares[3]).all()
+    text = confusion_text(cell)
+    assert "Recognised: anger 60 %, <i>joy</i> 60 %, $sad_ness$ 60 %." in text
+    assert "anger taken for <i>joy</i> 40 %" in text and "unheard" not in text
+    one, two = (confusion_figure(cell, tmp_path / name) for name in ("a.png", "b.png"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_shades_darken_with_the_share():
+    def lightness(colour):
+        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    values = [lightness(shade(share)) for share in np.linspace(0, 1, 21)]
+    assert values[0] > 254.9 and all(a > b for a, b in pairwise(values))
+    assert lightness(shade(0.5)) - values[-1] > 60 and 255 - lightness(shade(0.5)) > 60
+
+
+def test_confusion_is_refused_where_it_is_missing_or_does_not_fit(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(BarlowSpeechError, match="no confusion"):
+        confusion_text(lone("a", [0.5]))
+    with pytest.raises(BarlowSpeechError, match="2 × 2 for 3 classes"):
+        confusion_figure(
+            lone("a", [0.5], confusion=[[1, 0], [0, 1]], class_names=list("xyz")), path
+        )
+    many = [str(i) for i in range(41)]
+    big = lone("a", [0.5], confusion=np.eye(41, dtype=int).tolist(), class_names=many)
+    with pytest.raises(BarlowSpeechError, match="at most 40 classes"):
+        confusion_figure(big, path)
+    write_report(tmp_path / "out", [big], {}, "")
+    assert not list((tmp_path / "out").glob("confusion*"))
 
 
 def test_cells_json_holds_every_run(written):
@@ -187,6 +276,13 @@ def test_findings_claim_what_the_test_supports():
     assert "p = 0.002" in above[0]  # 2 / 2^10
     equal = " ".join(findings([lone("a", values), lone("b", values[::-1])]))
     assert "cannot be separated" in equal and "is above" not in equal
+
+
+def test_the_size_of_the_test_set_is_for_accuracies():
+    few = lone("a", [0.49, 0.51], test_recordings=100)
+    assert sampling_reach(few) == pytest.approx(0.096, abs=5e-4)
+    recall = Cell("a", "emotion", "toy", "uar", few.values, few.details)
+    assert sampling_reach(recall) is None and "may well shift" not in " ".join(findings([recall]))
 
 
 def test_findings_say_when_there_is_little_to_say():
