@@ -2,8 +2,7 @@
 
 Of every recording the mean and the standard deviation over its frames of every layer, and the
 upstream's own embedding where it has one; or, for heads that look at frames, the frames themselves.
-Frames are cut as s3prl's Featurizer cuts them (`upstream/interfaces.py`, `tolist`): the first
-round(samples / rate).
+Frames are cut as s3prl's Featurizer cuts them (`Upstream.frames`).
 
 Shapes: N recordings, L layers, D width, E embedding size, B batch, T frames.
 """
@@ -216,9 +215,7 @@ def _extract(
 def _of_batch(
     upstream: Upstream, recordings: Sequence[Recording], waves: list[np.ndarray], kind: Kind
 ) -> dict[str, Tensor]:
-    parameter = next(upstream.module.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    tensors = [torch.from_numpy(wave).to(device) for wave in waves]
+    tensors = [torch.from_numpy(wave).to(upstream.device) for wave in waves]
     pool = pooled if kind == "pooled" else framed
     result = {name: one.cpu() for name, one in pool(upstream, tensors).items()}
     checked = result["mean"] if kind == "pooled" else result["frames"]
@@ -326,8 +323,9 @@ def framed(upstream: Upstream, waves: list[Tensor]) -> dict[str, Tensor]:
 
 def _frames(upstream: Upstream, hidden: Sequence[Tensor], row: int, samples: int) -> Tensor:
     """[L, T, D]: the valid frames of one waveform of a batch."""
-    count = max(1, round(samples / upstream.rate))
-    return torch.stack([_at_least_float(layer_BTD[row, :count]) for layer_BTD in hidden])
+    return torch.stack(
+        [_at_least_float(upstream.frames(layer_BTD, row, samples)) for layer_BTD in hidden]
+    )
 
 
 def _at_least_float(x: Tensor) -> Tensor:
