@@ -138,7 +138,7 @@ def load_upstream(
     """An upstream by its name on s3prl's hub, as `name@checkpoint`, or as `hf:folder`.
 
     `checkpoint` is used for our own upstreams without an `@`; `seed` draws the weights of
-    `barlow_speech_random`. Checkpoints are not unpickled unless `trust_checkpoint`. Whether
+    `barlow_speech_random`. No code of a checkpoint is run unless `trust_checkpoint`. Whether
     recordings may run together is tried out, on the CPU, where a batch of another shape does not
     round differently enough to matter. The global random state is left as it was.
 
@@ -182,7 +182,7 @@ def build(
     """
     plain, own = _parts(name)
     if plain == FOLDER:
-        return HuggingFaceUpstream(own or Path(), trust_checkpoint)
+        return HuggingFaceUpstream(own or Path())
     if plain not in OURS:
         return build_peer(plain, own, trust_checkpoint)
     # Ours needs no s3prl, whose import takes seconds.

@@ -28,8 +28,10 @@ TRUST = "if you trust whoever made it, add --trust-checkpoint"
 
 
 @contextlib.contextmanager
-def fence(trusted: bool = False) -> Iterator[None]:
+def fence(trusted: bool = False, remedy: str = TRUST) -> Iterator[None]:
     """Inside, `torch.load` is weights-only, or, for what is `trusted`, as it was before torch 2.6.
+
+    `remedy` ends the sentence that refuses a file.
 
     Raises:
         BarlowSpeechError: on leaving, if a file was refused, even when the loader went on without.
@@ -44,7 +46,7 @@ def fence(trusted: bool = False) -> Iterator[None]:
         name = str(getattr(f, "name", f))
         try:
             result = original(f, *args, **{**options, "weights_only": True})
-            check_texts(result, name)
+            check_texts(result, f"checkpoint {name}", remedy)
             return result
         except (pickle.UnpicklingError, RuntimeError) as error:
             text = str(error)
@@ -55,7 +57,7 @@ def fence(trusted: bool = False) -> Iterator[None]:
                 BarlowSpeechError(
                     f"checkpoint {name} holds more than weights "
                     f"({needs[1] if needs else 'a pickle of another kind'}), and reading that can "
-                    f"run code that it brings; {TRUST}."
+                    f"run code that it brings; {remedy}."
                 )
             )
             raise refused[-1] from error
@@ -83,7 +85,7 @@ def fence(trusted: bool = False) -> Iterator[None]:
         raise refused[0]
 
 
-def check_texts(value: Any, where: str) -> None:
+def check_texts(value: Any, where: str, remedy: str = TRUST) -> None:
     """Refuse texts, anywhere in nested containers, that would call something if evaluated.
 
     A call needs a parenthesis in the text itself, also where s3prl puts something before it.
@@ -98,7 +100,7 @@ def check_texts(value: Any, where: str) -> None:
             if "(" in one and (_calls(one) or _calls(f"_.{one}")):
                 raise BarlowSpeechError(
                     f"{where} holds the text {one[:80]!r}, which s3prl may evaluate as Python, "
-                    f"and it calls something; {TRUST}."
+                    f"and it calls something; {remedy}."
                 )
         elif isinstance(one, Mapping):
             waiting += one.values()

@@ -51,18 +51,17 @@ class HuggingFaceUpstream(nn.Module):
     """A wav2vec 2.0, HuBERT or WavLM model of transformers behind s3prl's interface.
 
     SpecAugment and layer drop are off, as in s3prl: fine-tuning sees every frame and every layer.
-    `trust` lets an old pytorch_model.bin be unpickled.
 
     Raises:
         BarlowSpeechError: the folder holds no such model, not all of its weights, or no feature
             extractor, or the model is not for 16 kHz.
     """
 
-    def __init__(self, folder: str | Path, trust: bool = False) -> None:
+    def __init__(self, folder: str | Path) -> None:
         super().__init__()
         folder = Path(folder)
         self.settings = read_folder(folder)
-        model = _load(folder, self.settings["config"]["model_type"], trust)
+        model = _load(folder, self.settings["config"]["model_type"])
         model.config.apply_spec_augment = False
         model.config.layerdrop = 0.0
         self.kernels = [int(kernel) for kernel in model.config.conv_kernel]
@@ -195,17 +194,21 @@ def _read_json(folder: Path, name: str, remedy: str) -> dict[str, Any]:
     return value
 
 
-def _load(folder: Path, kind: str, trust: bool) -> Any:
+def _load(folder: Path, kind: str) -> Any:
     """The model with its weights, in float32 and evaluation mode."""
     import transformers  # takes seconds, so only where it is needed
 
     name, attention = MODELS[kind]
     try:
-        with seeded(0), fence(trust), _quiet(transformers.logging):
+        with (
+            seeded(0),
+            fence(remedy="save the model again, as safetensors"),
+            _quiet(transformers.logging),
+        ):
             model, report = getattr(transformers, name).from_pretrained(
                 folder,
                 local_files_only=True,
-                weights_only=not trust,
+                weights_only=True,
                 attn_implementation=attention,
                 output_loading_info=True,
             )
