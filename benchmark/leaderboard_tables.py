@@ -53,7 +53,7 @@ def text_leaderboard(board: Leaderboard) -> str:
         parts.append("\n".join([*title, *aligned(header, [("", rows)])]))
         header = ["", "rank", f"{metric_name(one.metric)} (%)", "95 % CI", "n"]
         parts.append("\n".join(aligned(header, _text_columns(one))))
-        sentences = [*keys(one, MARK), *map(printable, notes(one))]
+        sentences = map(printable, [*keys(one, MARK), *notes(one)])
         parts.append("\n".join(textwrap.fill(text, WIDTH) for text in sentences))
     for table in board.published:
         tasks: dict[str, list[list[str]]] = {}
@@ -104,8 +104,8 @@ def markdown_leaderboard(board: Leaderboard) -> str:
             entries = [rank_text(row.average_rank), *map(_markdown_score, row.scores)]
             entries += map(markdown_escape, cost_texts(one, row))
             lines.append(f"| {markdown_escape(row.upstream)} | {' | '.join(entries)} |")
-        marks = keys(one, f"\\{MARK}")
-        lines += ["", " ".join([f"{score_key(board.metric)} {BOLD_KEY}", *marks]), ""]
+        meanings = [score_key(board.metric), BOLD_KEY, *keys(one, MARK)]
+        lines += ["", " ".join(map(markdown_escape, meanings)), ""]
         remarks = [f"- {markdown_escape(note)}" for note in notes(one)]
         lines += [*remarks, ""] if remarks else []
     for table in board.published:

@@ -167,7 +167,8 @@ def test_one_task_measured_in_two_ways_is_two_columns_and_is_named():
     by_name = {row.upstream: row for row in board.rows}
     # Nothing is ranked against "c", however high it is.
     assert [by_name["a"].scores[0].rank, by_name["b"].scores[0].rank] == [1, 1]
-    assert by_name["c"].scores[1].rank is None and not by_name["c"].scores[1].leading
+    alone = by_name["c"].scores[1]
+    assert alone.rank is None and not alone.leading and not alone.best
     (first, second) = notes(board)
     assert "measured in 2 ways" in first and "steps (300 and 900)" in first
     assert "#111111: a, b" in first and "#333333: c" in first
@@ -324,6 +325,29 @@ def test_hostile_names_are_text_on_the_page():
     assert all(value.startswith("data:image/png;base64,") for value in loaded)
     assert "default-src 'none'" in source and 'name="viewport"' in source
     assert not re.search(r"@import|url\(", source)
+
+
+def test_every_name_is_escaped_in_every_place():
+    names = [f"<b>_{i}&$</b>" for i in range(12)]
+    facts = {"protocol": names[0], "head": names[1], "selection": names[2]}
+    facts |= {"cost": {**COST, "device": names[3]}}
+    tasks = [(names[4], names[5]), ("emotion", names[5])]
+    cells = make_cells(names[6:8], tasks, **facts)
+    cells.append(cell(names[6], *tasks[0], [0.5], **{**facts, "comparison": names[8]}))
+    rows = (PublishedScore("a", names[9], names[10], 50.0, names[11], note=names[0]),)
+    published = [PublishedTable(names[1], names[2], rows, note=names[3])]
+    board = leaderboard(cells, published)
+    source = leaderboard_page(board)
+    assert "<b>_" not in source and "<b>_" not in markdown_leaderboard(board)
+    assert "<b>" not in latex_leaderboard(board)
+    for make, shown in (
+        (lambda: Page(source).text, str),
+        (lambda: markdown_leaderboard(board), markdown_escape),
+        (lambda: latex_leaderboard(board).replace("\\allowbreak{}", ""), latex_escape),
+    ):
+        text = make()
+        for name in names[:8] + names[9:]:
+            assert shown(name) in text or shown(name.capitalize()) in text
 
 
 def test_the_page_shows_every_score_rank_and_cost():
@@ -489,7 +513,8 @@ def store_record(folder, upstream, task="emotion", level=0.8, seed=0):
         predicted = np.where(generator.random(40) < level, truth, 1 - truth)
         right = float(np.mean(predicted == truth))
         runs[number] = {
-            "seed": number, "sources": {}, "metrics": dict.fromkeys(METRICS, right),
+            "seed": number, "sources": {},
+            "metrics": {**dict.fromkeys(METRICS, right), "uar": right / 2},
             "folds": [{"predicted": pack(predicted)}],
         }  # fmt: skip
     Store(folder).save(Record(upstream, task, "toy", identity, facts, runs))
@@ -517,6 +542,11 @@ def test_the_command_writes_four_files_and_prints_the_table(tmp_path, capsys):
     # By default the files go into the first folder; a metric can be chosen.
     assert run(first, "--metric", "uar") == 0
     assert "acro recall" in (first / "leaderboard.md").read_text(encoding="utf-8")
+    recalls = list(csv.DictReader((first / "leaderboard.csv").open(encoding="utf-8", newline="")))
+    top1 = {(row["upstream"], row["task"]): float(row["mean"]) for row in rows}
+    assert len(recalls) == 4 and {row["metric"] for row in recalls} == {"uar"}
+    for row in recalls:
+        assert float(row["mean"]) == pytest.approx(top1[row["upstream"], row["task"]] / 2)
 
 
 def test_the_command_refuses_in_a_sentence(tmp_path, capsys):
