@@ -3,8 +3,8 @@
 `<root>/<digest>/` holds what one upstream makes of recordings. The digest is over its weights, its
 code and the kind of features, so that a change of any of them is another folder. Inside lie
 shards, safetensors files that are written whole and never changed, each with the keys of its
-recordings; a key is over a file's place, size, time of change and span. Recordings are found by
-their keys, whichever corpus or task asks, and only what no shard has is computed.
+recordings; a key is over a file's place, size, time of change, span and gain. Recordings are found
+by their keys, whichever corpus or task asks, and only what no shard has is computed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DAMAGE = (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError)
 
 
 def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[bytes]:
-    """16 bytes for each recording: its file's place, size and time of change, and its span.
+    """16 bytes for each recording: its file's place, size and time of change, its span and gain.
 
     Raises:
         BarlowSpeechError: a file does not exist.
@@ -56,6 +56,7 @@ def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[byt
                 ) from error
             seen[one.path] = f"{one.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
         text = f"{seen[one.path]}\0{one.start_s}\0{one.end_s}"
+        text += f"\0{one.gain_db}" if one.gain_db else ""
         keys.append(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest())
     return keys
 

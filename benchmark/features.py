@@ -170,7 +170,7 @@ def _extract(
 
     def read(batch: list[int]) -> list[np.ndarray]:
         return [
-            read_audio(one.path, one.start_s, one.end_s)
+            read_audio(one.path, one.start_s, one.end_s, one.gain_db)
             for one in (recordings[row] for row in batch)
         ]
 

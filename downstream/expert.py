@@ -34,7 +34,7 @@ class UtteranceDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, str]:
         recording = self.corpus.recordings[self.rows[index]]
-        wave = read_audio(recording.path, recording.start_s, recording.end_s)
+        wave = read_audio(recording.path, recording.start_s, recording.end_s, recording.gain_db)
         return wave, int(self.labels[index]), str(recording)
 
 

@@ -16,11 +16,14 @@ BLOCK = 1 << 24  # values read at once: a header that promises too much costs no
 UNREADABLE = (soundfile.LibsndfileError, OSError, TypeError)
 
 
-def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+def read_audio(
+    path: Path, start_s: float = 0.0, end_s: float | None = None, gain_db: float = 0.0
+) -> np.ndarray:
     """The waveform [N] of a file or of a part of it: float32 in [-1, 1], mono, 16 kHz.
 
     Channels are averaged, other sampling rates are resampled. `start_s` and `end_s` are seconds
-    from the file's start; `end_s=None` reads to the end.
+    from the file's start; `end_s=None` reads to the end. Then it is amplified by `gain_db` and what
+    leaves [-1, 1] is cut off there, as SoX's effects `channels 1`, `rate 16000` and `gain` do.
 
     Raises:
         BarlowSpeechError: the file is missing, no audio, without a sample in that part, or holds
@@ -59,7 +62,13 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
         raise BarlowSpeechError(
             f"recording {path} holds values that are not finite; replace the file or drop its row."
         )
-    return wave if rate == SAMPLE_RATE else resample(wave, rate)
+    wave = wave if rate == SAMPLE_RATE else resample(wave, rate)
+    return amplify(wave, gain_db) if gain_db else wave
+
+
+def amplify(wave: np.ndarray, gain_db: float) -> np.ndarray:
+    """A waveform [N] times 10^(gain_db / 20), cut off at -1 and 1."""
+    return np.clip(wave * np.float32(10 ** (gain_db / 20)), -1, 1)
 
 
 def resample(wave: np.ndarray, rate: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """A corpus manifest: a TSV file with one recording (or part of one) a line.
 
-Columns: `path` (relative to the manifest's folder), optionally `start_s` and `end_s`, one column
-per label, one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
+Columns: `path` (relative to the manifest's folder), optionally `start_s` and `end_s` (a part of the
+file, in seconds) and `gain_db` (by which it is amplified when it is read), one column per label,
+one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from barlow_speech.upstream.progress import progress
 
 # Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
 UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
+MOST_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file, or the part of it from `start_s` to `end_s` (None: its end), in seconds."""
+    """A file, or the part of it from `start_s` to `end_s` (None: its end), in seconds.
+
+    It is read `gain_db` louder than it is stored.
+    """
 
     path: Path
     start_s: float = 0.0
     end_s: float | None = None
+    gain_db: float = 0.0
 
     def overlaps(self, other: Recording) -> bool:
         """Whether the two share a moment of one file."""
@@ -128,15 +134,22 @@ def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
     try:
         start_s = float(row.get("start_s") or 0)
         end_s = float(row["end_s"]) if row.get("end_s") else None
+        gain_db = float(row.get("gain_db") or 0)
     except ValueError as error:
         raise BarlowSpeechError(
-            f"manifest {file}, line {number}: start_s and end_s must be seconds ({error})."
+            f"manifest {file}, line {number}: start_s and end_s must be seconds, gain_db decibels "
+            f"({error})."
         ) from error
     if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
         raise BarlowSpeechError(
             f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
         )
-    return Recording(file.parent / row["path"], start_s, end_s)
+    if not abs(gain_db) <= MOST_GAIN_DB:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: gain_db must be from -{MOST_GAIN_DB} to "
+            f"{MOST_GAIN_DB}."
+        )
+    return Recording(file.parent / row["path"], start_s, end_s, gain_db)
 
 
 def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:

@@ -101,7 +101,9 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
         ends, checksum = [0], hashlib.sha256()
         with (part / AUDIO).open("wb") as audio, progress(len(recordings), "pack", "rec") as bar:
             for recording in recordings:
-                wave = read_audio(recording.path, recording.start_s, recording.end_s)
+                wave = read_audio(
+                    recording.path, recording.start_s, recording.end_s, recording.gain_db
+                )
                 samples = np.rint(wave * 32768).clip(-32768, 32767).astype("<i2")
                 checksum.update(samples.tobytes())
                 audio.write(samples.tobytes())
@@ -138,7 +140,8 @@ def _contents(recordings: Sequence[Recording]) -> str:
     for one in recordings:
         stat = stats.get(one.path)
         size = (stat.st_size, stat.st_mtime_ns) if stat else None
-        rows.append([str(one.path.resolve()), one.start_s, one.end_s, size])
+        row = [str(one.path.resolve()), one.start_s, one.end_s, size]
+        rows.append([*row, one.gain_db] if one.gain_db else row)
     return digest(rows)
 
 
