@@ -273,12 +273,16 @@ def random_state_in_constructor(subject: Subject) -> tuple[bool, str]:
 
 
 def _leaves_random_state(call: Callable[[], Any]) -> tuple[bool, str]:
-    before = _random_states()
     torchs, numpys, pythons = (
         torch.random.get_rng_state(),
         np.random.get_state(),
         random.getstate(),
     )
+    # Away from where a seed would put them, or seeding would not show.
+    torch.rand(7)
+    np.random.rand(7)
+    random.random()
+    before = _random_states()
     call()
     changed = [name for name, state in _random_states().items() if state != before[name]]
     torch.random.set_rng_state(torchs)
