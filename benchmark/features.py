@@ -30,7 +30,9 @@ from barlow_speech.upstream.manifest import Recording
 from barlow_speech.upstream.progress import progress
 
 BATCH_S = 120.0  # seconds of audio, padding included, that run through an upstream together
-FLUSH_S = 30.0  # of computing, after which what there is goes to disk
+# What there is goes to disk after so many seconds of computing, or after this share of all that was
+# computed, so that a day makes some tens of files and not thousands; and never more than so much.
+FLUSH_S, FLUSH_SHARE, FLUSH_BYTES = 30.0, 0.1, 1 << 30
 HALF_MAX = 60_000.0  # largest magnitude that is kept in half precision
 READERS = 2  # threads that read audio ahead
 
@@ -183,7 +185,8 @@ def _extract(
         ahead = [readers.submit(read, batch) for batch in batches[:READERS]]
         part: list[int] = []
         parts: list[dict[str, Tensor]] = []
-        started = time.monotonic()
+        size = 0
+        begun = started = time.monotonic()
         try:
             for number, batch in enumerate(batches):
                 waves = ahead.pop(0).result()
@@ -200,13 +203,15 @@ def _extract(
                         )
                     )
                     part += rows_B
+                    size += sum(one.nbytes for one in parts[-1].values())
                 done += len(batch)
                 bar.set_postfix_str(f"{done}/{len(rows)} recordings", refresh=False)
                 bar.update(sum(map(len, waves)) / SAMPLE_RATE / 3600)
-                seconds = time.monotonic() - started
-                if seconds > FLUSH_S or number == len(batches) - 1:
-                    yield part, _joined(parts), seconds
-                    part, parts, started = [], [], time.monotonic()
+                now = time.monotonic()
+                due = now - started > max(FLUSH_S, FLUSH_SHARE * (now - begun))
+                if due or size > FLUSH_BYTES or number == len(batches) - 1:
+                    yield part, _joined(parts), now - started
+                    part, parts, size, started = [], [], 0, time.monotonic()
         finally:
             for one in ahead:
                 one.cancel()

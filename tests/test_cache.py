@@ -97,7 +97,7 @@ def test_an_interrupted_extraction_goes_on_where_it_was(
 ) -> None:
     some = recordings(tones)
     whole = get(upstream, some, tmp_path / "whole")
-    monkeypatch.setattr(features, "FLUSH_S", 0.0)  # a shard for every batch
+    monkeypatch.setattr(features, "FLUSH_BYTES", 0)  # a shard for every batch
     monkeypatch.setattr(features, "BATCH_S", 2.0)
     read, count = features.read_audio, 0
 
@@ -150,7 +150,7 @@ def test_two_processes_compute_each_recording_once(
         "from barlow_speech.benchmark import features\n"
         "from barlow_speech.benchmark.upstreams import load_upstream\n"
         "from barlow_speech.downstream.corpus import read_corpus\n"
-        "features.FLUSH_S, features.BATCH_S = 0.0, 2.0\n"
+        "features.FLUSH_BYTES, features.BATCH_S = 0, 2.0\n"
         "up = load_upstream('barlow_speech', Path(sys.argv[1]), 'cpu')\n"
         "some = read_corpus(sys.argv[2]).recordings\n"
         "found = features.features(up, some, Path(sys.argv[3]), Path('m'))\n"
