@@ -27,6 +27,7 @@ from barlow_speech.downstream import superb, task
 from barlow_speech.downstream.registry import PREFIX
 from barlow_speech.upstream.compatibility import installed_version, without_gpu
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.fence import fence
 
 # Packages that pip knows by another name than Python.
 PIP_NAMES = {
@@ -43,7 +44,8 @@ def run(arguments: Sequence[str]) -> None:
 
     A task of ours or of SUPERB that is given without `-c` gets our configuration, since s3prl looks
     for one under the working directory and its archive has none; `-c NAME` finds one of ours by its
-    name. The process is left as it was.
+    name. Checkpoints, those of s3prl's upstreams as those it goes on from, run no code, unless
+    `--trust-checkpoint` is among the arguments. The process is left as it was.
 
     Raises:
         BarlowSpeechError: s3prl cannot be imported; a name is unknown; a package, a file or a GPU
@@ -52,7 +54,9 @@ def run(arguments: Sequence[str]) -> None:
     """
     barlow_speech.register()
     program = importlib.import_module("s3prl.run_downstream")
-    given = _with_config([one for one in arguments if one != "--debug"])
+    trusted = "--trust-checkpoint" in arguments
+    ours = ("--debug", "--trust-checkpoint")
+    given = _with_config([one for one in arguments if one not in ours])
     seen: dict[str, Any] = {}
     with _as_it_was(program), contextlib.ExitStack() as cleanup:
         parse = program.get_downstream_args
@@ -75,7 +79,10 @@ def run(arguments: Sequence[str]) -> None:
         # s3prl reads the command line from sys.argv alone.
         sys.argv = ["run_downstream.py", *given]
         try:
-            program.main()
+            with fence(trusted):
+                program.main()
+        except BarlowSpeechError:
+            raise
         except Exception as error:
             message = _explanation(error, seen.get("task"), seen.get("config", {}))
             if message is None:

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from barlow_speech.benchmark import campaign, features, run_downstream
+from barlow_speech.benchmark import campaign, features, run_downstream, s3prl_program
 from barlow_speech.benchmark.metrics import metrics
 from barlow_speech.benchmark.store import read_cells, unpack
 from barlow_speech.benchmark.upstreams import load_upstream
@@ -450,6 +450,27 @@ def test_a_torch_and_a_torchaudio_that_do_not_fit_are_one_sentence(
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: torch ") and "torchaudio" in line and "pip install" in line
+
+
+class Payload:
+    """What a stranger's checkpoint may hold: a file is made as soon as it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.made,)
+
+
+def test_an_experiment_of_a_stranger_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"Args": Payload(tmp_path / "made")}, tmp_path / "states-1.ckpt")
+    given = ["-m", "train", "-e", str(tmp_path), "--device", "cpu"]
+    with pytest.raises(BarlowSpeechError, match="--trust-checkpoint"):
+        s3prl_program.run(given)
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(Exception):  # noqa: B017 - it is no experiment at all, but it was read
+        s3prl_program.run([*given, "--trust-checkpoint"])
+    assert (tmp_path / "made").exists()
 
 
 def test_with_a_mode_it_is_s3prls_program(checkpoint: Path, tones: Path, tmp_path: Path) -> None:

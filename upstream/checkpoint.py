@@ -14,6 +14,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from barlow_speech.upstream.checkpoint_format import found
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import written_whole
 from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, random_model
@@ -50,7 +51,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise BarlowSpeechError(
-            f"checkpoint {path} is no whole safetensors file ({error}); "
+            f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
             "give a file that `barlow-speech pretrain` wrote."
         ) from error
 
