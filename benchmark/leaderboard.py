@@ -40,7 +40,7 @@ MARK_KEY = "{mark}: the best mean, and every upstream that the test does not sep
 AVERAGE_KEY = "Average rank: of the means, over {count} columns; 1 is best."
 COST_KEY = (
     "MACs/s: multiply-accumulates per second of speech. RTF (real-time factor): seconds of "
-    "computing per second of speech{device}."
+    "computing per second of speech, one recording at a time{device}."
 )
 PUBLISHED_KEY = "Published by others: not measured here, and not ranked."
 
@@ -76,8 +76,15 @@ class Row:
 
     def costs(self, key: str) -> list[Any]:
         """What the upstream's cells say of a cost: each value once, from low to high."""
-        costs = [score.cell.details.get("cost") or {} for score in self.scores if score]
-        return sorted({cost[key] for cost in costs if cost.get(key) is not None})
+        return sorted({cost[key] for cost in self._costs() if cost.get(key) is not None})
+
+    @property
+    def devices(self) -> list[str]:
+        """Where the costs were measured, with the threads of a CPU."""
+        return sorted({_device(cost) for cost in self._costs() if cost.get("device") is not None})
+
+    def _costs(self) -> list[dict[str, Any]]:
+        return [score.cell.details.get("cost") or {} for score in self.scores if score]
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Board:
     @property
     def devices(self) -> list[str]:
         """Where the costs were measured, each device once."""
-        return sorted({str(device) for row in self.rows for device in row.costs("device")})
+        return sorted({device for row in self.rows for device in row.devices})
 
 
 @dataclass(frozen=True)
@@ -179,7 +186,7 @@ def keys(board: Board, mark: str) -> list[str]:
     if board.ranking is not None:
         found.append(AVERAGE_KEY.format(count=len(board.ranking.blocks)))
     if any(row.costs(key) for row in board.rows for key in COSTS):
-        device = f", on {board.devices[0]}" if len(board.devices) == 1 else ""
+        device = f" ({board.devices[0]})" if len(board.devices) == 1 else ""
         found.append(COST_KEY.format(device=device))
     return found
 
@@ -213,7 +220,7 @@ def cost_texts(board: Board, row: Row) -> list[str]:
         distinct = list(dict.fromkeys(cost_text(key, value) for value in row.costs(key)))
         text = "–".join(distinct[:: max(1, len(distinct) - 1)]) or ABSENT
         if key == "real_time_factor" and distinct and len(board.devices) > 1:
-            text += f" ({', '.join(map(str, row.costs('device')))})"
+            text += f" ({'; '.join(row.devices)})"
         texts.append(text)
     return texts
 
@@ -327,6 +334,13 @@ def _incomplete(name: str, columns: Sequence[Column], placed: Sequence[Mapping[s
     ]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"{name} has no average rank: no result on {missing[0]}{more}."
+
+
+def _device(cost: Mapping[str, Any]) -> str:
+    device, threads = str(cost["device"]), cost.get("threads")
+    if not device.startswith("cpu") or threads is None:
+        return device
+    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def _runs(cell: Cell) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ WIDTH = 96  # columns of a terminal, for sentences
 CSV_HEADER = (
     "protocol", "head", "selection", "upstream", "task", "corpus", "comparison", "metric", "n",
     "mean", "std", "ci95_low", "ci95_high", "rank", "separable_from_best", "average_rank",
-    *COSTS, "device", "published", "source",
+    *COSTS, "device", "threads", "published", "source",
 )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
                         "rank": score.rank,
                         "separable_from_best": apart,
                         "average_rank": row.average_rank,
-                        **{key: cost.get(key) for key in (*COSTS, "device")},
+                        **{key: cost.get(key) for key in (*COSTS, "device", "threads")},
                         "published": "false",
                     }
                 )

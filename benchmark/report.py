@@ -66,6 +66,7 @@ COST_LABELS = {
     "macs_per_second": "multiply-accumulates per second of speech",
     "real_time_factor": "real-time factor",
     "device": "real-time factor measured on",
+    "threads": "threads of the real-time factor",
 }
 # In the details, but not a line of "How it was measured".
 ELSEWHERE = ("notes", "metrics", "confusion", "class_names", "cost", "sources")

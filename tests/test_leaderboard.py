@@ -37,6 +37,7 @@ COST = {
     "macs_per_second": 3.4e8,
     "real_time_factor": 0.0123,
     "device": "cpu",
+    "threads": 2,
 }
 PUBLISHED = PublishedTable(
     "SUPERB & others",
@@ -195,12 +196,12 @@ def test_an_upstream_that_lacks_a_task_has_no_average_rank_and_is_named():
 def test_costs_stand_beside_the_scores():
     (board,) = leaderboard(make_cells()).boards
     assert cost_texts(board, board.rows[0]) == ["600 k", "340 M", "0.0123"]
-    slower = {**COST, "real_time_factor": 0.5, "device": "H100"}
+    slower = {**COST, "real_time_factor": 0.5, "device": "H100", "threads": 4}
     cells = make_cells(("a",)) + make_cells(("b",), cost=slower) + make_cells(("c",), cost=None)
     cells[0] = cell("a", *TASKS[0], cells[0].values, cost={**COST, "real_time_factor": 0.02})
     (board,) = leaderboard(cells).boards
     texts = {row.upstream: cost_texts(board, row) for row in board.rows}
-    assert texts["a"] == ["600 k", "340 M", "0.0123–0.02 (cpu)"]
+    assert texts["a"] == ["600 k", "340 M", "0.0123–0.02 (cpu, 2 threads)"]
     assert texts["b"][2] == "0.5 (H100)"
     assert texts["c"] == ["–", "–", "–"]
 

@@ -146,14 +146,15 @@ def test_page_shows_every_metric_and_what_was_taken_for_what(written):
     assert parsed.tags.count("details") == 2
     for cell in ordered[1:]:
         assert f"Confusion of {cell.upstream}" in parsed.text
-    last = f"Confusion of {ordered[-1].upstream}"
     right = round(100 * (0.6 - 0.1 * emotion.index(ordered[-1])))
-    table = "".join(parsed.text.split(last)[1].split())
-    assert table.startswith(f"true↓predicted→{''.join(CLASSES)}anger{right}{100 - right}<i>joy</i>")
+    source = page.read_text(encoding="utf-8")
+    last = source[source.rindex("<details>") :]
+    fields = re.search(r"anger</th>(.*?)</tr>", last)[1]
+    assert re.sub(r"<td[^>]*>(.*?)</td>", r"\1|", fields) == f"{right}|{100 - right}|||"
     # Facts that have a place of their own are not spilled into the list of facts.
     assert "600 k" in parsed.text and "<u>cpu" in parsed.text
-    facts = re.findall(r"<dt>(.*?)</dt>", page.read_text(encoding="utf-8"))
-    assert "learning rate" in parsed.text and "parameters of the upstream" in facts
+    facts = re.findall(r"<(?:dt|th)[^>]*>([^<]*)<", source)
+    assert "learning rate" in facts and "parameters of the upstream" in facts
     assert not {"confusion", "class names", "metrics", "sources", "cost", "notes"} & set(facts)
 
 
