@@ -30,6 +30,7 @@ MOST_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
 STYLE = """
 body { max-width: 76rem; }
 p, li { max-width: 54rem; }
+tbody th { position: sticky; left: 0; background: #fff; }
 td.first, th.first { border-left: 1px solid var(--line); }
 thead th { vertical-align: bottom; }
 thead .soft { font-weight: 400; }
