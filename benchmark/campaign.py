@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,30 @@ import numpy as np
 import torch
 
 from barlow_speech.benchmark.cost import measure_cost
+from barlow_speech.benchmark.end_to_end import EndToEnd, Start, check_trainable, train_end_to_end
 from barlow_speech.benchmark.features import Features, Kind, Selection, features
 from barlow_speech.benchmark.inputs import Frames, Inputs, Means
+from barlow_speech.benchmark.log_mels import LogMels
 from barlow_speech.benchmark.machine import environment
 from barlow_speech.benchmark.metrics import METRICS, metrics
 from barlow_speech.benchmark.protocol import Protocol
 from barlow_speech.benchmark.runs import Run, RunPlan, Split, train_runs
 from barlow_speech.benchmark.statistics import Cell
 from barlow_speech.benchmark.store import Record, Store, cell_of, pack
+from barlow_speech.benchmark.unfinished import Unfinished
 from barlow_speech.benchmark.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.downstream.heads import Input, head_module
 from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.files import digest
 from barlow_speech.upstream.progress import progress
 
 log = logging.getLogger(__name__)
+
+# What trains runs of one pretraining on one fold: (plans, on_step, whether test is judged) → runs.
+Fit = Callable[[Sequence[RunPlan], Callable[[float], Any], bool], list[Run]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class Campaign:
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
         self._features: dict[tuple[str, Kind], list[Features]] = {}
         self._costs: dict[str, dict[str, Any]] = {}
+        self._log_mels: dict[tuple[str, int], LogMels] = {}
 
     def corpus(self, name: str) -> Corpus:
         """A corpus, read once.
@@ -119,11 +129,16 @@ class Campaign:
 
         Raises:
             BarlowSpeechError: as `piece` and `features`, for an identical recording in two splits,
-                and when the loss of a run is not finite.
+                when the loss of a run is not finite, and when the protocol trains the upstream and
+                it is not one of ours.
         """
         piece, protocol = self.piece(job.task, job.corpus), job.protocol
+        trained = isinstance(protocol, EndToEnd)
+        if trained:
+            check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
-        kind: Kind = "frames" if _input(protocol) == "frames" else "pooled"
+        # Of an upstream that is trained, the features say what it starts from, and its size.
+        kind: Kind = "frames" if _input(protocol) == "frames" and not trained else "pooled"
         found = self._extract(upstreams, piece.corpus, kind)
         notes = [*piece.notes, *_identical(piece, found[0], self.settings.allow_leakage)]
         identity = {
@@ -142,22 +157,32 @@ class Campaign:
             "protocol": protocol.identity(),
         }
         record = self.store.load(job.upstream, job.task, piece.corpus.name, identity)
+        path = self.store.path(record)
+        unfinished = Unfinished(
+            self.settings.results / "unfinished" / f"{path.parent.name}.{path.stem}"
+        )
         if self.settings.overwrite:
             record = Record(job.upstream, job.task, piece.corpus.name, identity)
+            unfinished.clear()
         seeds = [protocol.seed + run for run in range(protocol.runs)]
         missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
         if missing:
             started = time.monotonic()
             try:
-                self._complete(record, job, piece, found, missing)
+                if isinstance(protocol, EndToEnd):
+                    fits = self._end_to_end(protocol, job, piece, upstreams, found, unfinished)
+                else:
+                    fits = self._heads(job, piece, found)
+                self._complete(record, job, piece, fits, missing)
             except BarlowSpeechError as error:
                 raise BarlowSpeechError(
                     f"upstream '{job.upstream}', task '{job.task}', corpus "
                     f"'{piece.corpus.name}': {error}"
                 ) from error
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - started + unfinished.seconds
             self._describe(record, job, piece, upstreams, found, notes, seconds)
             self.store.save(record)
+            unfinished.clear()
         return cell_of(record, seeds, self.settings.metric)
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
@@ -196,26 +221,80 @@ class Campaign:
             ]
         return self._features[corpus.name, kind]
 
+    def _heads(self, job: Job, piece: Piece, found: Sequence[Features]) -> list[list[Fit]]:
+        """For each pretraining and fold: heads alone, on its frozen features."""
+        device, protocol = self.settings.device, job.protocol
+        return [
+            [
+                partial(_train, _splits(one, fold, job, device), fold, protocol)
+                for fold in piece.folds
+            ]
+            for one in found
+        ]
+
+    def _end_to_end(
+        self,
+        protocol: EndToEnd,
+        job: Job,
+        piece: Piece,
+        upstreams: Sequence[Upstream],
+        found: Sequence[Features],
+        unfinished: Unfinished,
+    ) -> list[list[Fit]]:
+        """For each pretraining and fold: encoder and head together."""
+        _check_selection(job, found[0].shape[0])
+        # From scratch each run draws an encoder of its own, unless the protocol says which it has.
+        scratch = job.upstream.partition("@")[0] == "barlow_speech_random"
+        redraw = scratch and "pretrain_seed" not in protocol.varies
+        if not any(name == piece.corpus.name for name, _ in self._log_mels):
+            self._log_mels.clear()  # those of one corpus are kept
+        fits: list[list[Fit]] = []
+        for member, upstream in enumerate(upstreams):
+            assert isinstance(upstream.module, UpstreamExpert)
+            model = upstream.module.model
+            bands = model.frontend.settings.n_mels
+            mels = self._log_mels.setdefault(
+                (piece.corpus.name, bands), LogMels(piece.corpus.recordings, bands)
+            )
+            start = Start(model, protocol.head, redraw, job.selection, job.layer)
+            fits.append(
+                [
+                    partial(
+                        train_end_to_end,
+                        start,
+                        {
+                            split: mels.speech(fold.rows[split], fold.labels[split])
+                            for split in SPLITS
+                        },
+                        len(fold.classes),
+                        protocol.training(),
+                        protocol.encoder,
+                        torch.device(self.settings.device),
+                        unfinished,
+                        {"pretraining": member, "fold": i},
+                    )
+                    for i, fold in enumerate(piece.folds)
+                ]
+            )
+        return fits
+
     def _complete(
         self,
         record: Record,
         job: Job,
         piece: Piece,
-        found: Sequence[Features],
+        fits: list[list[Fit]],
         missing: Sequence[int],
     ) -> None:
         """Search the learning rate if that is not done, and add the missing runs."""
         protocol = job.protocol
-        splits = [
-            [_splits(one, fold, job, self.settings.device) for fold in piece.folds] for one in found
-        ]
         if "learning_rate" not in record.facts:
-            record.facts["learning_rate"] = _search(job, piece, splits)
+            record.facts["learning_rate"] = _search(job, fits)
         rate = record.facts["learning_rate"]["chosen"]
         # Runs that share a pretraining are trained together.
         members: dict[int, list[int]] = {}
         for run in missing:
-            member = (protocol.sources(run)["pretrain_seed"] or 0) % len(found)
+            member = (protocol.sources(run)["pretrain_seed"] or 0) % len(fits)
             members.setdefault(member, []).append(run)
         total = protocol.steps * len(piece.folds)
         what = f"{job.task}, {len(missing)} runs for {job.upstream}"
@@ -223,10 +302,7 @@ class Campaign:
             for member, runs in members.items():
                 plans = [protocol.plan(run, rate) for run in runs]
                 share = len(runs) / len(missing)
-                done = [
-                    _train(splits[member][i], fold, protocol, plans, bar, share)
-                    for i, fold in enumerate(piece.folds)
-                ]
+                done = [fit(plans, partial(_advance, bar, share), True) for fit in fits[member]]
                 for at, run in enumerate(runs):
                     record.runs[plans[at].seed] = {
                         "seed": plans[at].seed,
@@ -252,7 +328,7 @@ class Campaign:
         layers, width = found[0].shape
         record.facts |= {
             "protocol": job.protocol.name,
-            "head": head_module(job.protocol.head["name"]).NOTE,
+            "head": _head_note(job.protocol),
             "classes": first.classes,
             "truth": [pack(fold.labels["test"]) for fold in piece.folds],
             "recordings": {
@@ -320,6 +396,11 @@ def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
     return [(f"{plain}@{file}", 0) for file in files]
 
 
+def _head_note(protocol: Protocol) -> str:
+    note = head_module(protocol.head["name"]).NOTE
+    return f"{note}; {protocol.encoder.note()}" if isinstance(protocol, EndToEnd) else note
+
+
 def _input(protocol: Protocol) -> Input:
     return head_module(protocol.head["name"]).INPUT
 
@@ -358,26 +439,30 @@ def _splits(found: Features, fold: Examples, job: Job, device: str) -> dict[str,
 
 def _inputs(found: Features, rows: np.ndarray, job: Job, device: torch.device) -> Inputs:
     """The recordings of a split as the protocol's head sees them."""
-    kind = _input(job.protocol)
+    kind, layers = _input(job.protocol), found.shape[0]
+    _check_selection(job, layers)
     if job.selection == "embedding":
-        if kind == "frames":
-            raise BarlowSpeechError(
-                f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
-                "has none; use -s hidden_states, or another head."
-            )
         return Means(found.embeddings(rows).to(device))
-    layers = found.shape[0]
-    if job.layer is not None and not -layers <= job.layer < layers:
-        raise BarlowSpeechError(
-            f"there is no layer {job.layer}; upstream '{job.upstream}' has {layers}, from 0."
-        )
     chosen = slice(None) if job.layer is None else slice(job.layer % layers, job.layer % layers + 1)
     if kind == "frames":
         return Frames([one[:, chosen] for one in found.frames(rows)], device)
     return Means(found.means(rows, with_std=kind == "mean_std")[chosen].to(device))
 
 
-def _search(job: Job, piece: Piece, splits: list[list[dict[str, Split]]]) -> dict[str, Any]:
+def _check_selection(job: Job, layers: int) -> None:
+    if job.selection == "embedding":
+        if _input(job.protocol) == "frames":
+            raise BarlowSpeechError(
+                f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
+                "has none; use -s hidden_states, or another head."
+            )
+    elif job.layer is not None and not -layers <= job.layer < layers:
+        raise BarlowSpeechError(
+            f"there is no layer {job.layer}; upstream '{job.upstream}' has {layers}, from 0."
+        )
+
+
+def _search(job: Job, fits: list[list[Fit]]) -> dict[str, Any]:
     """The learning rate with the best mean dev score; the smallest of equals.
 
     All rates are trained in one pass, for every fold and pretraining.
@@ -389,14 +474,11 @@ def _search(job: Job, piece: Piece, splits: list[list[dict[str, Split]]]) -> dic
     plans = protocol.search_plans()
     scores: dict[float, list[float]] = {rate: [] for rate in rates}
     what = f"{job.task}, learning rate for {job.upstream}"
-    total = protocol.steps * len(piece.folds) * len(splits)
+    total = protocol.steps * sum(map(len, fits))
     with progress(total, what, "step", bar_format=STEPS) as bar:
-        for member in splits:
-            for i, fold in enumerate(piece.folds):
-                without_test = {split: one for split, one in member[i].items() if split != "test"}
-                runs = _train(without_test, fold, protocol, plans, bar, 1.0)
-                for plan, run in zip(plans, runs):
-                    scores[plan.lr].append(run.dev)
+        for fit in itertools.chain.from_iterable(fits):
+            for plan, run in zip(plans, fit(plans, bar.update, False)):
+                scores[plan.lr].append(run.dev)
     means = {rate: float(np.mean(values)) for rate, values in scores.items()}
     chosen = max(rates, key=lambda rate: means[rate])
     result = {
@@ -414,19 +496,23 @@ def _train(
     fold: Examples,
     protocol: Protocol,
     plans: Sequence[RunPlan],
-    bar: Any,
-    share: float,
+    on_step: Callable[[float], Any],
+    judged: bool,
 ) -> list[Run]:
     return train_runs(
         protocol.head,
         splits["train"],
         splits["dev"],
-        splits.get("test"),
+        splits["test"] if judged else None,
         len(fold.classes),
         protocol.training(),
         plans,
-        lambda part: bar.update(share * part),
+        on_step,
     )
+
+
+def _advance(bar: Any, share: float, part: float) -> None:
+    bar.update(share * part)
 
 
 def _judged(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from barlow_speech.benchmark.campaign import Campaign, Job, Settings, pretrainings
+from barlow_speech.benchmark.cells import cell_json
+from barlow_speech.benchmark.end_to_end import check_trainable, read_end_to_end
 from barlow_speech.benchmark.executor import run_jobs
 from barlow_speech.benchmark.machine import environment
 from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.protocol import names as protocols
 from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.benchmark.report import write_report
-from barlow_speech.benchmark.statistics import cell_json
 from barlow_speech.benchmark.table import text_table
 from barlow_speech.benchmark.upstreams import check_name
 from barlow_speech.downstream import task as tasks
@@ -36,6 +37,8 @@ examples:
       all four tasks, with the two baselines that every claim needs
   run_downstream.py -u barlow_speech -k mine/encoder.safetensors -d emotion --corpus my/manifest.tsv
       your checkpoint on your corpus
+  run_downstream.py -f -u barlow_speech barlow_speech_random -d emotion --protocol quick
+      the encoder trained too: fine-tuned from its checkpoint, and from scratch
   run_downstream.py -u barlow_speech -d all --json > cells.json
       one JSON object and nothing else on stdout
   run_downstream.py -m train -u barlow_speech -d barlow_emotion -p results/s3prl --device cpu
@@ -47,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; flags that s3prl's run_downstream.py has keep its letters and meaning."""
     result = argparse.ArgumentParser(
         prog="run_downstream.py",
-        description="Repeat tasks on frozen upstreams and compare them with statistics.",
+        description="Repeat tasks on upstreams, mostly frozen, and compare them with statistics.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
+    )
+    add(
+        "-f",
+        "--upstream_trainable",
+        action="store_true",
+        help="train the upstream too, if it is ours: from its checkpoint, or for "
+        "barlow_speech_random from scratch; --set encoder.crop_s=3 and the like say how",
     )
     add(
         "--corpus",
@@ -169,9 +179,12 @@ def run(arguments: Sequence[str]) -> None:
         "batch": given.batch_size,
         "learning_rates": given.lr,
     }
-    read = {name: read_protocol(given.protocol, name, given.set, changes) for name in wanted}
+    reader = read_end_to_end if given.upstream_trainable else read_protocol
+    read = {name: reader(given.protocol, name, given.set, changes) for name in wanted}
     upstreams = list(dict.fromkeys(given.upstream))
     for name in upstreams:
+        if given.upstream_trainable:
+            check_trainable(name)
         for member, _ in pretrainings(name, read[wanted[0]]):
             check_name(member, given.upstream_ckpt)
     campaign = Campaign(
