@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 MOST_NAMES = 20  # that a message lists
+LONGEST = 2000  # letters of a message; what is left out stood in its middle
+LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class BarlowSpeechError(Exception):
     """What went wrong, where, and what to do: one sentence that a command prints without traceback.
 
-    Every error that a user's input can cause is of this class or of a subclass of it.
+    Every error that a user's input can cause is of this class or of a subclass of it. It often
+    quotes the input, which may hold anything: ends of lines become spaces, what is too long is cut.
     """
+
+    def __init__(self, sentence: str) -> None:
+        sentence = LINE_ENDS.sub(" ", sentence)
+        if len(sentence) > LONGEST:
+            sentence = f"{sentence[: LONGEST // 2]} … {sentence[3 - LONGEST // 2 :]}"
+        super().__init__(sentence)
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BarlowSpeechError:
@@ -23,7 +33,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Barl
     `kind` is the noun ("task", "key"); `where` a place to add, such as a file's path.
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    # Nobody misspells so long a name, and the search takes the square of its length.
+    near = get_close_matches(name, names, n=1) if len(name) < 200 else []
     place = f" in {where}" if where else ""
     if near:
         remedy = f"did you mean '{near[0]}'?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterable
@@ -17,8 +18,13 @@ from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 
 Settings = TypeVar("Settings")
 
-# ValueError: what looks like a date and is none, or an integer of thousands of digits.
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+# What PyYAML raises besides its own errors: ValueError on what looks like a date and is none, the
+# others on `!!bool x`, `!!int ""`, `!!timestamp x` and a key that is a list.
+NOT_YAML = (
+    yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
+)  # fmt: skip
+LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
+MOST_NODES = 100_000  # of a YAML file, with every alias written out
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -34,18 +40,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    whose = f", which {seen[-1]} extends," if seen else ""
     try:
         resolved = path.resolve()
         if resolved in seen:
             raise BarlowSpeechError(
                 f"{path} extends itself; remove the `extends` that closes the ring."
             )
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("it may have no end, as a device has")
+        if path.exists() and path.stat().st_size > LARGEST:
+            raise BarlowSpeechError(
+                f"{path} has more than {LARGEST:,} bytes, so that it holds no settings; check the "
+                "path."
+            )
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise BarlowSpeechError(f"cannot read {path}: {reason}; check the path.") from error
+        raise BarlowSpeechError(f"cannot read {path}{whose}: {reason}; check the path.") from error
     try:
-        tree = yaml.safe_load(text)
+        tree = _parse(text)
     except NOT_YAML as error:
         reason = " ".join(str(error).split())
         raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; mend it there.") from error
@@ -57,6 +71,48 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return tree
     return merge(_read_yaml(path.parent / str(base), (*seen, resolved)), tree)
+
+
+def _parse(text: str) -> Any:
+    """What a YAML text holds, as `yaml.safe_load` has it.
+
+    Raises:
+        NOT_YAML: it is no YAML; a node holds itself; or its aliases stand for too many nodes (a few
+            lines can stand for more than any memory holds).
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, counted: dict[int, int]) -> int:
+    """How many nodes a node is, with every alias written out."""
+    if id(node) not in counted:
+        counted[id(node)] = MOST_NODES  # what it is worth inside itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        total = 1
+        for part in parts:
+            total += sum(_count(one, counted) for one in (part if type(part) is tuple else (part,)))
+        if total > MOST_NODES:
+            raise ValueError(
+                f"its aliases stand for themselves or for more than {MOST_NODES:,} values"
+            )
+        counted[id(node)] = total
+    return counted[id(node)]
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: short, whatever it holds."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +140,7 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
         try:
-            value = yaml.safe_load(text)
+            value = _parse(text)
         except NOT_YAML as error:
             raise BarlowSpeechError(f"--set {assignment}: the value is not valid YAML.") from error
         if not equals or not dotted:
@@ -104,7 +160,9 @@ def build(cls: type[Settings], tree: Any, where: str) -> Settings:
         BarlowSpeechError: an unknown or missing key, or a value of the wrong type, each named.
     """
     if not isinstance(tree, dict):
-        raise BarlowSpeechError(f"{where} must be a mapping of {cls.__name__} keys, not {tree!r}.")
+        raise BarlowSpeechError(
+            f"{where} must be a mapping of {cls.__name__} keys, not {shown(tree)}."
+        )
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in tree:
@@ -130,27 +188,30 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(next(one for one in inner if one is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise BarlowSpeechError(f"{where} must be a list, not {value!r}.")
+            raise BarlowSpeechError(f"{where} must be a list, not {shown(value)}.")
         if len(inner) == 2 and inner[1] is Ellipsis:
             return tuple(_convert(inner[0], item, where) for item in value)
         if len(value) != len(inner):
-            raise BarlowSpeechError(f"{where} must be a list of {len(inner)}, not {value!r}.")
+            raise BarlowSpeechError(f"{where} must be a list of {len(inner)}, not {shown(value)}.")
         return tuple(_convert(one, item, where) for one, item in zip(inner, value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise BarlowSpeechError(f"{where} must be a mapping, not {value!r}.")
+            raise BarlowSpeechError(f"{where} must be a mapping, not {shown(value)}.")
         return {
             _convert(inner[0], key, where): _convert(inner[1], item, f"{where}.{key}")
             for key, item in value.items()
         }
     if origin is typing.Literal:
         if value not in inner:
-            raise unknown("value", str(value), map(str, inner), where)
+            name = value if isinstance(value, str) else shown(value)
+            raise unknown("value", name, map(str, inner), where)
         return value
     if hint is float and type(value) in (int, float, str):  # YAML reads 1e-4 as text
         with contextlib.suppress(ValueError, OverflowError):
             if math.isfinite(float(value)):
                 return float(value)
+    elif hint is int and type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise BarlowSpeechError(f"{where} must be an integer of 64 bits, not {shown(value)}.")
     elif hint is Any or type(value) is hint:
         return value
-    raise BarlowSpeechError(f"{where} must be of type {hint.__name__}, not {value!r}.")
+    raise BarlowSpeechError(f"{where} must be of type {hint.__name__}, not {shown(value)}.")
