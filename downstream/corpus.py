@@ -16,7 +16,7 @@ from barlow_speech.downstream.task import Task, names, read_task
 from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import write_text
-from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
+from barlow_speech.upstream.manifest import Manifest, Recording, Spans, read_manifest
 from barlow_speech.upstream.settings import build, read_yaml
 
 CARDS = Path(configs.__path__[0]) / "corpora"
@@ -151,11 +151,13 @@ class Corpus:
                 recording = self.recordings[row]
                 spans[split].setdefault(recording.path, []).append(recording)
         for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
+            others = {path: Spans(ones) for path, ones in spans[second].items()}
             shared = [
                 str(one)
                 for path, ones in spans[first].items()
+                if path in others
                 for one in ones
-                if any(one.overlaps(other) for other in spans[second].get(path, ()))
+                if others[path].overlap(one)
             ]
             if shared:
                 found.append(
@@ -218,11 +220,19 @@ def read_card(path: Path) -> Card:
     """The card in a YAML file.
 
     Raises:
-        BarlowSpeechError: it cannot be read, has an unknown key, or names a task that is none.
+        BarlowSpeechError: it cannot be read, has an unknown key, or names a task that is none or
+            that has no split.
     """
     card = build(Card, read_yaml(path), str(path))
-    for task in card.tasks:
-        read_task(task)
+    known = names()
+    for task, columns in card.tasks.items():
+        if task not in known:
+            raise unknown("task", task, known, str(path))
+        if not (columns.split or columns.folds) or "" in columns.folds:
+            raise BarlowSpeechError(
+                f"{path}: the task '{task}' has no split; name a column by split, or several by "
+                "folds."
+            )
     return card
 
 

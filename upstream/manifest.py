@@ -7,9 +7,11 @@ one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +40,31 @@ class Recording:
         """Whether the two share a moment of one file."""
         if self.path != other.path and self.path.resolve() != other.path.resolve():
             return False
-        end, other_end = (math.inf if one.end_s is None else one.end_s for one in (self, other))
-        return self.start_s < other_end and other.start_s < end
+        return self.start_s < _end(other) and other.start_s < _end(self)
 
     def __str__(self) -> str:
         if self.start_s == 0 and self.end_s is None:
             return str(self.path)
         end = "end" if self.end_s is None else f"{self.end_s:g}"
         return f"{self.path} [{self.start_s:g}-{end} s]"
+
+
+class Spans:
+    """Parts of one file, sorted: which others overlap them takes no comparison with each."""
+
+    def __init__(self, recordings: Iterable[Recording]) -> None:
+        spans = sorted((one.start_s, _end(one)) for one in recordings)
+        self._starts = [start for start, _ in spans]
+        self._latest_ends = list(itertools.accumulate((end for _, end in spans), max))
+
+    def overlap(self, one: Recording) -> bool:
+        """Whether a part of the same file shares a moment with any of these."""
+        before = bisect.bisect_left(self._starts, _end(one))
+        return before > 0 and one.start_s < self._latest_ends[before - 1]
+
+
+def _end(one: Recording) -> float:
+    return math.inf if one.end_s is None else one.end_s
 
 
 @dataclass(frozen=True)
@@ -78,8 +97,10 @@ def read_manifest(file: Path) -> Manifest:
             malformed (its number is named).
     """
     try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ValueError("it may have no end, as a device has")
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BarlowSpeechError(
             f"cannot read manifest {file}: {reason}; check the path."

@@ -22,7 +22,7 @@ import numpy as np
 from barlow_speech.upstream.audio import SAMPLE_RATE, read_audio
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest, file_digest, unmask
-from barlow_speech.upstream.manifest import Manifest, Recording, read_manifest
+from barlow_speech.upstream.manifest import Manifest, Recording, Spans, read_manifest
 from barlow_speech.upstream.progress import progress
 
 FORMAT = 1
@@ -55,11 +55,13 @@ def chosen(settings: DataSettings, root: Path) -> list[Recording]:
     for source in settings.held_out:
         for recording in _rows(read_manifest(root / source.manifest), source.where):
             held_out.setdefault(recording.path.resolve(), []).append(recording)
+    spans = {path: Spans(ones) for path, ones in held_out.items()}
+    nothing = Spans(())
     result = [
         recording
         for source in settings.sources
         for recording in _rows(read_manifest(root / source.manifest), source.where)
-        if not any(recording.overlaps(one) for one in held_out.get(recording.path.resolve(), ()))
+        if not spans.get(recording.path.resolve(), nothing).overlap(recording)
     ]
     if not result:
         raise BarlowSpeechError(
