@@ -9,6 +9,7 @@ import torchaudio.functional
 from torch import Tensor, nn
 
 from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.errors import BarlowSpeechError
 
 HOP = 160  # samples between frames, 10 ms
 N_FFT = 1024  # samples of the window, 64 ms: wide enough to tell the harmonics of a low voice apart
@@ -25,6 +26,24 @@ class FrontEndSettings:
     std: float = 1.0
 
 
+def check(settings: FrontEndSettings) -> None:
+    """Refuse settings that no speech has, which would make features of infinities.
+
+    Raises:
+        BarlowSpeechError: more filters than bins of the FFT or none, or a mean or a standard
+            deviation of log-mel that is none.
+    """
+    if not 1 <= settings.n_mels <= N_FFT // 2 + 1:
+        raise BarlowSpeechError(
+            f"frontend: n_mels must be from 1 to {N_FFT // 2 + 1}, not {settings.n_mels}."
+        )
+    if not (abs(settings.mean) <= 1e3 and 1e-3 <= settings.std <= 1e3):
+        raise BarlowSpeechError(
+            f"frontend: mean must be from -1000 to 1000 and std from 0.001 to 1000, not "
+            f"{settings.mean:g} and {settings.std:g}."
+        )
+
+
 class FrontEnd(nn.Module):
     """Normalised log-mel: waves_BN → frames_BTF with T = ceil(N / HOP).
 
@@ -37,6 +56,7 @@ class FrontEnd(nn.Module):
 
     def __init__(self, settings: FrontEndSettings) -> None:
         super().__init__()
+        check(settings)
         self.settings = settings
         filters = torchaudio.functional.melscale_fbanks(
             N_FFT // 2 + 1, LOW_HZ, HIGH_HZ, settings.n_mels, SAMPLE_RATE

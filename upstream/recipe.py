@@ -11,15 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from barlow_speech import configs
+from barlow_speech.upstream import frontend
 from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.encoders import LARGEST
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.frontend import HOP
 from barlow_speech.upstream.model import ModelSettings
 from barlow_speech.upstream.objective import ObjectiveSettings
 from barlow_speech.upstream.packed import DataSettings
 from barlow_speech.upstream.settings import build, merge, override, read_yaml
-from barlow_speech.upstream.views import ViewSettings
+from barlow_speech.upstream.views import Views, ViewSettings
+
+# The most that a key of a recipe may say; more is a slip that would only show when memory is full.
+MOST = {
+    "steps": 10**12,
+    "batch": 1 << 20,
+    "crop_s": 3600,
+    "memory": 1 << 24,
+    "accumulate": 1 << 20,
+    "checkpoint_every": 10**12,
+    "log_every": 10**12,
+}
 
 
 @dataclass(frozen=True)
@@ -100,29 +114,41 @@ def read_recipe(path: Path, assignments: Sequence[str] = (), deltas: Sequence[Pa
     for delta in deltas:
         tree = merge(tree, read_yaml(delta))
     recipe = build(Recipe, override(tree, short), str(path))
-    recipe.model.as_dict()  # the encoder's own keys are checked here
+    _check(recipe, str(path))
+    return recipe
+
+
+def _check(recipe: Recipe, where: str) -> None:
     if not recipe.families:
-        raise BarlowSpeechError(f"{path}: families is empty; name at least one view family.")
-    for name in (
-        "steps",
-        "batch",
-        "crop_s",
-        "memory",
-        "accumulate",
-        "checkpoint_every",
-        "log_every",
-    ):
-        if getattr(recipe, name) <= 0:
-            raise BarlowSpeechError(f"{path}: {name} must be above zero.")
-    if recipe.seed < 0:
-        raise BarlowSpeechError(f"{path}: seed must not be below zero.")
-    if recipe.crop_s * SAMPLE_RATE < HOP:
+        raise BarlowSpeechError(f"{where}: families is empty; name at least one view family.")
+    for name, most in MOST.items():
+        if not 0 < getattr(recipe, name) <= most:
+            raise BarlowSpeechError(f"{where}: {name} must be above zero and at most {most:,}.")
+    if recipe.seed < 0 or recipe.optimiser.warmup < 0:
+        raise BarlowSpeechError(f"{where}: seed and optimiser.warmup must not be below zero.")
+    if recipe.crop_s * SAMPLE_RATE < frontend.HOP:
         raise BarlowSpeechError(
-            f"{path}: crop_s must be at least one frame, {HOP / SAMPLE_RATE} s."
+            f"{where}: crop_s must be at least one frame, {frontend.HOP / SAMPLE_RATE} s."
         )
     if recipe.batch < 2:
-        raise BarlowSpeechError(f"{path}: batch must be at least 2, for a correlation over it.")
-    return recipe
+        raise BarlowSpeechError(f"{where}: batch must be at least 2, for a correlation over it.")
+    try:
+        frontend.check(recipe.model.frontend)
+        recipe.model.as_dict()  # the encoder's own keys are checked here
+        for name, family in recipe.families.items():
+            Views(family.views)  # and here those of the views
+            if not name or "." in name or hasattr(nn.ModuleDict(), name):
+                raise BarlowSpeechError(
+                    f"a view family cannot be called '{name}', which PyTorch does not take as the "
+                    "name of a module; rename it."
+                )
+            if not (0 < family.projector.width <= LARGEST and 0 < family.projector.layers <= 100):
+                raise BarlowSpeechError(
+                    f"families.{name}.projector must have a width from 1 to {LARGEST:,} and 1 to "
+                    "100 layers."
+                )
+    except BarlowSpeechError as error:
+        raise BarlowSpeechError(f"{where}: {error}") from error
 
 
 def find_recipe(name: str, folder: str = "pretrain") -> Path:

@@ -11,7 +11,6 @@ E embedding size.
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 from typing import Any
 
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.settings import build
+
+LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a broken file
 
 
 class BaseEncoder(nn.Module):
@@ -86,12 +87,13 @@ def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
     """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
 
     Raises:
-        BarlowSpeechError: an unknown name or key, a size below 1, a dropout outside [0, 1).
+        BarlowSpeechError: an unknown name or key, a size below 1 or above `LARGEST`, a dropout
+            outside [0, 1).
     """
     own = {key: value for key, value in settings.items() if key != "name"}
     full = vars(build(_module(settings, where).Settings, own, where))
     for key, value in full.items():
-        low, high = (0, 1) if isinstance(value, float) else (1, math.inf)
+        low, high = (0, 1) if isinstance(value, float) else (1, LARGEST + 1)
         if not low <= value < high:
             raise BarlowSpeechError(
                 f"{where}: {key} must be from {low} to under {high}, not {value}."
