@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from barlow_speech.benchmark.cells import DEPENDENT, cell_summary
 from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.published import PublishedTable
 from barlow_speech.benchmark.ranking import Ranking, ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics import DIGITS, Cell, by_task, leaders, summary
+from barlow_speech.benchmark.statistics import DIGITS, Cell, by_task, leaders, shares_levels
 from barlow_speech.benchmark.table import ABSENT, cost_text
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.progress import progress
@@ -57,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Score:
-    """An upstream's place in a column. Alone in it, it has no rank and no marks."""
+    """An upstream's place in a column. Alone in it, or not tested, it has no rank and no mark."""
 
     cell: Cell
     summary: dict[str, Any]
@@ -247,9 +248,10 @@ def _board(
         placed.append(_scores(group))
         bar.update(len(group))
 
+    dependent = [DEPENDENT] if any(map(shares_levels, cells)) else []
     names = sorted({cell.upstream for cell in cells})
     complete = [name for name in names if all(name in scores for scores in placed)]
-    ranked, remarks = None, _ways(columns, placed)
+    ranked, remarks = None, [*_ways(columns, placed), *dependent]
     if len(columns) > 1 and len(complete) > 1:
         blocks = [
             dataclasses.replace(score.cell, corpus=column.label)
@@ -274,9 +276,10 @@ def _scores(group: Sequence[Cell]) -> dict[str, Score]:
     """The places in one column, by upstream."""
     by_task(group)  # refuses what cannot be compared
     alone = len(group) == 1
-    ranks = {} if alone else shared_ranks(group)
-    leading = [] if alone else leaders(group)
-    summaries = {cell.upstream: summary(cell.values) for cell in group}
+    untested = alone or any(map(shares_levels, group))
+    ranks = {} if untested else shared_ranks(group)
+    leading = [] if untested else leaders(group)
+    summaries = {cell.upstream: cell_summary(cell) for cell in group}
     highest = max(round(one["mean"], DIGITS) for one in summaries.values())
     return {
         cell.upstream: Score(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark import page
+from barlow_speech.benchmark.cells import cell_json, cell_summary
 from barlow_speech.benchmark.confusion_figure import (
     MOST_CLASSES,
     confusion_counts,
@@ -23,11 +24,12 @@ from barlow_speech.benchmark.confusion_figure import (
 )
 from barlow_speech.benchmark.figures import FEWEST_FOR_BOX, boxplot
 from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.ranking import Ranking, ranking, verdict
+from barlow_speech.benchmark.ranking_figure import critical_difference_diagram
 from barlow_speech.benchmark.statistics import (
     LEVEL,
     Cell,
     by_task,
-    cell_json,
     compare_all,
     leaders,
     summary,
@@ -44,6 +46,7 @@ from barlow_speech.benchmark.table import (
     percent,
     row_numbers,
 )
+from barlow_speech.benchmark.variance import split_variance, variance_text
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import write_json, write_text
 from barlow_speech.upstream.progress import progress
@@ -106,8 +109,8 @@ SCOPE = (
 PAIRS_KEY = (
     "Points are percentage points, with the 95 % BCa bootstrap interval of the mean difference of "
     "runs with one seed. p: two-sided sign-flip test, Holm-corrected over the pairs of the task "
-    "(Wilcoxon's signed-rank p, uncorrected, beside it). A12: how often a run of the first is "
-    "better than a run of the other, ties counting half; 0.5 is no effect."
+    "(Wilcoxon's signed-rank p, corrected likewise, beside it). A12: how often a run of the first "
+    "is better than a run of the other, ties counting half; 0.5 is no effect."
 )
 
 
@@ -118,7 +121,8 @@ def write_report(
 
     Files: `report.html`, `results.md`, `cells.json`, `boxplot_<task>_<corpus>.png` for each task of
     each corpus, and, where a confusion of at most 40 classes is recorded, that of the best mean as
-    `confusion_<task>_<corpus>.png`; each is written whole or not at all, the page last. `facts` are
+    `confusion_<task>_<corpus>.png`, and with several tasks and three upstreams
+    `critical_difference.png`; each is written whole or not at all, the page last. `facts` are
     versions and hardware, in the order to show; `command` is what was typed.
 
     Raises:
@@ -142,7 +146,7 @@ def write_report(
     write_json(folder / "cells.json", {"cells": [cell_json(cell) for cell in cells]})
     write_text(folder / "results.md", _markdown(groups, facts, command))
     path = folder / "report.html"
-    write_text(path, _page(groups, figures, confusions, facts, command))
+    write_text(path, _page(groups, figures, confusions, _diagram(groups, folder), facts, command))
     return path
 
 
@@ -182,6 +186,12 @@ def findings(group: Sequence[Cell]) -> list[str]:
             continue
         sign = 1 if pair["a"] == best_name else -1
         other = pair["b"] if sign == 1 else pair["a"]
+        if pair["n"] and pair["p_holm"] is None:
+            sentences.append(
+                f"{best_name} has the best mean; it was not tested against {other}, since runs "
+                "that share levels are not independent."
+            )
+            continue
         if pair["n"] == 0:
             sentences.append(f"{best_name} and {other} share no seed, so they were not tested.")
             continue
@@ -242,7 +252,7 @@ def p_text(p: float | None) -> str:
 
 
 def _level(cell: Cell) -> str:
-    numbers = summary(cell.values)
+    numbers = cell_summary(cell)
     where = f"{cell.upstream} reaches {percent(numbers['mean'])} %"
     runs = _runs_text(numbers["n"]).lower()
     if numbers["ci95"] is None:
@@ -264,7 +274,7 @@ def _runs_text(count: int) -> str:
 
 def _at_chance(cell: Cell) -> bool:
     """Whether the interval of the mean reaches down to chance; False where chance is not known."""
-    chance, ends = cell.details.get("chance"), summary(cell.values)["ci95"]
+    chance, ends = cell.details.get("chance"), cell_summary(cell)["ci95"]
     return isinstance(chance, (int, float)) and ends is not None and ends[0] <= chance
 
 
@@ -289,6 +299,7 @@ def _page(
     groups: Mapping[tuple[str, str], Sequence[Cell]],
     figures: Mapping[tuple[str, str], Path],
     confusions: Mapping[tuple[str, str], Path],
+    diagram: Path | None,
     facts: Mapping[str, str],
     command: str,
 ) -> str:
@@ -305,6 +316,8 @@ def _page(
         *(f"<li>{page.prose(' '.join(findings(group)))}</li>" for group in groups.values()),
         "</ul>",
         page.soft(SCOPE),
+        *_across(groups, diagram),
+        *_variances(cells),
         "<h2>Results</h2>",
         _results(groups),
         page.soft(footnote(cells)),
@@ -338,6 +351,50 @@ def _extent(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
 
 def _title(group: Sequence[Cell]) -> str:
     return f"{group[0].task} – {group[0].corpus}"
+
+
+def _ranked(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> Ranking | None:
+    """The upstreams over all tasks; None where two upstreams or two complete tasks are missing."""
+    cells = [cell for group in groups.values() for cell in group]
+    try:
+        ranked = ranking(cells)
+    except BarlowSpeechError:
+        return None
+    return ranked if len(ranked.blocks) > 1 else None
+
+
+def _diagram(groups: Mapping[tuple[str, str], Sequence[Cell]], folder: Path) -> Path | None:
+    """The critical-difference diagram, where there is such a difference."""
+    ranked = _ranked(groups)
+    if ranked is None or ranked.critical_difference is None:
+        return None
+    return critical_difference_diagram(ranked, folder / "critical_difference.png")
+
+
+def _across(groups: Mapping[tuple[str, str], Sequence[Cell]], diagram: Path | None) -> list[str]:
+    ranked = _ranked(groups)
+    if ranked is None:
+        return []
+    parts = ["<h2>Across tasks</h2>", f"<p>{page.prose(verdict(ranked))}</p>"]
+    if diagram is not None:
+        places = zip(ranked.upstreams, ranked.ranks)
+        means = "; ".join(f"{name} {rank:.2f}" for name, rank in places)
+        parts.append(page.figure(diagram, f"Critical-difference diagram. Average ranks: {means}."))
+    return parts
+
+
+def _variances(cells: Sequence[Cell]) -> list[str]:
+    """Where the spread comes from, for the cells whose design tells."""
+    splits = [(cell, split_variance(cell)) for cell in cells]
+    lines = [page.prose(variance_text(cell, one)) for cell, one in splits if one.components]
+    if not lines:
+        return []
+    return [
+        "<h2>Where the spread comes from</h2>",
+        "<ul>",
+        *(f"<li>{x}</li>" for x in lines),
+        "</ul>",
+    ]
 
 
 def _results(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
@@ -431,7 +488,7 @@ def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
                 else f"{100 * pair['difference']:+.2f}".replace("-", "−"),
                 interval(pair["ci95"]),
                 _p(pair["p_holm"]),
-                _p(pair["p_wilcoxon"]),
+                _p(pair["p_wilcoxon_holm"]),
                 ABSENT if pair["a12"] is None else f"{pair['a12']:.2f}",
                 ABSENT if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]",
                 pair["n"],

@@ -119,21 +119,38 @@ def summary(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
     }
 
 
-def cell_json(cell: Cell) -> dict[str, Any]:
-    """The cell as it stands in `cells.json`: who, what, the values, and their `summary`.
+def shares_levels(cell: Cell) -> bool:
+    """Whether several runs share a level of a source that varied, and so are not independent.
+
+    For such a cell the intervals of `summary` are too short and the p values of `compare` too
+    small, so that none is shown; `variance.split_variance` has an interval of its mean.
 
     Raises:
-        BarlowSpeechError: the cell's values are no scores; it is named.
+        BarlowSpeechError: as `source_levels`.
     """
-    _check(cell)
-    return {
-        "upstream": cell.upstream,
-        "task": cell.task,
-        "corpus": cell.corpus,
-        "metric": cell.metric,
-        "values": list(cell.values),
-        **summary(cell.values),
-    }
+    return any(0 < max(levels) < len(levels) - 1 for levels in source_levels(cell).values())
+
+
+def source_levels(cell: Cell) -> dict[str, tuple[int, ...]]:
+    """The level of each source in each run, numbered in the order in which they turn up.
+
+    Raises:
+        BarlowSpeechError: the cell's `details["sources"]` do not fit its runs.
+    """
+    recorded: Sequence[dict[str, Any]] | None = cell.details.get("sources")
+    if not recorded:
+        return {}
+    names = list(recorded[0])
+    if len(recorded) != len(cell.values) or any(set(run) != set(names) for run in recorded):
+        raise BarlowSpeechError(
+            f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
+            "each of them with the same keys; record them anew."
+        )
+    levels = {}
+    for name in names:
+        seen: dict[str, int] = {}
+        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in recorded)
+    return levels
 
 
 def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
@@ -176,12 +193,16 @@ def compare_all(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
     Adds to each `p_holm` (the corrected `p_sign_flip`), `p_wilcoxon_holm` (the corrected
     `p_wilcoxon`), and `separable`: whether `p_holm` is under 5 %. The family of tests is one task
-    of one corpus, so that adding a task to a table changes nothing about the others.
+    of one corpus, so that adding a task to a table changes nothing about the others. Runs that are
+    not independent (`shares_levels`) are not tested: all p of such a pair are None.
     """
     pairs = [compare(a, b) for a, b in itertools.combinations(cells, 2)]
+    dependent = {cell.upstream for cell in cells if shares_levels(cell)}
     for pair in pairs:
         pair.update(p_holm=None, p_wilcoxon_holm=None, separable=False)
-    testable = [pair for pair in pairs if pair["n"]]
+        if dependent & {pair["a"], pair["b"]}:
+            pair.update(p_sign_flip=None, p_wilcoxon=None)
+    testable = [pair for pair in pairs if pair["p_sign_flip"] is not None]
     for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
         for pair, p in zip(testable, holm([pair[raw] for pair in testable])):
             pair[name] = p

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from barlow_speech.benchmark.statistics import Cell, by_task, leaders, summary
+from barlow_speech.benchmark.cells import DEPENDENT, cell_summary
+from barlow_speech.benchmark.statistics import Cell, by_task, leaders, shares_levels
 
 COLUMNS = ("mean ± std", "95 % CI", "median", "quartiles", "n")
 MARK = "*"
@@ -90,19 +91,28 @@ def markdown_table(cells: Sequence[Cell]) -> str:
 
 def footnote(cells: Sequence[Cell], mark: str = MARK) -> str:
     """What the figures mean, and the marks, where a task has upstreams to compare."""
-    compared = any(len(group) > 1 for group in by_task(cells).values())
-    return f"{MARK_FOOTNOTE.format(mark=mark)} {FOOTNOTE}" if compared else FOOTNOTE
+    dependent = any(map(shares_levels, cells))
+    compared = any(len(group) > 1 and _tested(group) for group in by_task(cells).values())
+    parts = [MARK_FOOTNOTE.format(mark=mark)] * compared + [FOOTNOTE] + [DEPENDENT] * dependent
+    return " ".join(parts)
+
+
+def _tested(group: Sequence[Cell]) -> bool:
+    return not any(map(shares_levels, group))
 
 
 def marked_cells(group: Sequence[Cell]) -> list[tuple[Cell, bool]]:
-    """Each cell of one task, and whether it bears the mark of the best; none where it is alone."""
-    best = leaders(group) if len(group) > 1 else []
+    """Each cell of one task, and whether it bears the mark of the best.
+
+    None does where it is alone, or where runs are not independent and so were not tested.
+    """
+    best = leaders(group) if len(group) > 1 and _tested(group) else []
     return [(cell, cell.upstream in best) for cell in group]
 
 
 def row_numbers(cell: Cell) -> list[str]:
     """The entries of a cell's row under `COLUMNS`."""
-    numbers = summary(cell.values)
+    numbers = cell_summary(cell)
     return [
         f"{percent(numbers['mean'])} ± {percent(numbers['std'])}",
         interval(numbers["ci95"]),

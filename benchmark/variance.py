@@ -14,12 +14,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.statistics import DIGITS, LEVEL, Cell
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.benchmark.statistics import DIGITS, LEVEL, Cell, source_levels
 
 DRAWS = 20_000  # behind every interval
 REPEATS = "repeats"  # the part of runs that agree in every recorded source
@@ -96,7 +94,7 @@ def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
         BarlowSpeechError: the sources are not one dict a run, with the same keys in each.
     """
     values = np.round(np.asarray(cell.values, dtype=np.float64), DIGITS)
-    sources = _levels(cell)
+    sources = source_levels(cell)
     if not sources:
         return _not_split(cell, "what varied in each run is not recorded")
     constant = [name for name, levels in sources.items() if max(levels) == 0]
@@ -120,18 +118,6 @@ def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
     if np.ptp(values) == 0:
         return _not_split(cell, "every run has the same score")
     return _split(table, factors, own, constant, np.random.default_rng(seed))
-
-
-def shares_levels(cell: Cell) -> bool:
-    """Whether several runs share a level of a source that varied, and so are not independent.
-
-    For such a cell the intervals of `summary` are too short and the p values of `compare` too
-    small; `split_variance` has an interval of its mean.
-
-    Raises:
-        BarlowSpeechError: as `split_variance`.
-    """
-    return any(0 < max(levels) < len(levels) - 1 for levels in _levels(cell).values())
 
 
 def variance_text(cell: Cell, split: VarianceSplit) -> str:
@@ -165,24 +151,6 @@ def _why_not(own: _Factor | None) -> str:
         f"{own.name} changed together from run to run, so their parts cannot be told apart; a "
         "protocol that crosses their levels can"
     )
-
-
-def _levels(cell: Cell) -> dict[str, tuple[int, ...]]:
-    """The level of each source in each run, numbered in the order in which they turn up."""
-    recorded: Sequence[dict[str, Any]] | None = cell.details.get("sources")
-    if not recorded:
-        return {}
-    names = list(recorded[0])
-    if len(recorded) != len(cell.values) or any(set(run) != set(names) for run in recorded):
-        raise BarlowSpeechError(
-            f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
-            "each of them with the same keys; record them anew."
-        )
-    levels = {}
-    for name in names:
-        seen: dict[str, int] = {}
-        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in recorded)
-    return levels
 
 
 def _table(values: np.ndarray, factors: Sequence[_Factor]) -> np.ndarray | None:

@@ -15,6 +15,7 @@ from barlow_speech.benchmark.confusion_figure import (
     shade,
 )
 from barlow_speech.benchmark.figures import boxplot
+from barlow_speech.benchmark.leaderboard import leaderboard
 from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.report import (
     figure_names,
@@ -107,6 +108,7 @@ def test_report_writes_its_files_and_nothing_else(written):
     assert len(figures) == 2 and "boxplot_emotion_emodb.png" in figures
     names = {path.name for path in folder.iterdir()}
     others = {"report.html", "results.md", "cells.json", "confusion_emotion_emodb.png"}
+    others.add("critical_difference.png")
     assert names == figures | others
     assert page == folder / "report.html"
 
@@ -118,7 +120,7 @@ def test_page_is_self_contained_and_escaped(written):
     parsed = Page(source)
     assert parsed.open == []
     assert not {"script", "link", "iframe", "i"} & set(parsed.tags)
-    assert parsed.tags.count("img") == 3
+    assert parsed.tags.count("img") == 4
     assert all(value.startswith("data:image/png;base64,") for value in parsed.references)
     for text in ["<script>alert('x')</script>", "<i>a note</i>", "<b>none</b>", "-u '<x>' -d all"]:
         assert text in parsed.text
@@ -339,3 +341,32 @@ def test_seed_ranges():
     assert seed_ranges([0, 1, 2, 5, 7, 8]) == "0–2, 5, 7–8"
     assert seed_ranges(["fold1", "fold2"]) == "fold1, fold2"
     assert seed_ranges([]) == ""
+
+
+def crossed(upstream, seed):
+    """A cell of ten initialisations, each with five orders: its runs are not independent."""
+    generator = np.random.default_rng(seed)
+    init, order = generator.normal(0, 0.03, 10), generator.normal(0, 0.01, 5)
+    values = tuple(
+        float(np.clip(0.6 + a + b + generator.normal(0, 0.005), 0, 1)) for a in init for b in order
+    )
+    sources = [{"init": i, "order": o} for i in range(10) for o in range(5)]
+    return Cell(upstream, "emotion", "toy", "top1", values, {"sources": sources})
+
+
+def test_runs_that_share_levels_are_neither_tested_nor_marked(tmp_path):
+    cells = [crossed("one", 0), crossed("two", 1)]
+    page = write_report(tmp_path, cells, {}, "command").read_text()
+    assert "Where the spread comes from" in page and "init " in page
+    assert "was not tested against" in page and "not independent" in page
+    table = text_table(cells)
+    assert "\n* " not in table and "are not independent" in " ".join(table.split())
+    stored = json.loads((tmp_path / "cells.json").read_text())["cells"]
+    for cell, one in zip(cells, stored):
+        low, high = one["ci95"]
+        naive = summary(cell.values)["ci95"]
+        assert low < naive[0] and naive[1] < high  # as wide as ten initialisations make it
+    (board,) = leaderboard(cells).boards
+    assert all(
+        score.rank is None and not score.leading for row in board.rows for score in row.scores
+    )

@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from barlow_speech.benchmark.cells import cell_json
 from barlow_speech.benchmark.statistics import (
     Cell,
     by_task,
-    cell_json,
     compare,
     compare_all,
     holm,

@@ -13,8 +13,8 @@ from scipy import stats
 from statsmodels.formula.api import mixedlm, ols
 from statsmodels.stats.anova import anova_lm
 
-from barlow_speech.benchmark.statistics import Cell, sign_flip_p, summary
-from barlow_speech.benchmark.variance import shares_levels, split_variance, variance_text
+from barlow_speech.benchmark.statistics import Cell, shares_levels, sign_flip_p, summary
+from barlow_speech.benchmark.variance import split_variance, variance_text
 from barlow_speech.upstream.errors import BarlowSpeechError
 
 # Montgomery, "Design and Analysis of Experiments", example 13.1 (after Houf & Berman 1988): 20
