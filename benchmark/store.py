@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.metrics import METRICS, confusion_matrix
+from barlow_speech.benchmark.json_shape import check_shape
+from barlow_speech.benchmark.metrics import METRICS, confusion_matrix, metrics
 from barlow_speech.benchmark.statistics import Cell
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import digest, write_json
@@ -28,6 +29,56 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 MOST_CLASSES = 64  # of a confusion matrix that a cell carries
+MOST_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gigabytes
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)
+SCORES = dict.fromkeys(METRICS, float)
+# What a table or a page takes from a record.
+SHAPE = {
+    "upstream": str,
+    "task": str,
+    "corpus": str,
+    "identity": {
+        "features": [str],
+        "selection": str,
+        "examples": str,
+        "protocol": {
+            "learning_rates": [float],
+            "steps": int,
+            "batch": int,
+            "accumulate": int,
+            "varies": [str],
+        },
+    },
+    "facts": {
+        "protocol": str,
+        "head": str,
+        "classes": [str],
+        "truth": [str],
+        "recordings": {"train": int, "dev": int, "test": int},
+        "chance": SCORES,
+        "learning_rate": {"chosen": float},
+        "layers": int,
+        "width": int,
+        "cost?": {
+            "parameters?": int,
+            "macs_per_second?": float,
+            "real_time_factor?": float,
+            "input_s?": float,
+            "device?": str,
+        },
+        "corpus": {"licence": str},
+        "notes": [str],
+        "seconds": {str: float},
+    },
+    "runs": [
+        {
+            "seed": int,
+            "sources": {str: (int, None)},
+            "metrics": SCORES,
+            "folds": [{"predicted": str}],
+        }
+    ],
+}
 
 
 @dataclass
@@ -56,16 +107,19 @@ class Store:
     def load(self, upstream: str, task: str, corpus: str, identity: dict[str, Any]) -> Record:
         """The stored record of that identity, or an empty one.
 
-        A file that is damaged is named in a warning and counts as absent.
+        A file that is damaged, or of another cell, is named in a warning and counts as absent.
         """
         record = Record(upstream, task, corpus, identity)
         path = self.path(record)
         if not path.exists():
             return record
         try:
-            return _read(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("record %s is damaged (%s) and is made again", path, error)
+            stored = _read(path)
+            if self.path(stored) != path or (stored.upstream, stored.task) != (upstream, task):
+                raise ValueError(f"it is of {stored.upstream} on {stored.task} of {stored.corpus}")
+            return stored
+        except DAMAGE as error:
+            log.warning("record %s is damaged (%s) and is made again", path, _reason(error))
             return record
 
     def save(self, record: Record) -> Path:
@@ -89,8 +143,8 @@ class Store:
         for path in sorted(self.folder.glob("records/*/*.json")):
             try:
                 found.append(_read(path))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("record %s is damaged (%s) and is left out", path, error)
+            except DAMAGE as error:
+                log.warning("record %s is damaged (%s) and is left out", path, _reason(error))
         return found
 
 
@@ -170,16 +224,20 @@ def pack(classes_N: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
 
 
-def unpack(text: str) -> np.ndarray:
-    """What `pack` packed, int64.
+def unpack(text: str, most: int = MOST_PREDICTIONS) -> np.ndarray:
+    """What `pack` packed, int64; at most so many numbers.
 
     Raises:
         ValueError: it is not what `pack` writes.
     """
     try:
-        planes = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
+        unpacking = zlib.decompressobj()
+        content = unpacking.decompress(base64.b64decode(text, validate=True), 4 * most + 1)
     except zlib.error as error:
         raise ValueError(f"packed predictions are broken: {error}") from error
+    if len(content) > 4 * most or not unpacking.eof:
+        raise ValueError("packed predictions are broken: they are cut short or too many")
+    planes = np.frombuffer(content, np.uint8)
     if len(planes) % 4:
         raise ValueError("packed predictions are broken: their length is odd")
     return np.ascontiguousarray(planes.reshape(4, -1).T).view("<u4").reshape(-1).astype(np.int64)
@@ -191,9 +249,58 @@ def _read(path: Path) -> Record:
         raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
     if stored["sha256"] != _checksum(stored):
         raise ValueError("its checksum does not match")
+    check_shape(stored, SHAPE, "it")
+    json.dumps(stored, allow_nan=False)  # a ValueError where a number is not finite
+    _check_runs(stored["facts"], stored["runs"])
     runs = {int(run["seed"]): run for run in stored["runs"]}
     named = {key: stored[key] for key in ("upstream", "task", "corpus", "identity", "facts")}
     return Record(**named, runs=runs)
+
+
+def _check_runs(facts: dict[str, Any], runs: Sequence[dict[str, Any]]) -> None:
+    """Check that the runs are of the test recordings and as good as their predictions make them.
+
+    A checksum can be computed anew by whoever changes a file; this holds whatever it says.
+
+    Raises:
+        ValueError: they are not.
+    """
+    classes = len(facts["classes"])
+    truth = [unpack(one) for one in facts["truth"]]
+    counts = [len(one) for one in truth]
+    if classes < 2 or len(set(facts["classes"])) != classes:
+        raise ValueError("its classes are not two or more, each once")
+    if not truth or min(counts) == 0 or sum(counts) // len(truth) != facts["recordings"]["test"]:
+        raise ValueError("its test recordings are not as many as it says")
+    if any(one.max() >= classes for one in truth):
+        raise ValueError("a test recording is of a class that it does not have")
+    if not all(0 <= facts["chance"][name] <= 1 for name in METRICS):
+        raise ValueError("chance is no share")
+    if min(facts["layers"], facts["width"], facts["learning_rate"]["chosen"]) <= 0:
+        raise ValueError("layers, width and learning rate must be above zero")
+    if min([0, *facts["recordings"].values(), *facts["seconds"].values()]) < 0:
+        raise ValueError("recordings and seconds must not be below zero")
+    if len({run["seed"] for run in runs}) != len(runs) or not runs:
+        raise ValueError("it has no run, or two of one seed")
+    for run in runs:
+        seed = run["seed"]
+        if len(run["folds"]) != len(truth):
+            raise ValueError(f"run {seed} has not as many folds as there are")
+        scores = []
+        for fold, truth_N in zip(run["folds"], truth):
+            predicted_N = unpack(fold["predicted"], len(truth_N))
+            if len(predicted_N) != len(truth_N) or predicted_N.max() >= classes:
+                raise ValueError(f"the predictions of run {seed} are not of its test recordings")
+            scores.append(metrics(truth_N, predicted_N, classes))
+        for name in METRICS:
+            if abs(run["metrics"][name] - np.mean([one[name] for one in scores])) > 1e-9:
+                raise ValueError(f"the {name} of run {seed} is not that of its predictions")
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, in one line; a bare KeyError says no more than a key."""
+    said = " ".join(str(error).split())[:300]
+    return f"it lacks {said}" if isinstance(error, KeyError) else said
 
 
 def _checksum(stored: dict[str, Any]) -> str:
