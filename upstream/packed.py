@@ -27,6 +27,7 @@ from barlow_speech.upstream.progress import progress
 
 FORMAT = 1
 AUDIO, OFFSETS, INDEX = "audio.i16", "offsets.npy", "packed.json"
+CHECKSUMS = ("sha256", "offsets_sha256")  # in the index
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,30 @@ def _contents(recordings: Sequence[Recording]) -> str:
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BarlowSpeechError(
             f"{folder} is no packed corpus ({error}); make one with `barlow-speech pack`."
         ) from error
     if not isinstance(index, dict):
         raise BarlowSpeechError(f"{folder / INDEX} holds no mapping; pack the corpus again.")
     return index
+
+
+def _read_offsets(path: Path) -> np.ndarray:
+    """The array in a .npy file; no memory is taken for what its header promises and it has not.
+
+    Raises:
+        ValueError: it is no whole .npy file of int64.
+    """
+    try:
+        offsets = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # NumPy lets through what Python's parser says of a broken header
+        raise ValueError(f"{path.name} is no whole .npy file: {error}") from error
+    if offsets.dtype != np.int64:
+        raise ValueError(f"{path.name} holds {offsets.dtype} and no offsets")
+    return np.array(offsets)
 
 
 class PackedCorpus:
@@ -173,25 +191,27 @@ class PackedCorpus:
             BarlowSpeechError: it is no packed folder, or its files are not as long as they say.
         """
         try:
-            self.index = _read_index(folder)
-            self.offsets = np.load(folder / OFFSETS)
+            self.index = {**dict.fromkeys(CHECKSUMS, ""), **_read_index(folder)}
+            self.offsets = _read_offsets(folder / OFFSETS)
             self._audio = (folder / AUDIO).open("rb", buffering=0)
             size = os.fstat(self._audio.fileno()).st_size
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise BarlowSpeechError(
                 f"{folder} is no packed corpus ({error}); make one with `barlow-speech pack`."
             ) from error
-        lengths = np.diff(self.offsets)
-        whole = lengths.ndim == 1 and len(lengths) > 0 and lengths.min() > 0
         if (
             self.index.get("format") != FORMAT
-            or not whole
+            or self.offsets.ndim != 1
+            or len(self.offsets) < 2
             or self.offsets[0] != 0
-            or 2 * self.offsets[-1] != size
+            or not (self.offsets[1:] > self.offsets[:-1]).all()
+            or 2 * int(self.offsets[-1]) != size
+            or not all(isinstance(self.index[name], str) for name in CHECKSUMS)
         ):
             raise BarlowSpeechError(
                 f"packed corpus {folder} is incomplete or of another version; pack it again."
             )
+        lengths = np.diff(self.offsets)
         self.folder = folder
         self.crop = round(crop_s * SAMPLE_RATE)  # samples
         self.seed = seed
