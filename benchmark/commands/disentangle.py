@@ -1,0 +1,166 @@
+"""which factor an embedding holds where: DCI, MIG, SAP, modularity, explicitness, linear probes
+
+Prints tables and writes disentanglement.json, disentanglement.md and figures (PNG and PDF). Every
+upstream is measured in its own dimensions and by the PCA and ICA of them; one of ours is also
+compared with the same encoder of random weights, which is added where it is not named.
+
+examples:
+  barlow-speech disentangle -u barlow_speech fbank_no_cmvn --corpus my/manifest.tsv
+  barlow-speech disentangle -u barlow_speech hubert_base@hubert.pt --corpus my/manifest.tsv -o out
+  barlow-speech disentangle -u barlow_speech --corpus my/manifest.tsv --within gender
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from barlow_speech.benchmark.features import Features, features
+from barlow_speech.benchmark.table import printable
+from barlow_speech.benchmark.upstreams import check_name, load_upstream
+from barlow_speech.downstream.corpus import Corpus, read_corpus
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.files import cache_dir, write_json, write_text
+from barlow_speech.upstream.registry import NAMES as OURS
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.disentanglement_study import Coded
+
+RANDOM = "barlow_speech_random"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    add = parser.add_argument
+    add("-u", "--upstream", nargs="+", action="extend", required=True, metavar="NAME",
+        help="as for run_downstream.py -u: NAME, NAME@FILE or hf:FOLDER")  # fmt: skip
+    add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
+        help="checkpoint for barlow_speech and barlow_speech_random "
+        "(default: the packaged one)")  # fmt: skip
+    add("-s", "--upstream_feature_selection", dest="selection",
+        choices=("embedding", "hidden_states"), default="embedding",
+        help="the code: the upstream's own utterance embedding, or (also of those that have none) "
+        "the mean over time of the last layer; probes see all layers")  # fmt: skip
+    add("--corpus", default="toy", metavar="CORPUS",
+        help="a manifest (.tsv), a card (.yaml) or the name of one (default: toy)")  # fmt: skip
+    add("--data-root", type=Path, metavar="DIR", help="where the data of built-in cards is")
+    add("-o", "--out", type=Path, metavar="DIR",
+        help="where the files go (default: results/disentanglement/CORPUS)")  # fmt: skip
+    add("--factors", nargs="+", action="extend", default=[], metavar="NAME",
+        help="of speaker, gender, emotion, keyword (default: all that the corpus has)")  # fmt: skip
+    add("--within", default="", metavar="FACTOR",
+        help="measure the other factors within each class of this one")  # fmt: skip
+    add("--dimensions", type=int, default=64, metavar="N",
+        help="that each basis keeps, of the largest variance (default: 64)")  # fmt: skip
+    add("--resamples", type=int, default=50, metavar="N",
+        help="draws of speakers behind every interval; 0 for none (default: 50)")  # fmt: skip
+    add("--recordings", type=int, default=5000, metavar="N",
+        help="that are taken of a corpus at most (default: 5000)")  # fmt: skip
+    add("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    add("--device", default="cpu", help="of the upstreams: cpu (default), cuda, …")
+    add("--trust-checkpoint", action="store_true",
+        help="let s3prl unpickle a peer's checkpoint, which can run any code in it")  # fmt: skip
+    add("--allow-leakage", action="store_true",
+        help="go on when splits share a speaker or a recording, and say so")  # fmt: skip
+    add("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measure, print and write.
+
+    Raises:
+        BarlowSpeechError: on anything that the user can mend.
+    """
+    # Only this verb pays for scikit-learn, which takes a second or two to import.
+    from barlow_speech.benchmark.disentanglement_figures import draw_study
+    from barlow_speech.benchmark.disentanglement_study import study
+    from barlow_speech.benchmark.disentanglement_tables import (
+        json_study,
+        markdown_study,
+        text_study,
+    )
+    from barlow_speech.benchmark.factors import read_factors
+
+    for name, least in (("dimensions", 2), ("resamples", 0), ("recordings", 8), ("workers", 1)):
+        value = getattr(given, name)
+        if value is not None and value < least:
+            raise BarlowSpeechError(f"--{name} must be {least} or more, not {value}.")
+    upstreams, baselines = with_random(given.upstream)
+    for name in upstreams:
+        check_name(name, given.upstream_ckpt)
+    corpus = read_corpus(given.corpus, given.data_root)
+    factors = read_factors(corpus, given.factors, given.recordings, given.allow_leakage)
+    if given.within and given.within not in factors.labels:
+        raise BarlowSpeechError(
+            f"--within {given.within}: the factors of corpus '{corpus.name}' are "
+            f"{', '.join(factors.labels)}; choose one of them."
+        )
+    coded = [_coded(name, given, corpus, factors.rows_N) for name in upstreams]
+    found = study(
+        corpus.name,
+        factors,
+        coded,
+        baselines=baselines,
+        within=given.within,
+        dimensions=given.dimensions,
+        resamples=given.resamples,
+        workers=given.workers or os.cpu_count() or 1,
+    )
+    out = given.out or Path("results/disentanglement") / corpus.name
+    result = json_study(found)
+    write_json(out / "disentanglement.json", result)
+    write_text(out / "disentanglement.md", markdown_study(found))
+    draw_study(found, out)
+    if given.json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        print(text_study(found))
+        print(f"\nfigures and files: {printable(out)}")
+
+
+def with_random(upstreams: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The upstreams with random weights for each of ours, and which is compared with which."""
+    result = list(dict.fromkeys(upstreams))
+    baselines = {}
+    for name in list(result):
+        plain, at, own = name.partition("@")
+        if plain in OURS and plain != RANDOM:
+            baselines[name] = f"{RANDOM}{at}{own}"
+    result += [name for name in dict.fromkeys(baselines.values()) if name not in result]
+    return result, baselines
+
+
+def _coded(name: str, given: argparse.Namespace, corpus: Corpus, rows_N: np.ndarray) -> Coded:
+    from barlow_speech.benchmark.disentanglement_study import Coded
+
+    upstream = load_upstream(
+        name, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
+    )
+    recordings = [corpus.recordings[row] for row in rows_N]
+    found = features(upstream, recordings, cache_dir() / "features", corpus.manifest.file)
+    everything = np.arange(len(recordings))
+    layers = {
+        f"layer {place}": layer_ND.numpy()
+        for place, layer_ND in enumerate(found.means(everything), start=1)
+    }
+    source, code_NE = f"mean of {list(layers)[-1]}", list(layers.values())[-1]
+    embedding_NE = _embedding(found, everything)
+    if embedding_NE is not None:
+        layers["embedding"] = embedding_NE
+        if given.selection == "embedding":
+            source, code_NE = "embedding", embedding_NE
+    return Coded(name, source, code_NE, layers)
+
+
+def _embedding(found: Features, rows_N: np.ndarray) -> np.ndarray | None:
+    """The upstream's own embedding [N, E], or None where it has none."""
+    try:
+        return found.embeddings(rows_N)[0].numpy()
+    except BarlowSpeechError:
+        return None
