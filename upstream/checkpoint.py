@@ -12,15 +12,21 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from barlow_speech.upstream.checkpoint_format import found
+from barlow_speech.upstream.encoders import build_encoder
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import written_whole
+from barlow_speech.upstream.frontend import check as check_frontend
 from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, random_model
 from barlow_speech.upstream.settings import build
 
 FORMAT = "barlow_speech/1"
+UNREADABLE = (safetensors.SafetensorError, OSError, ValueError, RecursionError)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64)  # int64: batches counted
+VARIANCES = ("running_var", "exp_avg_sq")
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -48,12 +54,25 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"{strings.get('format')!r}, expected {FORMAT!r}); give one of ours."
                 )
             header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except UNREADABLE as error:
         raise BarlowSpeechError(
             f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
             "give a file that `barlow-speech pretrain` wrote."
         ) from error
+    for name, tensor in tensors.items():
+        _check_values(path, name, tensor)
+    return tensors, header
+
+
+def _check_values(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse what would turn every feature into NaN."""
+    whole = tensor.dtype in DTYPES and bool(torch.isfinite(tensor).all())
+    if not whole or (name.endswith(VARIANCES) and bool((tensor < 0).any())):
+        raise BarlowSpeechError(
+            f"checkpoint {path} is broken: '{name}' holds what are no weights (NaN, infinity, a "
+            f"negative variance, or {tensor.dtype}); train it again."
+        )
 
 
 def save_model(path: Path, model: SpeechEncoder, facts: dict[str, Any]) -> None:
@@ -74,15 +93,36 @@ def load_model(path: Path) -> SpeechEncoder:
         BarlowSpeechError: as `load_tensors`, and when weights and settings do not fit.
     """
     tensors, header = load_tensors(path)
-    model = random_model(_settings(path, header), seed=0)
+    settings = _settings(path, header)
     try:
+        _check_sizes(settings, tensors)
+        model = random_model(settings, seed=0)
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (BarlowSpeechError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise BarlowSpeechError(
             f"the weights in {path} do not fit its own settings ({reason}); train it again."
         ) from error
     return model.eval()
+
+
+def _check_sizes(settings: ModelSettings, tensors: dict[str, Tensor]) -> None:
+    """Compare the encoder's sizes with the weights before any memory is taken for it.
+
+    Raises:
+        BarlowSpeechError: they do not fit.
+    """
+    layers = settings.encoder.get("layers", 0)
+    if type(layers) is int and layers > len(tensors):  # each has weights of its own
+        raise BarlowSpeechError(f"{layers} layers, but only {len(tensors)} tensors")
+    check_frontend(settings.frontend)
+    with torch.device("meta"):  # shapes without numbers
+        encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
+    for name, wanted in encoder.state_dict().items():
+        here = tensors.get(f"encoder.{name}")
+        if here is None or here.shape != wanted.shape:
+            what = "missing" if here is None else f"{list(here.shape)}, not {list(wanted.shape)}"
+            raise BarlowSpeechError(f"'encoder.{name}' is {what}")
 
 
 def _settings(path: Path, header: dict[str, Any]) -> ModelSettings:

@@ -39,7 +39,7 @@ def _whose(header: bytes) -> str:
     try:
         metadata = json.loads(header).get("__metadata__") or {}
         mark = metadata.get("format", "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "a damaged safetensors file"
     ours = isinstance(mark, str) and mark.startswith("barlow_speech/")
     return f"a safetensors file of {'barlow_speech' if ours else 'another program'}"

@@ -26,7 +26,7 @@ from barlow_speech.upstream import processes
 from barlow_speech.upstream.checkpoint import load_tensors, save_model, save_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
-from barlow_speech.upstream.frontend import FrontEnd
+from barlow_speech.upstream.frontend import HOP, FrontEnd
 from barlow_speech.upstream.lars import LARS
 from barlow_speech.upstream.model import (
     ModelSettings,
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 ENCODER, TRAINING = "encoder.safetensors", "training.safetensors"
 NORMALISATION_CROPS = 512  # crops that the mean and std of log-mel are taken over
+# What an optimiser keeps of each parameter.
+OPTIMISER_STATES = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "lars": {"momentum"}}
 COLLAPSED = 4.0  # an effective rank of the embedding below this is warned of
 
 
@@ -321,23 +323,55 @@ class Pretraining:
         Raises:
             BarlowSpeechError: the file is broken, or of another recipe.
         """
-        tensors, header = load_tensors(folder / TRAINING)
-        state = header.get("training", {})
-        if state.get("recipe") != digest(self.recipe.as_dict()):
+        file = folder / TRAINING
+        tensors, header = load_tensors(file)
+        state = header.get("training")
+        try:
+            if state["recipe"] != digest(self.recipe.as_dict()):
+                raise BarlowSpeechError(
+                    f"{file} is of another recipe than the one given, --with and --set included; "
+                    "give the one it was trained by, or choose another folder."
+                )
+            self.twins.load_state_dict(_under(tensors, "twins."))
+            self._load_optimiser(_under(tensors, "optimiser."))
+            if self.memory is not None:
+                self._load_memory(self.memory, state["memory_pushed"], tensors.get("memory"))
+            steps = state["steps_done"]
+            if type(steps) is not int or not 0 <= steps <= self.recipe.steps:
+                raise ValueError(f"{steps} steps are none")
+        except (KeyError, TypeError, ValueError, RuntimeError, LookupError) as error:
             raise BarlowSpeechError(
-                f"{folder / TRAINING} is of another recipe than the one given, --with and --set "
-                "included; give the one it was trained by, or choose another folder."
-            )
-        self.twins.load_state_dict(_under(tensors, "twins."))
-        optimiser = self.optimiser.state_dict()
-        for key, value in _under(tensors, "optimiser.").items():
+                f"{file} is no whole state of a training ({error}); remove it to start anew."
+            ) from error
+        self.steps_done = steps
+
+    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        groups = self.optimiser.param_groups
+        parameters = [one for group in groups for one in group["params"]]
+        saved = self.optimiser.state_dict()
+        for key, value in tensors.items():
             index, name = key.split(".")
-            optimiser["state"].setdefault(int(index), {})[name] = value
-        self.optimiser.load_state_dict(optimiser)
-        if self.memory is not None:
-            memory = {"capacity": self.recipe.memory, "pushed": state["memory_pushed"]}
-            self.memory.load_state_dict({**memory, "items": tensors.get("memory")}, self.device)
-        self.steps_done = state["steps_done"]
+            if value.shape not in ((), parameters[int(index)].shape):
+                raise ValueError(f"optimiser.{key} has the shape {tuple(value.shape)}")
+            if name == "step" and not 0 <= float(value) <= self.recipe.steps:
+                raise ValueError(f"optimiser.{key} is no step")
+            saved["state"].setdefault(int(index), {})[name] = value
+        kept = OPTIMISER_STATES[self.recipe.optimiser.name]
+        if any(set(one) != kept for one in saved["state"].values()):
+            raise ValueError(f"its optimiser is not {self.recipe.optimiser.name}'s")
+        self.optimiser.load_state_dict(saved)
+
+    def _load_memory(self, memory: Memory, pushed: Any, items: Tensor | None) -> None:
+        held = min(pushed, memory.capacity)
+        frames = -(-self.corpus.crop // HOP)
+        shape = (held, self.recipe.model.frontend.n_mels, frames)
+        if type(pushed) is not int or pushed < 0 or (items is None) != (pushed == 0):
+            raise ValueError(f"a memory of {pushed} items is none")
+        if items is not None and (tuple(items.shape) != shape or not items.is_floating_point()):
+            raise ValueError(f"its memory has the shape {tuple(items.shape)}, not {shape}")
+        memory.load_state_dict(
+            {"capacity": memory.capacity, "pushed": pushed, "items": items}, self.device
+        )
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
