@@ -72,7 +72,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Piece:
-    """A task on a corpus, checked: its folds (mostly one) and what was allowed to leak."""
+    """A task on a corpus, checked: its folds (mostly one); what it fixes and what may leak."""
 
     task: Task
     corpus: Corpus
@@ -122,7 +122,7 @@ class Campaign:
                 f"'{folds[0].columns.split}' of {where.manifest.file}, or add --allow-leakage, "
                 "which is then written into the record."
             )
-        return Piece(read, where, tuple(folds), tuple(leaks))
+        return Piece(read, where, tuple(folds), (*read.fixed, *leaks))
 
     def run(self, job: Job) -> Cell:
         """The cell of a job: from the store, or computed and stored.

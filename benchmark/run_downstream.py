@@ -6,6 +6,7 @@ Usage: run_downstream.py -u barlow_speech barlow_speech_random fbank_no_cmvn -d 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shlex
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ examples:
       your checkpoint on your corpus
   run_downstream.py -f -u barlow_speech barlow_speech_random -d emotion --protocol quick
       the encoder trained too: fine-tuned from its checkpoint, and from scratch
+  run_downstream.py -u barlow_speech -d superb_ks superb_er superb_sid --data-root DATA
+      SUPERB's own tasks and numbers, by s3prl's rules, on what `barlow-speech prepare` wrote there
   run_downstream.py -u barlow_speech -d all --json > cells.json
       one JSON object and nothing else on stdout
   run_downstream.py -m train -u barlow_speech -d barlow_emotion -p results/s3prl --device cpu
@@ -69,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="TASK",
-        help=f"{', '.join(tasks.names())}, or all",
+        help=f"{', '.join(tasks.names())}, or all of these; or SUPERB's own, by s3prl's rules: "
+        f"{', '.join(tasks.superb_names())}",
     )
     add(
         "-k",
@@ -88,16 +92,16 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--corpus",
         nargs="+",
-        default=["toy"],
         metavar="CORPUS",
-        help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy",
+        help="built-in card, or path of a card (.yaml) or a manifest (.tsv); default: toy, and for "
+        "SUPERB's tasks the cards of their own corpora below --data-root",
     )
     add("--data-root", type=Path, metavar="DIR", help="folder that built-in cards are relative to")
     add(
         "--protocol",
-        default="paper",
         metavar="NAME",
-        help=f"how it is repeated: {', '.join(protocols())}, or a .yaml (default: paper)",
+        help=f"how it is repeated: {', '.join(protocols())}, or a .yaml (default: paper; for "
+        "SUPERB's tasks: superb)",
     )
     add(
         "--set",
@@ -170,8 +174,8 @@ def run(arguments: Sequence[str]) -> None:
         BarlowSpeechError: on anything that the user can mend.
     """
     given = parser().parse_args(arguments)
-    wanted = tasks.names() if "all" in given.downstream else list(dict.fromkeys(given.downstream))
-    chosen = [tasks.read_task(name) for name in wanted]
+    every = [tasks.names() if name == "all" else [name] for name in given.downstream]
+    chosen = [tasks.read_task(name) for name in dict.fromkeys(itertools.chain(*every))]
     changes = {
         "runs": given.runs,
         "seed": given.seed,
@@ -180,12 +184,15 @@ def run(arguments: Sequence[str]) -> None:
         "learning_rates": given.lr,
     }
     reader = read_end_to_end if given.upstream_trainable else read_protocol
-    read = {name: reader(given.protocol, name, given.set, changes) for name in wanted}
+    read = {
+        one.name: reader(given.protocol or one.protocol, one.name, given.set, changes)
+        for one in chosen
+    }
     upstreams = list(dict.fromkeys(given.upstream))
     for name in upstreams:
         if given.upstream_trainable:
             check_trainable(name)
-        for member, _ in pretrainings(name, read[wanted[0]]):
+        for member, _ in pretrainings(name, read[chosen[0].name]):
             check_name(member, given.upstream_ckpt)
     campaign = Campaign(
         Settings(
@@ -201,19 +208,29 @@ def run(arguments: Sequence[str]) -> None:
             trust_checkpoint=given.trust_checkpoint,
         )
     )
-    corpora = {name: campaign.corpus(name) for name in dict.fromkeys(given.corpus)}
+    if given.corpus is None and given.data_root is None:
+        _check_at_hand(chosen)
+    named = given.corpus or [one.corpus for one in chosen]
+    corpora = {name: campaign.corpus(name) for name in dict.fromkeys(named)}
     check_names(list(corpora.values()))
     pieces = []
     for one in chosen:
-        served = [name for name, corpus in corpora.items() if one.name in corpus.card.tasks]
+        among = list(corpora) if given.corpus else [one.corpus]
+        served = [name for name in among if one.name in corpora[name].card.tasks]
         # Among several corpora, or for `all`, a task goes to those that have its labels. A task
         # that was named and that none has is an error, which the first corpus words.
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
-            served = list(corpora)[:1]
+            served = among[:1]
         for corpus in served:
             campaign.piece(one.name, corpus)  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
+        others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})
+        if others:
+            raise BarlowSpeechError(
+                f"{', '.join(corpora)}: none of {', '.join(one.name for one in chosen)} is served "
+                f"there, only {', '.join(others)}; name it by -d."
+            )
         raise BarlowSpeechError(
             f"{', '.join(corpus.name for corpus in corpora.values())}: no task finds its labels "
             f"there; the manifest needs one of the columns "
@@ -232,6 +249,20 @@ def run(arguments: Sequence[str]) -> None:
     else:
         print(text_table(ordered))
         print(f"\nfigures and details: {page}")
+
+
+def _check_at_hand(chosen: Sequence[tasks.Task]) -> None:
+    """Refuse a task whose own corpus cannot be found, since nobody said where corpora are.
+
+    Raises:
+        BarlowSpeechError: there is one; it says how the corpus is made known.
+    """
+    for one in chosen:
+        if one.corpus != "toy":
+            raise BarlowSpeechError(
+                f"task '{one.name}' is of the corpus '{one.corpus}': give the folder that holds it "
+                "by --data-root, or the card that `barlow-speech prepare` wrote by --corpus."
+            )
 
 
 def _device(name: str) -> str:

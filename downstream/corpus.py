@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from barlow_speech import configs
-from barlow_speech.downstream.task import Task, names, read_task
+from barlow_speech.downstream.task import Task, all_names, names, read_task
 from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import write_text
@@ -224,7 +224,7 @@ def read_card(path: Path) -> Card:
             that has no split.
     """
     card = build(Card, read_yaml(path), str(path))
-    known = names()
+    known = all_names()
     for task, columns in card.tasks.items():
         if task not in known:
             raise unknown("task", task, known, str(path))

@@ -72,8 +72,8 @@ class Reader:
     """A corpus that `barlow-speech prepare` knows.
 
     `layout` says what its folder holds, for messages. `recognises` tells it from the other corpora
-    at a glance; `read` lists its recordings without opening one. `cards` are names in
-    configs/corpora.
+    at a glance; `read` lists its recordings, and opens only those whose length it must know.
+    `cards` are names in configs/corpora.
     """
 
     title: str

@@ -3,6 +3,9 @@
 Adding a folder adds a task. Its `config.yaml` has the keys of an s3prl downstream
 (`runner`, `optimizer`, `downstream_expert`), for s3prl's Runner, and `task`, which is ours.
 How the harness trains a task is no part of it, but of a protocol (configs/protocols).
+
+A folder without `expert.py` is a task of the harness alone: superb_ks, superb_er and superb_sid are
+s3prl's own tasks, which s3prl has already, by its rules and on the fast path.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ class Task:
     """How a task reads a corpus that has no card, and how it is trained.
 
     `label` is a column; `splits` are the split columns to look for, the first that is there is
-    taken. A task whose test speakers must be new has `speakers_disjoint`.
+    taken. A task whose test speakers must be new has `speakers_disjoint`. `corpus` and `protocol`
+    are taken where the command line names none. `fixed` are sentences that every record of the
+    task has among its notes: what the benchmark that it follows draws anew, and it does not.
     """
 
     name: str
@@ -30,11 +35,24 @@ class Task:
     splits: tuple[str, ...]
     speakers_disjoint: bool
     title: str = ""
+    corpus: str = "toy"
+    protocol: str = "paper"
+    fixed: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
-    """The tasks there are."""
+    """Our four tasks, which s3prl's Runner can run too: those that `all` means."""
+    return [name for name in all_names() if (FOLDER / name / "expert.py").is_file()]
+
+
+def superb_names() -> list[str]:
+    """SUPERB's own tasks on the fast path."""
+    return [name for name in all_names() if name not in names()]
+
+
+def all_names() -> list[str]:
+    """Every task there is."""
     return sorted(path.parent.name for path in FOLDER.glob("*/config.yaml"))
 
 
@@ -44,8 +62,8 @@ def read_task(name: str) -> Task:
     Raises:
         BarlowSpeechError: there is no such task, or its config.yaml is wrong.
     """
-    if name not in names():
-        raise unknown("task", name, [*names(), "all"])
+    if name not in all_names():
+        raise unknown("task", name, [*all_names(), "all"])
     path = FOLDER / name / "config.yaml"
     config = read_yaml(path)
     own = {"name": name, **config.pop("task", {})}

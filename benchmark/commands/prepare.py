@@ -171,11 +171,15 @@ def _say(prepared: Prepared) -> None:
 
 def _check(prepared: Prepared, workers: int | None) -> None:
     allowed: dict[Recording, bool] = {}
-    for file in prepared.manifests:
-        manifest = read_manifest(file)
+    manifests = [read_manifest(file) for file in prepared.manifests]
+    listed = {one for manifest in manifests for one in manifest.recordings}
+    for manifest in manifests:
         cells = zip(*manifest.columns.values())
         for recording, row in zip(manifest.recordings, cells):
-            allowed[recording] = allowed.get(recording, False) or SILENCE in row
+            # A file that one manifest has whole is heard once, not again in parts or quieter.
+            whole = Recording(recording.path)
+            once = whole if whole in listed else recording
+            allowed[once] = allowed.get(once, False) or SILENCE in row
     heard = check_audio(list(allowed), allowed.values(), workers)
     published = f", {prepared.hours:g} h published" if prepared.hours else ""
     print(f"audio       {len(allowed):,} recordings, {heard.hours:.2f} h decoded{published}")

@@ -4,6 +4,7 @@ C. Busso et al., "IEMOCAP: Interactive emotional dyadic motion capture database"
 and Evaluation 42(4), 2008. Labels as s3prl/downstream/emotion/IEMOCAP_preprocess.py takes them:
 anger, happiness with excitement, neutral and sadness; other utterances have none. The letter of an
 utterance (Ses01F_impro01_M003) is its speaker; that of the dialogue says who wore the markers.
+Of the two sets of folds one is ours, by the names alone, and one s3prl's own (superb_er).
 """
 
 from __future__ import annotations
@@ -69,10 +70,11 @@ PUBLISHED = {
 def read(root: Path, options: Options) -> Found:
     """The utterances below `root`, with the labels of EmoEvaluation and five folds."""
     columns = ("path", "speaker", "gender", "emotion", "text", "split_speaker_disjoint")
-    folds = tuple(f"split_fold{session}" for session in SESSIONS)
+    folds = tuple(f"split_{kind}{session}" for kind in ("fold", "superb") for session in SESSIONS)
     found = Found({}, {}, PUBLISHED, "Busso et al. 2008; four classes as in SUPERB", hours=12)
     rows: list[tuple[str, ...]] = []
     labelled: dict[str, int] = {}  # utterances of the four classes, and their sessions
+    evaluated: dict[str, int] = {}  # the same in the order of EmoEvaluation
     counts: Counter[str] = Counter()
     for session in SESSIONS:
         name = f"Session{session}"
@@ -96,7 +98,9 @@ def read(root: Path, options: Options) -> Found:
             disjoint = "train" if session <= 3 else "dev" if session == 4 else "test"
             text = texts.get(utterance, "")
             rows.append((path, f"Ses{number}{letter}", GENDERS[letter], emotion, text, disjoint))
+        evaluated |= dict.fromkeys((one for one in labels if one in labelled), session)
     splits = [_fold(labelled, session) for session in SESSIONS]
+    splits += [_superb_fold(evaluated, session) for session in SESSIONS]
     utterances = (Path(row[0]).stem for row in rows)
     rows = [row + tuple(one.get(u, "") for one in splits) for row, u in zip(rows, utterances)]
     found.tables = {"iemocap": Table(columns + folds, rows)}
@@ -114,6 +118,21 @@ def _fold(labelled: dict[str, int], test: int) -> dict[str, str]:
     dev = len(others) - int((1 - DEV_SHARE) * len(others))
     result = dict.fromkeys(labelled, "test")
     return result | split_names(others, dev, 0, f"fold {test} ")
+
+
+def _superb_fold(evaluated: dict[str, int], test: int) -> dict[str, str]:
+    """The same as s3prl/downstream/emotion/expert.py draws it: torch's random_split, seed 0.
+
+    `evaluated` in the order of the label files' names and of their lines.
+    """
+    import torch  # takes seconds, and the other corpora do without
+
+    others = [one for one, session in evaluated.items() if session != test]
+    order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0)).tolist()
+    train = int((1 - DEV_SHARE) * len(others))
+    result = dict.fromkeys(evaluated, "test")
+    result |= {others[place]: "train" for place in order[:train]}
+    return result | {others[place]: "dev" for place in order[train:]}
 
 
 def _labels(folder: Path, found: Found) -> dict[str, str]:

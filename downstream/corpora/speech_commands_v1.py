@@ -9,10 +9,15 @@ of its own, speech_commands_test_set_v0.01, with a folder a class; without it, t
 testing_list.txt, and a note says so. Where s3prl draws a second of noise anew at each step, here is
 a fixed bank: the seconds of each noise file, one after the other without overlap, its first 80 %
 train, the next 10 % dev, the rest test (which only serves where there is no test set).
+
+For SUPERB's own task (superb_ks) v0.01 has a manifest more, by s3prl's rules throughout: split by
+the hash of the file's name, the archive's test part left out, every wave 3 dB quieter, and noise
+from the whole of its files in train and dev alike.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +35,7 @@ from barlow_speech.downstream.reader import (
     parsed,
     read_lines,
 )
-from barlow_speech.upstream.audio import duration_s
+from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s
 from barlow_speech.upstream.errors import BarlowSpeechError
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -44,11 +49,17 @@ EXAMPLE = "0a7c2a8d_nohash_0.wav (speaker, repetition)"
 COLUMNS = ("path", "start_s", "end_s", "speaker", "keyword", "keyword_12")
 SPLITS = ("split_speaker_disjoint", "split_12")
 DEV_FROM, TEST_FROM = 0.8, 0.9  # of each noise file
+SUPERB_COLUMNS = ("path", "start_s", "end_s", "gain_db", "speaker", "keyword_12", "split_superb")
+SUPERB_GAIN_DB = "-3"  # of every wave, in s3prl/downstream/speech_commands/dataset.py
+SUPERB_DEV = 5  # every fifth second of noise
 
 
 @dataclass(frozen=True)
 class Version:
-    """A release: how often it has each word, and the published sizes of its splits and test set."""
+    """A release: how often it has each word, and the published sizes of its splits and test set.
+
+    `superb`: it is the one of SUPERB's keyword spotting.
+    """
 
     number: str
     words: dict[str, int]
@@ -56,6 +67,7 @@ class Version:
     dev: int
     test: int
     test_set: dict[str, int]
+    superb: bool = False
 
     @property
     def name(self) -> str:
@@ -77,6 +89,7 @@ def read(version: Version, root: Path, options: Options) -> Found:
     listed = _lists(root, found)
     test_set = _test_set(version, root, options)
     rows: list[tuple[str, ...]] = []
+    superb: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
     for word in _words(version, root, options, found):
         below = files_below(root / word, ".wav", version.words[word])
@@ -85,20 +98,35 @@ def read(version: Version, root: Path, options: Options) -> Found:
             label = word if word in COMMANDS else UNKNOWN
             split_12 = "" if split == "test" and test_set else split
             rows.append((path, "", "", match[1], word, label, split, split_12))
+            if (by_hash := which_set(path)) != "test":
+                superb.append((path, "", "", SUPERB_GAIN_DB, match[1], label, by_hash))
             counts.update((word, f"files in {split}"))
     if listed:
         found.missing.append(f"{len(listed)} files of its lists, such as {next(iter(listed))}")
     found.counts = {"files": len(rows), "speakers": len({row[3] for row in rows}), **counts}
     rows += _silence(root, bool(test_set), found)
     if test_set:
-        rows += _rows_of_test_set(version, test_set, options, found)
+        tested = list(_rows_of_test_set(version, test_set, options, found))
+        rows += tested
+        superb += _superb_silence(root)
+        superb += [(one[0], "", "", SUPERB_GAIN_DB, one[3], one[5], "test") for one in tested]
     else:
         found.notes.append(
             f"Without {version.folder}: the twelve-class test is made of testing_list.txt and "
             "of noise, and not the one that SUPERB and the publication use."
         )
     found.tables = {version.name: Table(COLUMNS + SPLITS, rows)}
+    if version.superb and test_set:
+        found.tables[f"{version.name}_superb"] = Table(SUPERB_COLUMNS, superb)
     return found
+
+
+def which_set(path: str) -> str:
+    """The split of a recording by its speaker: s3prl/downstream/speech_commands/expert.py."""
+    speaker = re.sub(r"_nohash_.*$", "", path.rpartition("/")[2])
+    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % 2**27
+    share = number * (100.0 / (2**27 - 1))
+    return "dev" if share < 10 else "test" if share < 20 else "train"
 
 
 def _words(version: Version, root: Path, options: Options, found: Found) -> list[str]:
@@ -139,6 +167,23 @@ def _silence(root: Path, with_test_set: bool, found: Found) -> Iterator[tuple[st
                 split = "" if with_test_set else "test"
             span = (f"{NOISE}/{name}", str(second), str(second + 1))
             yield (*span, "", "", SILENCE, "", split)
+
+
+def _superb_silence(root: Path) -> Iterator[tuple[str, ...]]:
+    """As many seconds of every noise file, evenly spaced over it and apart from each other.
+
+    s3prl draws a file, each as often as another, and a second anywhere in it, for train and dev.
+    """
+    folder = root / NOISE
+    below = files_below(folder, ".wav", 6) if folder.is_dir() else []
+    samples = {name: round(duration_s(folder / name) * SAMPLE_RATE) for name in below}
+    count = min(samples.values(), default=0) // SAMPLE_RATE
+    for name, length in samples.items():
+        for number in range(count):
+            start = number * (length - SAMPLE_RATE) // max(1, count - 1)
+            span = (f"{start / SAMPLE_RATE}", f"{(start + SAMPLE_RATE) / SAMPLE_RATE}")
+            split = "dev" if number % SUPERB_DEV == SUPERB_DEV - 1 else "train"
+            yield (f"{NOISE}/{name}", *span, SUPERB_GAIN_DB, "", SILENCE, split)
 
 
 def _test_set(version: Version, root: Path, options: Options) -> Path | None:
@@ -192,12 +237,13 @@ def recognises(version: Version, root: Path) -> bool:
 
 def reader_of(version: Version) -> Reader:
     """The reader of a version."""
+    superb = (f"{version.name}_superb",) if version.superb else ()
     return Reader(
         title=f"Speech Commands v{version.number}",
         layout=f"{len(version.words)} folders of words, {NOISE} and {', '.join(LISTS)}",
         recognises=lambda root: recognises(version, root),
         read=lambda root, options: read(version, root, options),
-        cards=(version.name, f"{version.name}_12"),
+        cards=(version.name, f"{version.name}_12", *superb),
     )
 
 
@@ -218,5 +264,6 @@ VERSION = Version(
         "yes": 256, "no": 252, "up": 272, "down": 253, "left": 267, "right": 259, "on": 246,
         "off": 262, "stop": 249, "go": 251, UNKNOWN: 257, SILENCE: 257,
     },
+    superb=True,
 )  # fmt: skip
 READER = reader_of(VERSION)

@@ -4,13 +4,19 @@ A. Nagrani, J. S. Chung, A. Zisserman, "VoxCeleb: a large-scale speaker identifi
 Interspeech 2017. The two archives hold wav/id10001/<video>/00001.wav; unpacked into one folder, or
 into dev and test as s3prl wants them. iden_split.txt and vox1_meta.csv are from the corpus's site,
 www.robots.ox.ac.uk/~vgg/data/voxceleb/meta.
+
+For SUPERB's own task (superb_sid) there is a manifest more, with a part of every long recording of
+train in place of the whole: s3prl/downstream/voxceleb1/dataset.py.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from barlow_speech.downstream.reader import (
@@ -26,7 +32,9 @@ from barlow_speech.downstream.reader import (
     read_lines,
 )
 from barlow_speech.downstream.splits import split_speakers
+from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s
 from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.progress import progress
 
 SPLIT, META = "iden_split.txt", "vox1_meta.csv"
 SITE = "www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
@@ -34,6 +42,9 @@ SPEAKER = r"id1\d{4}"
 LINE = re.compile(rf"([123]) ({SPEAKER})/([^/]+/[^/]+\.wav)")
 SPLITS = {"1": "train", "2": "dev", "3": "test"}
 DEV_SPEAKERS = 20  # of each gender, for gender
+SUPERB_COLUMNS = ("path", "start_s", "end_s", "speaker", "split_superb")
+SUPERB_CROP = 128_000  # samples, 8 s: s3prl's max_timestep, of recordings in train
+READERS = 4  # threads that read headers
 PUBLISHED = {
     "files": 153516,
     "files in train": 138361,
@@ -78,13 +89,43 @@ def read(root: Path, options: Options) -> Found:
     counts = Counter(f"files in {row[3]}" for row in rows)
     speakers = {row[1]: row[2] for row in rows}
     counts.update(f"speakers, {gender}" for gender in speakers.values() if gender)
-    found.tables = {"identification": Table(columns, rows)}
+    found.tables = {
+        "identification": Table(columns, rows),
+        "identification_superb": Table(SUPERB_COLUMNS, _superb(root, rows)),
+    }
     found.counts = {"files": len(rows), "speakers": len(speakers), **counts}
     if extra := len(here) - len(rows):
         found.notes.append(f"{extra} files that {SPLIT} does not list left out.")
     absent = sorted({speaker for speaker, _ in official.values()} - set(speakers))
     found.missing += [f"speaker {one}" for one in absent]
     return found
+
+
+def _superb(root: Path, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows with one part of 8 s of every longer recording of train, at a place drawn once."""
+    train = [row[0] for row in rows if row[3] == "train"]
+    with (
+        ThreadPoolExecutor(READERS) as readers,
+        progress(len(train), "lengths of VoxCeleb1", "file") as bar,
+    ):
+        spans = {}
+        for path, span in zip(train, readers.map(lambda path: _crop(root, path), train)):
+            spans[path] = span
+            bar.update()
+    return [(row[0], *spans.get(row[0], ("", "")), row[1], row[3]) for row in rows]
+
+
+def _crop(root: Path, path: str) -> tuple[str, str]:
+    """start_s and end_s, from the SHA-256 of speaker, video and number; empty: the whole."""
+    try:
+        spare = round(duration_s(root / path) * SAMPLE_RATE) - SUPERB_CROP
+    except BarlowSpeechError:  # --check-audio says what cannot be read
+        return "", ""
+    if spare <= 0:
+        return "", ""
+    name = "/".join(path.split("/")[-3:])
+    start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % (spare + 1)
+    return f"{start / SAMPLE_RATE}", f"{(start + SUPERB_CROP) / SAMPLE_RATE}"
 
 
 def _places(root: Path) -> list[str]:
@@ -160,5 +201,5 @@ READER = Reader(
     layout=f"wav/id10001/1zcIwhmdeo4/00001.wav (or dev/wav and test/wav), {SPLIT} and {META}",
     recognises=recognises,
     read=read,
-    cards=("voxceleb1",),
+    cards=("voxceleb1", "voxceleb1_superb"),
 )
