@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -35,7 +36,11 @@ log = logging.getLogger(__name__)
 
 VERSION = 2  # of what a shard holds and of how it is computed
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
-DAMAGE = (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError)
+DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
+# What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
+POOLED, FRAMED = {"keys", "audio", "mean", "std"}, {"keys", "audio", "frames", "offsets"}
+EMBEDDING = "embedding"
+FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[bytes]:
@@ -70,10 +75,44 @@ class Shard:
         metadata = self._file.metadata() or {}
         self.seconds = float(metadata["seconds"])
         self.names = set(self._file.keys())
-        keys = self.tensor("keys").numpy()
-        self.keys = [row.tobytes() for row in keys]
+        self._check()
+        self.keys = [row.tobytes() for row in self.tensor("keys").numpy()]
         if verify and _checksum({n: self.tensor(n) for n in self.names}) != metadata["sha256"]:
             raise ValueError("its checksum does not match")
+
+    def _check(self) -> None:
+        """Compare the tensors with each other; only the offsets are read.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        parts = {name: self._file.get_slice(name) for name in self.names}
+        shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"{self.seconds} seconds are none")
+        if self.names - {EMBEDDING} not in (POOLED, FRAMED):
+            raise ValueError(f"it holds {', '.join(sorted(self.names)) or 'nothing'}")
+        kinds = {"keys": ("U8",), "audio": ("I64",), "offsets": ("I64",)}
+        wrong = [n for n in self.names if parts[n].get_dtype() not in kinds.get(n, FLOATS)]
+        count = shapes["keys"][0] if shapes["keys"] else 0
+        rows = {"keys": (count, 16), "audio": (count,), "offsets": (count + 1,)}
+        wrong += [name for name, shape in rows.items() if shapes.get(name, shape) != shape]
+        several = ("frames",) if "frames" in self.names else ("mean", "std")
+        layers = [shapes[name] for name in several]
+        if wrong or count == 0 or any(len(one) != 3 or 0 in one for one in layers):
+            raise ValueError(f"tensors of the shapes {shapes} do not fit")
+        self.layers, self.width = layers[0][1:]
+        self.embedding = shapes[EMBEDDING][1:] if EMBEDDING in self.names else None
+        if "frames" in self.names:
+            offsets = self.tensor("offsets")
+            whole = offsets[0] == 0 and offsets[-1] == layers[0][0]
+            fits = bool(whole and (offsets[1:] > offsets[:-1]).all())
+        else:
+            fits = layers[0] == layers[1] and layers[0][0] == count
+        if self.embedding is not None:
+            fits = fits and shapes[EMBEDDING][0] == count and len(self.embedding) == 1
+        if not fits:
+            raise ValueError(f"tensors of the shapes {shapes} do not fit")
 
     def tensor(self, name: str) -> Tensor:
         """A tensor of the file, mapped."""
@@ -97,7 +136,8 @@ class Folder:
             except FileNotFoundError:  # another process has just pruned it
                 continue
             except DAMAGE as error:
-                log.warning("features %s are damaged (%s) and are computed again", path, error)
+                reason = " ".join(str(error).split())
+                log.warning("features %s are damaged (%s) and are computed again", path, reason)
                 with contextlib.suppress(OSError):
                     path.unlink()
         if found:
@@ -196,12 +236,13 @@ def remove(entry: Entry) -> None:
         ) from error
 
 
-def _about_of(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+def _about_of(path: Path) -> dict[str, str]:
+    facts: Any = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         facts = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(facts, dict):
-            return {"upstream": "?", "kind": "?", **facts}
-    return {"upstream": "?", "kind": "?"}
+    given = facts if isinstance(facts, dict) else {}
+    names = {key: given.get(key) for key in ("upstream", "kind")}
+    return {key: name if isinstance(name, str) else "?" for key, name in names.items()}
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:

@@ -58,9 +58,7 @@ class Features:
     @property
     def shape(self) -> tuple[int, int]:
         """L and D."""
-        name = "mean" if "mean" in self._shards[0].names else "frames"
-        layers, width = self._shards[0].tensor(name).shape[1:]
-        return layers, width
+        return self._shards[0].layers, self._shards[0].width
 
     def means(self, rows: np.ndarray, with_std: bool = False) -> Tensor:
         """x_LND of some recordings: mean over time; with the standard deviation [L, N, 2 D]."""
@@ -88,6 +86,7 @@ class Features:
             shard, place = self._places[row]
             frames, offsets = tensors[shard]
             result.append(frames[int(offsets[place]) : int(offsets[place + 1])])
+            _check_finite(self._shards[shard], result[-1])
         return result
 
     def _gather(self, name: str, rows: np.ndarray) -> Tensor:
@@ -97,6 +96,7 @@ class Features:
         for number in np.unique(shards).tolist():
             here = np.flatnonzero(shards == number)
             taken = self._shards[number].tensor(name)[torch.from_numpy(places[here])]
+            _check_finite(self._shards[number], taken)
             if taken.ndim == 2:
                 taken = taken.unsqueeze(1)
             if result is None:
@@ -104,6 +104,15 @@ class Features:
             result[:, torch.from_numpy(here)] = taken.transpose(0, 1)
         assert result is not None
         return result
+
+
+def _check_finite(shard: Shard, x: Tensor) -> None:
+    """Refuse what a disk has damaged before it becomes a prediction like any other."""
+    if not torch.isfinite(x).all():
+        raise BarlowSpeechError(
+            f"features in {shard.path} are not finite, as they were when they were written; delete "
+            "that file, and they are computed again."
+        )
 
 
 def features(
@@ -142,6 +151,11 @@ def features(
         ) from None
     used = sorted({shard for shard, _ in places})
     shards, places = [shards[i] for i in used], [(used.index(i), row) for i, row in places]
+    if len({(shard.layers, shard.width, shard.embedding) for shard in shards}) > 1:
+        raise BarlowSpeechError(
+            f"features in {folder.path} are of several sizes; delete that folder, and they are "
+            "computed again."
+        )
     share = len(set(keys)) / max(1, sum(len(shard.keys) for shard in shards))
     audio = [shard.tensor("audio").numpy() for shard in shards]
     return Features(
@@ -223,17 +237,23 @@ def _of_batch(
     tensors = [torch.from_numpy(wave).to(upstream.device) for wave in waves]
     pool = pooled if kind == "pooled" else framed
     result = {name: one.cpu() for name, one in pool(upstream, tensors).items()}
-    checked = result["mean"] if kind == "pooled" else result["frames"]
-    if not torch.isfinite(checked).all():
+    if not _finite(result):
         for recording, wave in zip(recordings, tensors):
-            alone = pooled(upstream, [wave])["mean"]
-            if not torch.isfinite(alone).all():
+            if not _finite(pool(upstream, [wave])):
                 raise BarlowSpeechError(
                     f"upstream '{upstream.name}' gives features that are not finite for "
                     f"{recording}; look at the recording, or drop its manifest row."
                 )
+        raise BarlowSpeechError(
+            f"upstream '{upstream.name}' gives features that are not finite for {recordings[0]} "
+            "when others run beside it; run: barlow-speech check-upstream."
+        )
     result["audio"] = torch.tensor([_audio_digest(wave) for wave in waves])
     return result
+
+
+def _finite(tensors: dict[str, Tensor]) -> bool:
+    return all(bool(torch.isfinite(one).all()) for one in tensors.values())
 
 
 def _audio_digest(wave: np.ndarray) -> int:
