@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from barlow_speech.upstream.audio import LOUDEST
 from barlow_speech.upstream.checkpoint import load_model
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.model import SpeechEncoder, random_model
@@ -49,11 +51,19 @@ class UpstreamExpert(nn.Module):
         mean and the maximum over time of the last layer side by side.
 
         Raises:
-            BarlowSpeechError: a waveform has no sample.
+            BarlowSpeechError: there is no waveform, one has no sample or more than one axis, or
+                holds a value that is not finite or louder than any sound.
         """
-        if any(len(wave) == 0 for wave in wavs):
+        if not wavs or any(wave.ndim != 1 or len(wave) == 0 for wave in wavs):
             raise BarlowSpeechError(
-                "a waveform has no sample; drop empty recordings from the batch."
+                "a waveform has no sample; drop empty recordings from the batch, and give each "
+                "waveform one axis."
+            )
+        loudest = torch.stack([wave.detach().abs().amax() for wave in wavs]).amax()
+        if not loudest <= LOUDEST:  # false for NaN too
+            raise BarlowSpeechError(
+                "a waveform holds values that are not finite, or louder than any sound "
+                f"({float(loudest):g}); drop it from the batch."
             )
         hidden, _, embedding_BE = self.model(wavs)
         return {
