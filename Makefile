@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the main job on the embedded toy corpus
-# make test    install what the tests need and run them
+# make test    install what the tests need and run them, a process for each core
 # make test-oldest, make test-newest    the same with the oldest and the newest torch and torchaudio
 #              that are supported, each in an environment of its own (some gigabytes)
 # make lint    formatting, style and types (part of `make test` in CI)
@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/barlow-speech demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest TORCH='$(OLDEST)'
