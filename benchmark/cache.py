@@ -40,7 +40,7 @@ DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeErr
 # What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
 POOLED, FRAMED = {"keys", "audio", "mean", "std"}, {"keys", "audio", "frames", "offsets"}
 EMBEDDING = "embedding"
-FLOATS = ("F16", "BF16", "F32", "F64")
+FLOATS = ("F16", "F32", "F64")
 
 
 def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[bytes]:
@@ -102,15 +102,18 @@ class Shard:
         if wrong or count == 0 or any(len(one) != 3 or 0 in one for one in layers):
             raise ValueError(f"tensors of the shapes {shapes} do not fit")
         self.layers, self.width = layers[0][1:]
-        self.embedding = shapes[EMBEDDING][1:] if EMBEDDING in self.names else None
+        embedding = shapes.get(EMBEDDING)
+        kinds_of = {n: parts[n].get_dtype() for n in self.names - {"frames"}}
+        # What all shards of a folder share; frames may be in half or in single precision.
+        self.layout = (self.layers, self.width, embedding and embedding[1:], kinds_of)
         if "frames" in self.names:
             offsets = self.tensor("offsets")
             whole = offsets[0] == 0 and offsets[-1] == layers[0][0]
             fits = bool(whole and (offsets[1:] > offsets[:-1]).all())
         else:
             fits = layers[0] == layers[1] and layers[0][0] == count
-        if self.embedding is not None:
-            fits = fits and shapes[EMBEDDING][0] == count and len(self.embedding) == 1
+        if embedding is not None:
+            fits = fits and len(embedding) == 2 and embedding[0] == count
         if not fits:
             raise ValueError(f"tensors of the shapes {shapes} do not fit")
 
@@ -136,7 +139,7 @@ class Folder:
             except FileNotFoundError:  # another process has just pruned it
                 continue
             except DAMAGE as error:
-                reason = " ".join(str(error).split())
+                reason = " ".join(str(error).split())[:300]
                 log.warning("features %s are damaged (%s) and are computed again", path, reason)
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -151,7 +151,7 @@ def features(
         ) from None
     used = sorted({shard for shard, _ in places})
     shards, places = [shards[i] for i in used], [(used.index(i), row) for i, row in places]
-    if len({(shard.layers, shard.width, shard.embedding) for shard in shards}) > 1:
+    if any(shard.layout != shards[0].layout for shard in shards):
         raise BarlowSpeechError(
             f"features in {folder.path} are of several sizes; delete that folder, and they are "
             "computed again."

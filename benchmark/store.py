@@ -282,6 +282,10 @@ def _check_runs(facts: dict[str, Any], runs: Sequence[dict[str, Any]]) -> None:
         raise ValueError("recordings and seconds must not be below zero")
     if len({run["seed"] for run in runs}) != len(runs) or not runs:
         raise ValueError("it has no run, or two of one seed")
+    if len({frozenset(run["sources"]) for run in runs}) > 1:
+        raise ValueError("its runs name different sources")
+    if len({frozenset(run["sources"]) for run in runs}) > 1:
+        raise ValueError("its runs name different sources")
     for run in runs:
         seed = run["seed"]
         if len(run["folds"]) != len(truth):

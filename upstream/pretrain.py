@@ -365,7 +365,8 @@ class Pretraining:
         held = min(pushed, memory.capacity)
         frames = -(-self.corpus.crop // HOP)
         shape = (held, self.recipe.model.frontend.n_mels, frames)
-        if type(pushed) is not int or pushed < 0 or (items is None) != (pushed == 0):
+        most = self.recipe.steps * self.recipe.batch
+        if type(pushed) is not int or not 0 <= pushed <= most or (items is None) != (pushed == 0):
             raise ValueError(f"a memory of {pushed} items is none")
         if items is not None and (tuple(items.shape) != shape or not items.is_floating_point()):
             raise ValueError(f"its memory has the shape {tuple(items.shape)}, not {shape}")
