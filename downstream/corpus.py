@@ -213,7 +213,10 @@ def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
 def _of_card(path: Path, data_root: Path | None) -> Corpus:
     card = read_card(path)
     manifest = (data_root or path.parent) / card.manifest
-    return Corpus(card, read_manifest(manifest))
+    try:
+        return Corpus(card, read_manifest(manifest))
+    except BarlowSpeechError as error:
+        raise BarlowSpeechError(f"card {path}: {error}") from error
 
 
 def read_card(path: Path) -> Card:

@@ -110,9 +110,13 @@ def write_corpora(
         BarlowSpeechError: `out` cannot be written.
     """
     prefix = _Prefix(root, out)
-    texts = {
-        stem: manifest_text(_columns(table, prefix)) for stem, table in tables.items() if table.rows
-    }
+    texts = {}
+    for stem, table in tables.items():
+        if table.rows:
+            try:
+                texts[stem] = manifest_text(_columns(table, prefix))
+            except BarlowSpeechError as error:
+                raise BarlowSpeechError(f"for {out / stem}.tsv: {error}") from error
     manifests: dict[str, Manifest] = {}
     written = []
     result = Prepared([], [], notes=list(notes))

@@ -6,6 +6,7 @@ a corpus; its cards stand in configs/corpora.
 
 from __future__ import annotations
 
+import csv
 import importlib
 import itertools
 import os
@@ -180,6 +181,18 @@ def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise BarlowSpeechError(f"cannot read {file}: {reason}; download it again.") from error
+
+
+def read_rows(file: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """The rows of a table of a corpus by the names in its header; what a row lacks is empty.
+
+    Raises:
+        BarlowSpeechError: it cannot be read.
+    """
+    try:
+        return list(csv.DictReader(read_lines(file), delimiter=delimiter, restval=""))
+    except csv.Error as error:
+        raise BarlowSpeechError(f"cannot read {file}: {error}; download it again.") from error
 
 
 def parsed(

@@ -90,7 +90,11 @@ def prepare_sheet(
             _by_speaker(columns, options) if how == "speaker" else _by_recording(columns, options)
         )
     table = Table(tuple(columns), list(zip(*columns.values())))
-    draft = parse_manifest(manifest_text(columns), manifest)
+    try:
+        text = manifest_text(columns)
+    except BarlowSpeechError as error:
+        raise BarlowSpeechError(f"the table {file}: {error}") from error
+    draft = parse_manifest(text, manifest)
     tasks = derived_tasks(draft)
     if not tasks:
         notes.append(_why_no_task(columns))
@@ -144,11 +148,18 @@ def _read(file: Path, mapping: dict[str, str]) -> dict[str, list[str]]:
     }
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file has so long a name
+        return False
+
+
 def _drop_absent(file: Path, columns: dict[str, list[str]], root: Path, partial: bool) -> list[str]:
     here = []
     with progress(len(columns["path"]), "look for files", "file") as bar:
         for path in columns["path"]:
-            here.append(bool(path) and (root / path).is_file())
+            here.append(bool(path) and _is_file(root / path))
             bar.update()
     absent = [path for path, there in zip(columns["path"], here) if not there]
     if not absent:

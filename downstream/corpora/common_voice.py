@@ -100,7 +100,7 @@ def _statistics(root: Path, release: str, language: str, options: Options, found
     try:
         entry = json.loads(file.read_text(encoding="utf-8"))["locales"][language]
         published = {split: int(entry["buckets"][split]) for split in SPLITS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BarlowSpeechError(
             f"{file} has no counts of the language '{language}' ({error}); take the release's file "
             "of the repository common-voice/cv-dataset, folder datasets."

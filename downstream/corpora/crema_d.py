@@ -7,7 +7,6 @@ repository CheyneyComputerScience/CREMA-D: actor, sentence, acted emotion, level
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,7 @@ from barlow_speech.downstream.reader import (
     known,
     parsed,
     peek,
-    read_lines,
+    read_rows,
     refuse_pointers,
 )
 from barlow_speech.downstream.splits import held_out, split_speakers
@@ -107,7 +106,7 @@ def _genders(file: Path, found: Found) -> dict[str, str]:
     if not file.is_file():
         found.missing.append(f"{file.name} (gender and the split by actors)")
         return {}
-    rows = list(csv.DictReader(read_lines(file)))
+    rows = read_rows(file)
     if not rows or not {"ActorID", "Sex"} <= set(rows[0]):
         raise BarlowSpeechError(
             f"{file} has no columns ActorID and Sex in its first line; take it from the "

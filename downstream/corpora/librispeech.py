@@ -140,7 +140,7 @@ def _texts(root: Path, chapters: set[str]) -> dict[str, str]:
             file = root / chapter / f"{speaker}-{number}.trans.txt"
             for line in read_lines(file) if file.is_file() else ():
                 utterance, _, text = line.partition(" ")
-                texts[utterance] = text.strip()
+                texts[utterance] = " ".join(text.split())
             bar.update()
     return texts
 

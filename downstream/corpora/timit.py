@@ -111,7 +111,7 @@ def _prompts(root: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     matches = (re.fullmatch(r"(.*\S)\s*\((\w+)\)\s*", one) for one in read_lines(file, "latin-1"))
-    return {match[2].lower(): match[1] for match in matches if match}
+    return {match[2].lower(): " ".join(match[1].split()) for match in matches if match}
 
 
 def recognises(root: Path) -> bool:

@@ -11,7 +11,6 @@ train in place of the whole: s3prl/downstream/voxceleb1/dataset.py.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections import Counter
@@ -30,6 +29,7 @@ from barlow_speech.downstream.reader import (
     known,
     peek,
     read_lines,
+    read_rows,
 )
 from barlow_speech.downstream.splits import split_speakers
 from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s
@@ -172,7 +172,7 @@ def _meta(file: Path, found: Found) -> tuple[dict[str, str], dict[str, str]]:
     if not file.is_file():
         found.missing.append(f"{META} (gender and its split; from {SITE})")
         return {}, {}
-    rows = list(csv.DictReader(read_lines(file), delimiter="\t"))
+    rows = read_rows(file, "\t")
     if not rows or not {"VoxCeleb1 ID", "Gender", "Set"} <= set(rows[0]):
         raise BarlowSpeechError(
             f"{file} has no columns 'VoxCeleb1 ID', 'Gender' and 'Set', separated by tabs, in its "
