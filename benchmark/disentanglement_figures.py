@@ -124,6 +124,7 @@ def layers_figure(found: Study) -> Figure:
                 elinewidth=0.9, capsize=2, label=shortened(printable(name), LONGEST_NAME), **style,
             )  # fmt: skip
         axes.set_xticks(range(len(names)), [_short(layer) for layer in names], fontsize=8.5)
+        axes.set_xlim(-0.5, len(names) - 0.5)
         axes.axhline(100 * probes[0].chance, color=CHANCE, linestyle=(0, (5, 3)), linewidth=1.1)
         axes.set_xlabel("layer", fontsize=9)
         _factor_panel(axes, factor, probes[0].recordings)

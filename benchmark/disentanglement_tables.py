@@ -145,7 +145,7 @@ def _metrics(found: Study) -> Section:
         sentences.insert(
             0,
             f"Measured within each class of {settings['within']} and averaged by recordings; "
-            f"{settings['within']} itself is no factor here.",
+            f"{settings['within']} itself is no factor here. Probes are of all recordings.",
         )
     return Section("metrics", list(HEADLINES.values()), list(blocks.items()), sentences)
 
@@ -162,7 +162,8 @@ def _compared(found: Study) -> list[Section]:
         )
     sentence = (
         "Draw by draw on the same speakers. An interval that holds 0 says nothing; with this many "
-        "of them, about one in twenty misses 0 by chance."
+        "of them, about one in twenty misses 0 by chance. Random weights are one draw of them "
+        "(seed 0)."
     )
     return [Section("differences", list(HEADLINES.values()), list(blocks.items()), [sentence])]
 

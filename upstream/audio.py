@@ -129,7 +129,7 @@ def _sample(file: soundfile.SoundFile, seconds: float) -> int:
     place = seconds * file.samplerate
     if place >= file.frames:
         return file.frames
-    return round(place) if place >= 0 else -1
+    return round(place) if math.isfinite(place) else -1
 
 
 def _blocks(file: soundfile.SoundFile, left: int) -> Iterator[np.ndarray]:

@@ -348,7 +348,7 @@ class Pretraining:
     def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
         groups = self.optimiser.param_groups
         parameters = [one for group in groups for one in group["params"]]
-        saved = self.optimiser.state_dict()
+        saved = {**self.optimiser.state_dict(), "state": {}}
         for key, value in tensors.items():
             index, name = key.split(".")
             if value.shape not in ((), parameters[int(index)].shape):

@@ -109,8 +109,10 @@ def _count(node: yaml.Node, counted: dict[int, int]) -> int:
 
 def shown(value: Any) -> str:
     """A value as a message quotes it: short, whatever it holds."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 80, 80
     try:
-        return reprlib.repr(value)
+        return short.repr(value)
     except ValueError:  # Python writes no integer of thousands of digits
         return f"a {type(value).__name__} that is too long to show"
 

@@ -42,8 +42,20 @@ def demo(out: Path, runs: int = 50) -> None:
     checkpoint = pretrain(recipe, out / "pretrain", data_root=card.parent, resume=True)
     _say(f"3/3  four tasks, {len(UPSTREAMS)} upstreams, {runs} runs each")
     run_downstream.run(
-        ["-u", *UPSTREAMS, "-d", "all", "-k", str(checkpoint), "-p", str(out)]
-        + ["--protocol", "quick", "--runs", str(runs)]
+        [
+            "-u",
+            *UPSTREAMS,
+            "-d",
+            "all",
+            "-k",
+            str(checkpoint),
+            "-p",
+            str(out),
+            "--protocol",
+            "quick",
+            "--runs",
+            str(runs),
+        ]
     )
     print(
         f"""
