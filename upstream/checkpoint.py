@@ -25,7 +25,8 @@ from barlow_speech.upstream.settings import build
 
 FORMAT = "barlow_speech/1"
 UNREADABLE = (safetensors.SafetensorError, OSError, ValueError, RecursionError)
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64)  # int64: batches counted
+# int64 counts batches; float64 is what a training in double precision leaves.
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
 VARIANCES = ("running_var", "exp_avg_sq")
 
 
