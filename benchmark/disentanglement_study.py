@@ -26,7 +26,7 @@ from barlow_speech.benchmark.factors import Factors, associations
 from barlow_speech.benchmark.group_bootstrap import Estimate, estimate, group_weights
 from barlow_speech.benchmark.probe_matrix import SIZES, ProbeMatrix, probe_matrix
 from barlow_speech.benchmark.spectrum import Spectrum, spectrum
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.progress import progress
 
 RESAMPLES = 50  # draws; of a standard error about a tenth is then chance
@@ -106,13 +106,9 @@ def study(
     Raises:
         BarlowSpeechError: there are fewer than two factors, or as `scores` and `probe_matrix`.
     """
+    check_factors(corpus, factors, within)
     labels, splits = factors.labels, factors.splits
     wanted = measurable(labels, splits, within=within)
-    if len(labels) < 2:
-        raise BarlowSpeechError(
-            f"corpus '{corpus}' has one factor only ({', '.join(labels)}), and disentanglement "
-            "needs two or more; choose a corpus with more labels."
-        )
     weights_RN = group_weights(
         factors.groups_N,
         resamples,
@@ -171,6 +167,28 @@ def study(
             for one in coded
         },
     )
+
+
+def check_factors(corpus: str, factors: Factors, within: str = "") -> None:
+    """Refuse factors that no study can be made of, before anything is computed.
+
+    Raises:
+        BarlowSpeechError: there are fewer than two (within each class of `within`), or `within` is
+            none of them.
+    """
+    labels = factors.labels
+    if within and within not in labels:
+        raise unknown("factor", within, labels, f"corpus '{corpus}'")
+    if len(labels) < 2:
+        raise BarlowSpeechError(
+            f"corpus '{corpus}' has one factor only ({', '.join(labels)}), and disentanglement "
+            "needs two or more; choose a corpus with more labels."
+        )
+    if not measurable(labels, factors.splits, within=within):
+        raise BarlowSpeechError(
+            f"corpus '{corpus}' has no class of '{within}' within which two other factors vary; "
+            "choose another factor for --within, or none."
+        )
 
 
 def _differences(rows: Sequence[Row], baselines: Mapping[str, str]) -> list[Difference]:

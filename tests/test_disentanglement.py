@@ -525,7 +525,8 @@ def test_same_numbers_and_pictures_whatever_the_processes(tmp_path: Path) -> Non
     ("arguments", "says"),
     [
         (("--factors", "gendre"), "did you mean 'gender'"),
-        (("--within", "age"), "choose one of them"),
+        (("--within", "age"), "unknown factor 'age'"),
+        (("--factors", "speaker", "gender", "--within", "gender"), "no class of 'gender'"),
         (("--factors", "gender"), "one factor only"),
         (("--dimensions", 1), "--dimensions must be 2 or more"),
         (("--resamples", -1), "--resamples must be 0 or more"),

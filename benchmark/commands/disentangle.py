@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> None:
     """
     # Only this verb pays for scikit-learn, which takes a second or two to import.
     from barlow_speech.benchmark.disentanglement_figures import draw_study
-    from barlow_speech.benchmark.disentanglement_study import study
+    from barlow_speech.benchmark.disentanglement_study import check_factors, study
     from barlow_speech.benchmark.disentanglement_tables import (
         json_study,
         markdown_study,
@@ -96,11 +96,7 @@ def run(given: argparse.Namespace) -> None:
         check_name(name, given.upstream_ckpt)
     corpus = read_corpus(given.corpus, given.data_root)
     factors = read_factors(corpus, given.factors, given.recordings, given.allow_leakage)
-    if given.within and given.within not in factors.labels:
-        raise BarlowSpeechError(
-            f"--within {given.within}: the factors of corpus '{corpus.name}' are "
-            f"{', '.join(factors.labels)}; choose one of them."
-        )
+    check_factors(corpus.name, factors, given.within)
     coded = [_coded(name, given, corpus, factors.rows_N) for name in upstreams]
     found = study(
         corpus.name,
