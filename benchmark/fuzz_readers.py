@@ -38,8 +38,10 @@ from barlow_speech.benchmark.leaderboard_tables import csv_leaderboard, text_lea
 from barlow_speech.benchmark.metrics import METRICS, metrics
 from barlow_speech.benchmark.protocol import Protocol, read_protocol
 from barlow_speech.benchmark.published import read_published
+from barlow_speech.benchmark.runs import Run
 from barlow_speech.benchmark.store import Record, Store, cell_of, pack, read_cells
 from barlow_speech.benchmark.table import text_table
+from barlow_speech.benchmark.unfinished import Unfinished
 from barlow_speech.benchmark.upstreams import Upstream
 from barlow_speech.downstream.corpora.speech_commands_v1 import VERSION
 from barlow_speech.downstream.corpus import Corpus, read_corpus
@@ -404,6 +406,28 @@ def read_records(folder: Path) -> None:
         text.encode()
 
 
+RUN_KEY = {"seed": 3, "plan": {"init": 1}}
+
+
+def unfinished_runs(folder: Path) -> list[Files]:
+    """A run of a cell that is not finished."""
+    run = Run(3, 0.6, 20, ((10, 0.5), (20, 0.6)), np.arange(40) % 3)
+    with tempfile.TemporaryDirectory() as place:
+        Unfinished(Path(place)).keep(RUN_KEY, run, 1.5)
+        return [{path.name: path.read_bytes() for path in Path(place).iterdir()}]
+
+
+def read_an_unfinished_run(folder: Path) -> None:
+    """It is as good as what was kept, or made again."""
+    unfinished = Unfinished(folder)
+    run = unfinished.find(RUN_KEY, 40, 3)
+    check_finite(unfinished.seconds, "its seconds")
+    if run is not None:
+        check(len(run.predicted) == 40 and run.predicted.max() < 3, "predictions of others")
+        check_finite([run.dev, run.step, run.curve], "a run")
+        metrics(np.arange(40) % 3, run.predicted, 3)
+
+
 # Checkpoints
 
 
@@ -475,8 +499,8 @@ RECIPE = {
 @functools.cache
 def _training() -> Pretraining:
     """A run of two steps, and the packed corpus it is of."""
-    place = Path(tempfile.mkdtemp(prefix="fuzz-training-"))
-    corpus = PackedCorpus(_packed(place), 0.1, 0)
+    with tempfile.TemporaryDirectory() as place:  # what is open can be read when it is gone
+        corpus = PackedCorpus(_packed(Path(place)), 0.1, 0)
     recipe = build(Recipe, RECIPE, "recipe")
     run = Pretraining(recipe, corpus, torch.device("cpu"))
     for _ in range(2):
@@ -682,7 +706,8 @@ def waves(folder: Path) -> list[Files]:
 
 
 @functools.cache
-def _expert(encoder: str) -> UpstreamExpert:
+def expert_of(encoder: str) -> UpstreamExpert:
+    """The tiny model of an encoder, as s3prl has it."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "encoder.safetensors"
         save_model(file, random_model(tiny(encoder), seed=5).eval(), {})
@@ -696,7 +721,7 @@ def read_waves(folder: Path) -> None:
     batch = [torch.from_numpy(np.frombuffer(one[: len(one) // 4 * 4], "<f4").copy())
              for one in contents]  # fmt: skip
     names = encoder_names()
-    expert = _expert(names[zlib.crc32(b"".join(contents)) % len(names)])
+    expert = expert_of(names[zlib.crc32(b"".join(contents)) % len(names)])
     rate = expert.get_downsample_rates("hidden_states")
     with torch.no_grad():
         given = expert(batch)
@@ -903,6 +928,8 @@ READERS = (
     Reader("published", published, (("a.yaml", damage.YAML),), read_a_published_table),
     Reader("record", records, (("records/*", (*damage.JSON, damage.packed_bomb)),), read_records,
            sealed_record),
+    Reader("unfinished", unfinished_runs, (("*.json", (*damage.JSON, damage.packed_bomb)),),
+           read_an_unfinished_run, sealed_record),
     Reader("checkpoint", checkpoints, (("*.safetensors", damage.SAFETENSORS),),
            read_a_checkpoint),
     Reader("training", trainings, (("*.safetensors", damage.SAFETENSORS),), read_a_training),

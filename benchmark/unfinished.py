@@ -12,11 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from barlow_speech.benchmark.json_shape import check_shape
 from barlow_speech.benchmark.runs import Run
 from barlow_speech.benchmark.store import pack, unpack
 from barlow_speech.upstream.files import digest, write_json
 
 log = logging.getLogger(__name__)
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+SHAPE = {"seconds": float, "seed": int, "dev": float, "step": int, "curve": [[float]],
+         "predicted": str}  # fmt: skip
 
 
 class Unfinished:
@@ -26,19 +31,24 @@ class Unfinished:
         self.folder = folder
         self.seconds = 0.0
 
-    def find(self, key: Any) -> Run | None:
-        """The run of a JSON-able key, if it is there.
+    def find(self, key: Any, tested: int | None = None, classes: int = 1 << 31) -> Run | None:
+        """The run of a JSON-able key, if it is there; on `tested` recordings of `classes` classes.
 
-        A file that is damaged is named in a warning and counts as absent.
+        A file that is damaged, or of other recordings, is named in a warning and counts as absent.
         """
         path = self._path(key)
         if not path.exists():
             return None
         try:
-            return self._read(path, key)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("run %s is damaged (%s) and is made again", path, error)
+            run, seconds = _read(path, key)
+            if tested not in (None, len(run.predicted)) or max(run.predicted, default=0) >= classes:
+                raise ValueError("its predictions are not of the test recordings")
+        except DAMAGE as error:
+            reason = " ".join(str(error).split())[:300]
+            log.warning("run %s is damaged (%s) and is made again", path, reason)
             return None
+        self.seconds += seconds
+        return run
 
     def keep(self, key: Any, run: Run, seconds: float) -> None:
         """Write a run that took so many seconds, whole or not at all."""
@@ -56,18 +66,20 @@ class Unfinished:
     def _path(self, key: Any) -> Path:
         return self.folder / f"{digest(key)[:24]}.json"
 
-    def _read(self, path: Path, key: Any) -> Run:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        checksum = kept.pop("sha256")
-        if checksum != digest(kept) or kept["key"] != key:
-            raise ValueError("its checksum does not match")
-        curve = tuple((step, score) for step, score in kept["curve"])
-        run = Run(kept["seed"], kept["dev"], kept["step"], curve, unpack(kept["predicted"]))
-        self.seconds += kept["seconds"]
-        return run
-
     def clear(self) -> None:
         """Drop them all, and the folder above where no other cell has runs in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # it is not empty, or not there
             self.folder.parent.rmdir()
+
+
+def _read(path: Path, key: Any) -> tuple[Run, float]:
+    """A run, and the seconds that it took."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    checksum = kept.pop("sha256")
+    if checksum != digest(kept) or kept["key"] != key:
+        raise ValueError("its checksum does not match")
+    check_shape(kept, SHAPE, "it")
+    curve = tuple((step, score) for step, score in kept["curve"])
+    run = Run(kept["seed"], kept["dev"], kept["step"], curve, unpack(kept["predicted"]))
+    return run, kept["seconds"]

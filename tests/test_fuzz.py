@@ -34,16 +34,13 @@ from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.downstream.spreadsheet import prepare_sheet
 from barlow_speech.upstream import audio
 from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s, read_audio
-from barlow_speech.upstream.checkpoint import save_model
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.manifest import (
     Recording,
     Spans,
     manifest_text,
     parse_manifest,
 )
-from barlow_speech.upstream.model import random_model
 from barlow_speech.upstream.packed import INDEX, OFFSETS
 from barlow_speech.upstream.pretrain import TRAINING
 from barlow_speech.upstream.recipe import Recipe
@@ -613,9 +610,11 @@ def test_integers_that_became_floats_are_sound(tmp_path: Path) -> None:
     end=st.none() | st.floats(),
     gain_db=st.floats(-120, 120),
 )
-def test_any_span_is_a_slice_or_refused(start: float, end: float | None, gain_db: float) -> None:
+def test_any_span_is_a_slice_or_refused(
+    ramp: Path, start: float, end: float | None, gain_db: float
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        path, samples = _ramp()
+        path, samples = ramp, 5000
         patch.setattr(audio, "BLOCK", 1000)
         try:
             wave = read_audio(path, start, end, gain_db)
@@ -626,17 +625,14 @@ def test_any_span_is_a_slice_or_refused(start: float, end: float | None, gain_db
             count = len(wave)
     if math.isfinite(start) and (end is None or math.isfinite(end)):
         first = round(max(-1.0, min(start, 10.0)) * SAMPLE_RATE)
-        last = len(samples) if end is None else round(max(-1.0, min(end, 10.0)) * SAMPLE_RATE)
-        assert count == (max(0, min(last, len(samples)) - first) if first >= 0 else 0)
+        last = samples if end is None else round(max(-1.0, min(end, 10.0)) * SAMPLE_RATE)
+        assert count == (max(0, min(last, samples) - first) if first >= 0 else 0)
 
 
-def _ramp() -> tuple[Path, np.ndarray]:
-    import tempfile
-
-    path, samples = Path(tempfile.gettempdir()) / "barlow-ramp.wav", np.linspace(-1, 1, 5000)
-    if not path.exists():
-        sound(path, samples)
-    return path, samples
+@pytest.fixture(scope="module")
+def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5,000 samples."""
+    return sound(tmp_path_factory.mktemp("ramp") / "a.wav", np.linspace(-1, 1, 5000))
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
@@ -689,26 +685,15 @@ def test_a_small_file_of_endless_silence_is_refused(
     assert len(read_audio(path, 100, 110)) == 10 * SAMPLE_RATE
 
 
-@pytest.fixture(scope="module")
-def experts(tmp_path_factory: pytest.TempPathFactory) -> list[UpstreamExpert]:
-    """A tiny encoder of each kind."""
-    file = tmp_path_factory.mktemp("experts") / "encoder.safetensors"
-    found = []
-    for name in fuzz_readers.encoder_names():
-        save_model(file, random_model(fuzz_readers.tiny(name), seed=1), {})
-        found.append(UpstreamExpert(file))
-    return found
-
-
 @pytest.mark.parametrize(
     "wave",
     [[], [math.nan], [0.1, math.inf], [0.0] * 800 + [-math.inf], [1e11], [3e38] * 900],
     ids=range(6),
 )
 def test_waveforms_that_are_none_are_refused_in_a_sentence(
-    experts: list[UpstreamExpert], wave: list[float]
+    wave: list[float],
 ) -> None:
-    for expert in experts:
+    for expert in map(fuzz_readers.expert_of, fuzz_readers.encoder_names()):
         with pytest.raises(BarlowSpeechError, match=r"waveform .*\.$"):
             expert([torch.zeros(900), torch.tensor(wave)])
         with pytest.raises(BarlowSpeechError, match="no sample"):
@@ -728,7 +713,7 @@ def test_waveforms_that_are_none_are_refused_in_a_sentence(
 def test_waveforms_of_any_level_give_finite_states_and_gradients(
     lengths: list[int], level: float, clipped: bool, seed: int, which: int
 ) -> None:
-    expert = _kept_expert(which)
+    expert = fuzz_readers.expert_of(fuzz_readers.encoder_names()[which])
     batch = []
     for row, length in enumerate(lengths):
         wave = torch.from_numpy(fuzz_readers.noise(length, seed + row)) * 10 * level
@@ -740,15 +725,6 @@ def test_waveforms_of_any_level_give_finite_states_and_gradients(
     if level >= 1e-5:
         sum(one.sum() for one in states).backward()
         assert all(bool(torch.isfinite(one.grad).all()) for one in batch)
-
-
-_experts: dict[int, UpstreamExpert] = {}
-
-
-def _kept_expert(which: int) -> UpstreamExpert:
-    if which not in _experts:
-        _experts[which] = fuzz_readers._expert(fuzz_readers.encoder_names()[which])
-    return _experts[which]
 
 
 # Tables and corpora
@@ -872,8 +848,8 @@ def test_any_tree_is_settings_or_refused_by_name(tree: Any) -> None:
 
 @quickly
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda one: one.decode("latin-1")))
-def test_any_text_is_a_mapping_or_refused_by_name(text: str) -> None:
-    path = _scratch() / "my.yaml"
+def test_any_text_is_a_mapping_or_refused_by_name(scratch: Path, text: str) -> None:
+    path = scratch / "my.yaml"
     path.write_text(text, encoding="utf-8", errors="replace")
     try:
         assert isinstance(read_yaml(path), dict)
@@ -881,12 +857,10 @@ def test_any_text_is_a_mapping_or_refused_by_name(text: str) -> None:
         assert "my.yaml" in str(error) and "\n" not in str(error)
 
 
-def _scratch() -> Path:
-    import tempfile
-
-    folder = Path(tempfile.gettempdir()) / "barlow-fuzz"
-    folder.mkdir(exist_ok=True)
-    return folder
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the cases of a property share."""
+    return tmp_path_factory.mktemp("scratch")
 
 
 def shape_of(tree: Any) -> Any:
