@@ -325,7 +325,7 @@ class Pretraining:
         """
         file = folder / TRAINING
         tensors, header = load_tensors(file)
-        state = header.get("training")
+        state: Any = header.get("training")  # a broken file may hold anything
         try:
             if state["recipe"] != digest(self.recipe.as_dict()):
                 raise BarlowSpeechError(
