@@ -185,9 +185,9 @@ def train_seconds(
 ) -> float:
     """Seconds per step of the stacked training alone, on synthetic features."""
     generator = torch.Generator().manual_seed(0)
-    x_LND = torch.randn(layers, recordings, width, generator=generator).to(device)
+    x_NLD = torch.randn(recordings, layers, width, generator=generator).to(device)
     labels_N = torch.randint(0, 12, (recordings,), generator=generator).to(device)
-    split = Split(Means(x_LND), labels_N)
+    split = Split(Means(x_NLD), labels_N)
     plans = [RunPlan(i, i, i) for i in range(runs)]
     times = []
     for count in (2, 2 + steps):

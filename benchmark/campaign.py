@@ -446,7 +446,7 @@ def _inputs(found: Features, rows: np.ndarray, job: Job, device: torch.device) -
     chosen = slice(None) if job.layer is None else slice(job.layer % layers, job.layer % layers + 1)
     if kind == "frames":
         return Frames([one[:, chosen] for one in found.frames(rows)], device)
-    return Means(found.means(rows, with_std=kind == "mean_std")[chosen].to(device))
+    return Means(found.means(rows, with_std=kind == "mean_std")[:, chosen].to(device))
 
 
 def _check_selection(job: Job, layers: int) -> None:

@@ -61,12 +61,12 @@ class Features:
         return self._shards[0].layers, self._shards[0].width
 
     def means(self, rows: np.ndarray, with_std: bool = False) -> Tensor:
-        """x_LND of some recordings: mean over time; with the standard deviation [L, N, 2 D]."""
-        mean_LND = self._gather("mean", rows)
-        return torch.cat([mean_LND, self._gather("std", rows)], dim=2) if with_std else mean_LND
+        """x_NLD of some recordings: mean over time; with the standard deviation [N, L, 2 D]."""
+        mean_NLD = self._gather("mean", rows)
+        return torch.cat([mean_NLD, self._gather("std", rows)], dim=2) if with_std else mean_NLD
 
     def embeddings(self, rows: np.ndarray) -> Tensor:
-        """x_1NE of some recordings: the upstream's own embedding.
+        """x_N1E of some recordings: the upstream's own embedding.
 
         Raises:
             BarlowSpeechError: the upstream has none.
@@ -90,7 +90,7 @@ class Features:
         return result
 
     def _gather(self, name: str, rows: np.ndarray) -> Tensor:
-        """A tensor of all shards as [L, rows, D], read shard by shard."""
+        """A tensor of all shards as [rows, L, D], read shard by shard."""
         shards, places = np.array([self._places[row] for row in rows.tolist()]).T
         result: Tensor | None = None
         for number in np.unique(shards).tolist():
@@ -100,8 +100,8 @@ class Features:
             if taken.ndim == 2:
                 taken = taken.unsqueeze(1)
             if result is None:
-                result = taken.new_empty(taken.shape[1], len(rows), taken.shape[2])
-            result[:, torch.from_numpy(here)] = taken.transpose(0, 1)
+                result = taken.new_empty(len(rows), *taken.shape[1:])
+            result[torch.from_numpy(here)] = taken
         assert result is not None
         return result
 

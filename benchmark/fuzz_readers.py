@@ -627,7 +627,7 @@ def read_shards(folder: Path) -> None:
         check(all(len(one) > 0 for one in frames), "a recording without a frame")
         check(all(bool(torch.isfinite(one).all()) for one in frames), "frames are not finite")
     else:
-        check(found.means(every, True).shape == (LAYERS, COUNT, 2 * WIDTH), "means of a shape")
+        check(found.means(every, True).shape == (COUNT, LAYERS, 2 * WIDTH), "means of a shape")
         check(bool(torch.isfinite(found.means(every, True)).all()), "means are not finite")
         check(bool(torch.isfinite(found.embeddings(every)).all()), "embeddings are not finite")
 

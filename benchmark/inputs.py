@@ -1,6 +1,6 @@
 """What heads are trained on: means over time of every layer, or the frames themselves.
 
-Shapes: R runs, B batch, T frames, L layers, D width, N utterances, X = B · D.
+Shapes: R runs, B batch, T frames, L layers, D width, N utterances.
 """
 
 from __future__ import annotations
@@ -32,31 +32,32 @@ class Inputs(Protocol):
 
 
 class Means:
-    """x_LND: one vector per layer of each utterance, layer by layer."""
+    """x_NLD: one vector per layer of each utterance."""
 
-    def __init__(self, x_LND: Tensor) -> None:
-        self.x_LND = x_LND.contiguous()
-        self.layers, count, self.width = x_LND.shape
-        self.device, self.dtype = x_LND.device, x_LND.dtype
-        self._count = count
+    def __init__(self, x_NLD: Tensor) -> None:
+        self.x_NLD = x_NLD.contiguous()
+        _, self.layers, self.width = x_NLD.shape
+        self.device, self.dtype = x_NLD.device, x_NLD.dtype
+        self._layers_L1 = torch.arange(self.layers, device=self.device).unsqueeze(1)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.x_NLD)
 
-    def batch(self, rows_RB: Tensor) -> Tensor:
-        """[R, L, B · D] of each run's own rows."""
-        runs, batch = rows_RB.shape
-        taken_LXD = self.x_LND.index_select(1, rows_RB.reshape(-1))
-        return taken_LXD.view(self.layers, runs, batch * self.width).transpose(0, 1)
+    def take(self, rows: Tensor) -> Tensor:
+        """x [..., L, D] of rows [...]."""
+        taken_XLD = self.x_NLD.index_select(0, rows.reshape(-1))
+        return taken_XLD.view(*rows.shape, self.layers, self.width)
 
-    def flat(self, rows_N: Tensor) -> Tensor:
-        """[N, L · D]."""
-        return self.x_LND.index_select(1, rows_N).transpose(0, 1).reshape(len(rows_N), -1)
+    def by_layer(self, rows_RB: Tensor) -> Tensor:
+        """x [R, L, B, D] of each run's own rows: a layer of a batch is one piece of memory."""
+        places_RLB = rows_RB.unsqueeze(1) * self.layers + self._layers_L1
+        # Unlike index_select, gather runs on all threads.
+        places_XD = places_RLB.flatten().unsqueeze(1).expand(-1, self.width)
+        return self.x_NLD.flatten(0, 1).gather(0, places_XD).view(*places_RLB.shape, self.width)
 
     def examples(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """x [..., L, D] of rows [...]."""
-        taken_LXD = self.x_LND.index_select(1, rows.reshape(-1))
-        return (taken_LXD.transpose(0, 1).reshape(*rows.shape, self.layers, self.width),)
+        """See `Inputs`: x [..., L, D] alone."""
+        return (self.take(rows),)
 
     def blocks(self, runs: int, floats: int) -> Iterator[Tensor]:
         """See `Inputs`."""

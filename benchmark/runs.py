@@ -311,7 +311,7 @@ def _fit(
     def flat(split: Split) -> np.ndarray:
         assert isinstance(split.inputs, Means)
         rows_N = torch.arange(len(split.inputs), device=split.inputs.device)
-        return split.inputs.flat(rows_N).cpu().numpy()
+        return split.inputs.take(rows_N).flatten(1).cpu().numpy()
 
     train_NX, dev_NX = flat(train), flat(dev)
     test_NX = None if test is None else flat(test)

@@ -66,9 +66,11 @@ def predict(stack: Stack, inputs: Inputs) -> Tensor:
 class LinearStack:
     """R linear heads (downstream/heads/linear.py) on means over time.
 
-    The gradient of the projector, R · D · P numbers, is never clipped or measured as such. It is a
-    product over the B rows of a batch, XᵀδY, so its norm comes from two B × B matrices
-    (‖XᵀδY‖² = Σ XXᵀ ∘ δYδYᵀ) and its clipping is a factor on δY.
+    The gradient of the projector, P × D for each run, is never clipped or measured as such. It is a
+    product AᵀX over an inner dimension K, so its norm comes from two K × K matrices
+    (‖AᵀX‖² = Σ AAᵀ ∘ XXᵀ) and its clipping is a factor on A. With fewer classes than rows in a
+    batch, the two layers are multiplied first and K is the classes (A the second layer, X what its
+    gradient sees of the input); else K is the batch.
     """
 
     def __init__(self, heads: Sequence[linear.Head]) -> None:
@@ -89,39 +91,48 @@ class LinearStack:
         assert isinstance(inputs, Means)
         runs, batch = rows_RB.shape
         share_RL = self.weights_RL.softmax(dim=1)
-        # [R, L, B · D]: layer by layer, so that a row of it is one multiplication away from X.
-        layers_RLX = inputs.batch(rows_RB)
+        layers_RLX = inputs.by_layer(rows_RB).flatten(2)  # X = B · D
         x_RBD = (share_RL.unsqueeze(1) @ layers_RLX).view(runs, batch, -1)
-        y_RBP = torch.baddbmm(self.b1_R1P, x_RBD, self.w1_RPD.transpose(1, 2))
-        z_RBC = torch.baddbmm(self.b2_R1C, y_RBP, self.w2_RCP.transpose(1, 2))
+        w2_RPC = self.w2_RCP.transpose(1, 2)
+        joined = self.w2_RCP.shape[1] < batch
+        if joined:
+            both_RCD = self.w2_RCP @ self.w1_RPD
+            bias_R1C = torch.baddbmm(self.b2_R1C, self.b1_R1P, w2_RPC)
+            z_RBC = torch.baddbmm(bias_R1C, x_RBD, both_RCD.transpose(1, 2))
+        else:
+            y_RBP = torch.baddbmm(self.b1_R1P, x_RBD, self.w1_RPD.transpose(1, 2))
+            z_RBC = torch.baddbmm(self.b2_R1C, y_RBP, w2_RPC)
         logp_RBC = z_RBC.log_softmax(dim=2)
         picked_RB1 = labels_RB.unsqueeze(2)
         losses_R = -(logp_RBC.gather(2, picked_RB1).squeeze(2) * weights_B).sum(dim=1)
         dz_RBC = logp_RBC.exp_()
         dz_RBC.scatter_add_(2, picked_RB1, torch.full_like(picked_RB1, -1, dtype=dz_RBC.dtype))
         dz_RBC *= weights_B.unsqueeze(1)
-        dy_RBP = dz_RBC @ self.w2_RCP
+        dz_RCB, db2_R1C = dz_RBC.transpose(1, 2), dz_RBC.sum(dim=1, keepdim=True)
+        if joined:
+            a_RKP, x_RKD = self.w2_RCP, dz_RCB @ x_RBD
+            dw2_RCP = x_RKD @ self.w1_RPD.transpose(1, 2)
+            dw2_RCP += db2_R1C.transpose(1, 2) * self.b1_R1P
+            db1_R1P = db2_R1C @ self.w2_RCP
+        else:
+            a_RKP, x_RKD = dz_RBC @ self.w2_RCP, x_RBD
+            dw2_RCP = dz_RCB @ y_RBP
+            db1_R1P = a_RKP.sum(dim=1, keepdim=True)
         dweights_RL = torch.zeros_like(share_RL)
         if inputs.layers > 1:  # the share of a single layer is 1 whatever its weight
-            dx_R1X = (dy_RBP @ self.w1_RPD).view(runs, 1, -1)
-            dshare_RL = (dx_R1X @ layers_RLX.transpose(1, 2)).squeeze(1)
+            dx_RBD = dz_RBC @ both_RCD if joined else a_RKP @ self.w1_RPD
+            dshare_RL = (dx_RBD.view(runs, 1, -1) @ layers_RLX.transpose(1, 2)).squeeze(1)
             dweights_RL = share_RL * (dshare_RL - (share_RL * dshare_RL).sum(dim=1, keepdim=True))
-        db1_R1P, db2_R1C = dy_RBP.sum(dim=1, keepdim=True), dz_RBC.sum(dim=1, keepdim=True)
+        small = [dweights_RL, db1_R1P, dw2_RCP, db2_R1C]
         if clip > 0:
-            square_R = _square(dweights_RL) + _square(db1_R1P) + _square(db2_R1C)
-            square_R += _square_of_product(x_RBD, dy_RBP) + _square_of_product(y_RBP, dz_RBC)
+            square_R = _square_of_product(a_RKP, x_RKD) + sum(map(_square, small))
             # As torch.nn.utils.clip_grad_norm_ does it for one run.
             scale_R = (clip / (square_R.clamp(min=0).sqrt() + 1e-6)).clamp(max=1.0)
-            dy_RBP = dy_RBP * scale_R[:, None, None]
-            dz_RBC = dz_RBC * scale_R[:, None, None]
-            dweights_RL = dweights_RL * scale_R[:, None]
-            db1_R1P, db2_R1C = db1_R1P * scale_R[:, None, None], db2_R1C * scale_R[:, None, None]
-        gradients = [dweights_RL, None, db1_R1P, None, db2_R1C]
-        for parameter, gradient in zip(self.parameters, gradients):
-            if gradient is not None:
-                _gradient(parameter).copy_(gradient)
-        torch.bmm(dy_RBP.transpose(1, 2), x_RBD, out=_gradient(self.w1_RPD))
-        torch.bmm(dz_RBC.transpose(1, 2), y_RBP, out=_gradient(self.w2_RCP))
+            a_RKP = a_RKP * scale_R[:, None, None]
+            small = [one * scale_R.view(-1, *[1] * (one.ndim - 1)) for one in small]
+        for parameter, gradient in zip((self.weights_RL, *self.parameters[2:]), small):
+            _gradient(parameter).copy_(gradient)
+        torch.bmm(a_RKP.transpose(1, 2), x_RKD, out=_gradient(self.w1_RPD))
         return losses_R
 
     def logits(self, inputs: Inputs, rows_N: Tensor) -> Tensor:
@@ -134,8 +145,9 @@ class LinearStack:
         joined = width * classes < projector * (width + classes)
         first_RPD = self.w2_RCP @ self.w1_RPD if joined else self.w1_RPD
         weighted_RPLD = share_RL[:, None, :, None] * first_RPD.unsqueeze(2)
-        out_NX = inputs.flat(rows_N) @ weighted_RPLD.reshape(runs * first_RPD.shape[1], -1).T
-        out_RNP = out_NX.view(len(rows_N), runs, -1).transpose(0, 1)
+        weighted_YX = weighted_RPLD.reshape(runs * first_RPD.shape[1], -1)
+        out_NY = inputs.take(rows_N).flatten(1) @ weighted_YX.T
+        out_RNP = out_NY.view(len(rows_N), runs, -1).transpose(0, 1)
         second_RPC = self.w2_RCP.transpose(1, 2)
         if joined:
             return out_RNP + torch.baddbmm(self.b2_R1C, self.b1_R1P, second_RPC)

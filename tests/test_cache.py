@@ -36,8 +36,8 @@ def get(upstream: Upstream, some: list[Recording], cache: Path, **options: objec
 def everything(found: features.Features) -> torch.Tensor:
     rows = np.arange(len(found.audio_N))
     return torch.cat(
-        [found.means(rows, with_std=True).flatten(2), found.embeddings(rows).flatten(2).expand(
-            found.shape[0], -1, -1
+        [found.means(rows, with_std=True), found.embeddings(rows).expand(
+            -1, found.shape[0], -1
         )],
         dim=2,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_features_are_those_of_each_recording_alone(
         frames_LTD = torch.stack([one[0, :count] for one in output["hidden_states"]])
         rows = np.array([row])
         expected = torch.cat([frames_LTD.mean(1), frames_LTD.std(1, correction=0)], dim=1)
-        got = found.means(rows, with_std=True)[:, 0]
+        got = found.means(rows, with_std=True)[0]
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(
             found.embeddings(rows)[0, 0], output["embedding"][0], rtol=1e-4, atol=1e-5
@@ -84,12 +84,12 @@ def test_one_extraction_serves_every_list_of_the_same_recordings(
     backwards = get(upstream, some[::-1] + some[:3], tmp_path)
     assert computed == []
     order = [*range(len(some))[::-1], 0, 1, 2]
-    assert torch.equal(everything(backwards), everything(whole)[:, order])
+    assert torch.equal(everything(backwards), everything(whole)[order])
     part = Recording(some[0].path, 0.05, 0.2)
     more = get(upstream, [*some[:5], part, part], tmp_path)
     assert computed == [5]  # the span is new, and computed once though it is listed twice
-    assert torch.equal(everything(more)[:, :5], everything(whole)[:, :5])
-    assert torch.equal(everything(more)[:, 5], everything(more)[:, 6])
+    assert torch.equal(everything(more)[:5], everything(whole)[:5])
+    assert torch.equal(everything(more)[5], everything(more)[6])
 
 
 def test_an_interrupted_extraction_goes_on_where_it_was(
@@ -135,7 +135,7 @@ def test_an_upstream_that_depends_on_its_batch_is_given_equal_lengths(tmp_path: 
     together = get(peer, some, tmp_path / "cache").means(np.arange(6))
     for row, one in enumerate(some):
         alone = get(peer, [one], tmp_path / f"cache{row}").means(np.arange(1))
-        torch.testing.assert_close(together[:, row], alone[:, 0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-5)
     batches = features._batches(False, {0: 0.5, 1: 0.375, 2: 0.5, 3: 0.3751, 4: 0.5, 5: 0.375})
     assert batches == [[0, 2, 4], [3], [1, 5]]
 

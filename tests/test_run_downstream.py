@@ -189,14 +189,14 @@ def test_pooled_features_are_s3prls(checkpoint: Path, tones: Path, tmp_path: Pat
         upstream = load_upstream(name, checkpoint, "cpu")
         rows = np.arange(len(corpus.recordings))
         found = features.features(upstream, corpus.recordings, tmp_path, tones)
-        mean_LND = found.means(rows)
+        mean_NLD = found.means(rows)
         featurizer = Featurizer(upstream.module, "hidden_states", "cpu")
         for row in rows[::17].tolist():
             wave = [torch.from_numpy(read_audio(corpus.recordings[row].path))]
             with torch.no_grad():
                 (frames,) = featurizer(wave, upstream.module(wave))
             # The Featurizer starts with equal weights for all layers.
-            mean_D = mean_LND[:, row].mean(dim=0)
+            mean_D = mean_NLD[row].mean(dim=0)
             torch.testing.assert_close(mean_D, frames.mean(dim=0), rtol=1e-4, atol=1e-5)
 
 

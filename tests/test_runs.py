@@ -51,7 +51,7 @@ def blobs(count: int, seed: int, layers: int = 2, width: int = 5) -> Split:
     labels_N = torch.randint(0, CLASSES, (count,), generator=generator)
     pooled_NLD = torch.randn(count, layers, width, generator=generator)
     pooled_NLD[:, 1, :CLASSES] += 1.5 * torch.nn.functional.one_hot(labels_N, CLASSES)
-    return Split(Means(pooled_NLD.transpose(0, 1)), labels_N)
+    return Split(Means(pooled_NLD), labels_N)
 
 
 def frame_blobs(count: int, seed: int, layers: int = 2, width: int = 5) -> Split:
@@ -95,7 +95,7 @@ def test_losses_and_logits_follow_s3prl(
     steps = 200 if accumulate == 1 else 60
     training = Training(steps, 5, steps, clip, accumulate)
     seeds = [11, 12]
-    split = Split(Means(mean_NLD.transpose(0, 1)), labels_N)
+    split = Split(Means(mean_NLD), labels_N)
     ours: list[torch.Tensor] = []
     last: list[torch.Tensor] = []
     head = {"name": "linear", "projector_dim": 7}
@@ -174,15 +174,18 @@ def test_losses_and_logits_follow_s3prl(
         torch.testing.assert_close(ours_NC, theirs_NC, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("batch", [7, 2], ids=["more_rows_than_classes", "fewer"])
 @pytest.mark.parametrize("name", GRADIENT_HEADS)
-def test_a_stack_has_the_losses_gradients_and_logits_of_its_heads_one_by_one(name: str) -> None:
+def test_a_stack_has_the_losses_gradients_and_logits_of_its_heads_one_by_one(
+    name: str, batch: int
+) -> None:
     """Every head, against autograd on its own module, with uneven weights and active clipping."""
     module = heads.head_module(name)
     settings = heads.head_settings({"name": name, **SMALL[name]})
     split = split_for(name, 40, 0)
     seeds = [3, 4, 5]
-    rows_RB = torch.stack([torch.randperm(40)[:7] for _ in seeds])
-    weights_B = torch.tensor([0.1] * 4 + [0.2] * 3)
+    rows_RB = torch.stack([torch.randperm(40)[:batch] for _ in seeds])
+    weights_B = torch.tensor([0.1] * 4 + [0.2] * 3)[-batch:]
     for clip in (0.0, 0.3, 100.0):
         stack = build_stack(module, settings, split.inputs, CLASSES, seeds)
         losses_R = stack.step(split.inputs, rows_RB, split.labels_N[rows_RB], weights_B, clip)
@@ -304,8 +307,8 @@ def test_test_is_not_touched_when_it_is_not_given() -> None:
 
 def test_a_loss_that_is_not_finite_is_an_error_that_names_the_run() -> None:
     train, dev = blobs(60, 0), blobs(30, 1)
-    broken = train.inputs.x_LND.clone()  # type: ignore[attr-defined]
-    broken[0, 7, 2] = torch.inf
+    broken = train.inputs.x_NLD.clone()  # type: ignore[attr-defined]
+    broken[7, 0, 2] = torch.inf
     bad = Split(Means(broken), train.labels_N)
     with pytest.raises(BarlowSpeechError, match="seed 0 is not finite"):
         train_runs(LINEAR, bad, dev, dev, CLASSES, Training(20, 16, 5), plans(0))

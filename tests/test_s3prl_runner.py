@@ -223,4 +223,4 @@ def split_of(upstream: Upstream, items: Sequence[Any]) -> Split:
     """Means over time of what s3prl's dataset gives."""
     mean_NLD = [pooled(upstream, [torch.FloatTensor(wave)])["mean"][0] for wave, _, _ in items]
     labels_N = torch.tensor([label for _, label, _ in items])
-    return Split(Means(torch.stack(mean_NLD).transpose(0, 1)), labels_N)
+    return Split(Means(torch.stack(mean_NLD)), labels_N)

@@ -143,7 +143,7 @@ def _coded(name: str, given: argparse.Namespace, corpus: Corpus, rows_N: np.ndar
     everything = np.arange(len(recordings))
     layers = {
         f"layer {place}": layer_ND.numpy()
-        for place, layer_ND in enumerate(found.means(everything), start=1)
+        for place, layer_ND in enumerate(found.means(everything).unbind(1), start=1)
     }
     source, code_NE = f"mean of {list(layers)[-1]}", list(layers.values())[-1]
     embedding_NE = _embedding(found, everything)
@@ -157,6 +157,6 @@ def _coded(name: str, given: argparse.Namespace, corpus: Corpus, rows_N: np.ndar
 def _embedding(found: Features, rows_N: np.ndarray) -> np.ndarray | None:
     """The upstream's own embedding [N, E], or None where it has none."""
     try:
-        return found.embeddings(rows_N)[0].numpy()
+        return found.embeddings(rows_N)[:, 0].numpy()
     except BarlowSpeechError:
         return None
