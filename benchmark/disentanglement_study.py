@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
+from barlow_speech.benchmark.coded import Coded
 from barlow_speech.benchmark.codes import (
     BASES,
     LABELS,
@@ -30,20 +31,6 @@ from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.progress import progress
 
 RESAMPLES = 50  # draws; of a standard error about a tenth is then chance
-
-
-@dataclass(frozen=True)
-class Coded:
-    """What one upstream makes of the recordings: the code that is judged, and what is probed.
-
-    `source` says what the code is ("embedding", "mean of layer 5"); `layers` has every layer's mean
-    over time [N, D] by its name, and the embedding if there is one.
-    """
-
-    upstream: str
-    source: str
-    code_NE: np.ndarray
-    layers: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,19 @@ BOX, EDGE, DOT, CHANCE = "#cfe0ef", "#1b3a57", "#2f6690", "#555555"
 
 
 def boxplot(cells: Sequence[Cell], path: Path) -> Path:
+    """Write `boxplot_figure` to a path ending in .png, .pdf or .svg, which is returned.
+
+    It is written whole or not at all.
+
+    Raises:
+        BarlowSpeechError: as `boxplot_figure`; or the ending is unknown, or the file cannot be
+            written.
+    """
+    figure_kind(path)  # before any work
+    return write_figure(boxplot_figure(cells), path)
+
+
+def boxplot_figure(cells: Sequence[Cell]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
@@ -38,13 +51,9 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
     off that it would take more than three quarters of the width. The same cells give the same
     figure.
 
-    `path` ends in .png, .pdf or .svg; it is written whole or not at all, and returned.
-
     Raises:
-        BarlowSpeechError: the cells are of several tasks or none, one is refused by `by_task`, the
-            ending is unknown, or the file cannot be written.
+        BarlowSpeechError: the cells are of several tasks or none, or one is refused by `by_task`.
     """
-    figure_kind(path)
     groups = by_task(cells)
     if len(groups) != 1:
         raise BarlowSpeechError(
@@ -77,8 +86,7 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
     # Over the whole figure, not the axes, which long names push to the right.
     title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
     figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
-
-    return write_figure(figure, path)
+    return figure
 
 
 def figure_kind(path: Path) -> str:

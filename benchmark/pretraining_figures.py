@@ -156,18 +156,24 @@ def views_figure(
     seed: int = 0,
     frontend: FrontEndSettings | None = None,
 ) -> Path:
-    """Draw what `views_of` returns: a column per view, waveform over log-mel.
+    """Write `drawn_views` of what `views_of` returns to a path ending in .png or .pdf.
 
-    The views that are on stand beneath with their parameters, `p` being the probability of those
-    that not every item goes through. Where nothing changed a waveform or a log-mel, it says so.
-    The same input gives the same bytes. `path` ends in .png or .pdf; it is written whole or not
-    at all, and returned.
+    The same input gives the same bytes. It is written whole or not at all, and the path returned.
 
     Raises:
         BarlowSpeechError: as `views_of`, or the ending is unknown, or `path` cannot be written.
     """
     figure_kind(path)  # before any work
     shown = views_of(recipe, recordings, family, seed=seed, frontend=frontend)
+    return write_figure(drawn_views(shown), path)
+
+
+def drawn_views(shown: ShownViews) -> Figure:
+    """Both views of a recording: a column per view, waveform over log-mel.
+
+    The views that are on stand beneath with their parameters, `p` being the probability of those
+    that not every item goes through. Where nothing changed a waveform or a log-mel, it says so.
+    """
     lines = _wrapped(_views_caption(shown), 112)
     title = _wrapped([f"{_short(shown.recording.name)} – view family {printable(shown.name)}"], 62)
     below, above = 0.2 + 0.135 * len(lines), 0.24 + 0.2 * len(title)
@@ -225,7 +231,7 @@ def views_figure(
     bar.set_label("log-mel, standard deviations", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.align_ylabels()
-    return write_figure(figure, path)
+    return figure
 
 
 def mel_band(hertz: float, bands: int) -> float:
@@ -343,17 +349,24 @@ def correlation_figure(
     packed: Path | None = None,
     family: str | None = None,
 ) -> Path:
-    """Draw what `correlations` returns, side by side on one colour scale from -1 to 1.
+    """Write `drawn_correlations` of what `correlations` returns to a path ending in .png or .pdf.
 
-    Of more than 256 dimensions the first 256 are shown; the mean of the diagonal and the root mean
-    square of the rest, beneath, are always over all. The same input gives the same bytes. `path`
-    ends in .png or .pdf; it is written whole or not at all, and returned.
+    The same input gives the same bytes. It is written whole or not at all, and the path returned.
 
     Raises:
         BarlowSpeechError: as `correlations`, or the ending is unknown, or `path` cannot be written.
     """
     figure_kind(path)  # before any work
     both = correlations(recipe, folder, packed=packed, family=family)
+    return write_figure(drawn_correlations(both), path)
+
+
+def drawn_correlations(both: Correlations) -> Figure:
+    """C before and after, side by side on one colour scale from -1 to 1.
+
+    Of more than 256 dimensions the first 256 are shown; the mean of the diagonal and the root mean
+    square of the rest, beneath, are always over all.
+    """
     size = len(both.trained_DD)
     shown = min(size, DIMENSIONS_SHOWN)
     # A whole number of dots an entry: rounding would make parts of the diagonal thicker.
@@ -394,7 +407,7 @@ def correlation_figure(
     bar = figure.colorbar(image, cax=figure.add_axes(place), ticks=(-1, -0.5, 0, 0.5, 1))
     bar.set_label("correlation", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    return write_figure(figure, path)
+    return figure
 
 
 def _figures(matrix_DD: Tensor) -> tuple[float, float]:

@@ -28,19 +28,25 @@ LINE, NOTE = "#777777", "#333333"
 
 
 def critical_difference_diagram(ranked: Ranking, path: Path) -> Path:
+    """Write `critical_difference_figure` to a path ending in .png, .pdf or .svg, and return it.
+
+    It is written whole or not at all.
+
+    Raises:
+        BarlowSpeechError: the ending is unknown, or the file cannot be written.
+    """
+    figure_kind(path)  # before any work
+    return write_figure(critical_difference_figure(ranked), path)
+
+
+def critical_difference_figure(ranked: Ranking) -> Figure:
     """Draw average ranks on an axis, best on the left, with a bar under each clique.
 
     The diagram of Demšar (2006, figure 1). A thick bar joins upstreams that no test separates, and
     the critical difference, where there is one, is drawn above the axis. What was tested, and what
     was left out or limits the tests, is written beneath. Made for 2 to 20 upstreams. A long name
     has two lines; a longer one is cut in the middle. The same ranking gives the same figure.
-
-    `path` ends in .png, .pdf or .svg; it is written whole or not at all, and returned.
-
-    Raises:
-        BarlowSpeechError: the ending is unknown, or the file cannot be written.
     """
-    figure_kind(path)
     count = len(ranked.upstreams)
     labels = [
         f"{_in_lines(printable(name))}  {rank:.2f}"
@@ -107,7 +113,7 @@ def critical_difference_diagram(ranked: Ranking, path: Path) -> Path:
         MARGIN, MARGIN, "\n".join(caption), fontsize=SMALL_SIZE, va="bottom", color=NOTE,
         linespacing=1.35, parse_math=False,
     )  # fmt: skip
-    return write_figure(figure, path)
+    return figure
 
 
 def _in_lines(name: str) -> str:

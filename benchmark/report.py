@@ -72,7 +72,7 @@ COST_LABELS = {
     "threads": "threads of the real-time factor",
 }
 # In the details, but not a line of "How it was measured".
-ELSEWHERE = ("notes", "metrics", "confusion", "class_names", "cost", "sources")
+ELSEWHERE = ("notes", "metrics", "curves", "confusion", "class_names", "cost", "sources")
 FIGURE_KEY = (
     "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
 )

@@ -189,6 +189,7 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
         "metrics": {
             name: float(np.mean([run["metrics"][name] for run in runs])) for name in METRICS
         },
+        "curves": [_curve(run) for run in runs],
         "layers": facts["layers"],
         "width": facts["width"],
         "seconds": facts["seconds"],
@@ -204,6 +205,12 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
         details["class_names"] = list(facts["classes"])
     values = tuple(float(run["metrics"][metric]) for run in runs)
     return Cell(record.upstream, record.task, record.corpus, metric, values, details)
+
+
+def _curve(run: dict[str, Any]) -> list[tuple[int, float]]:
+    """[step, score on dev] of a run, the mean over its folds."""
+    folds = [fold["curve"] for fold in run["folds"]]
+    return [(looks[0][0], float(np.mean([score for _, score in looks]))) for looks in zip(*folds)]
 
 
 def _confusion(record: Record, runs: Sequence[dict[str, Any]]) -> list[list[int]]:

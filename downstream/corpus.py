@@ -255,10 +255,14 @@ def write_card(path: Path, card: Card) -> None:
 
 def _derived_card(manifest: Manifest) -> Card:
     """The card of a manifest that has none."""
-    folder = manifest.file.resolve().parent.name
-    stem = manifest.file.stem
-    name = folder if stem == "manifest" else f"{folder}-{stem}"
+    name = named_after(manifest.file.resolve())
     return Card(name=name, manifest=manifest.file.name, tasks=derived_tasks(manifest))
+
+
+def named_after(manifest: Path) -> str:
+    """The name of a corpus that has no card: its folder's, and its file's if that says more."""
+    folder = manifest.parent.name
+    return folder if manifest.stem == "manifest" else f"{folder}-{manifest.stem}"
 
 
 def derived_tasks(manifest: Manifest) -> dict[str, Columns]:

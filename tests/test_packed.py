@@ -186,6 +186,17 @@ def test_chosen(
     assert names(DataSettings(tuple(sources), tuple(held_out)), corpora) == expected
 
 
+def test_a_share_of_the_speech_is_among_every_larger_one(corpora: Path) -> None:
+    every = names(DataSettings((Source(ALL),)), corpora)
+    shares = [names(DataSettings((Source(ALL),), (), share), corpora) for share in (0.01, 0.5, 1.0)]
+    assert [len(one) for one in shares] == [1, -(-len(every) // 2), len(every)]
+    assert set(shares[0]) < set(shares[1]) < set(shares[2]) == set(every)
+    assert shares[1] == [one for one in every if one in shares[1]]  # in the order of the manifest
+    for share in (0.0, 1.5):
+        with pytest.raises(BarlowSpeechError, match=r"data\.share must be"):
+            chosen(DataSettings((Source(ALL),), (), share), corpora)
+
+
 def test_a_link_to_a_held_out_file_is_held_out(corpora: Path) -> None:
     (corpora / "a" / "1.wav").write_bytes(b"")
     (corpora / "a" / "other_name.wav").symlink_to(corpora / "a" / "1.wav")

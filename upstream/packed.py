@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -40,17 +41,22 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What to pretrain on: `sources` less every recording that overlaps one of `held_out`."""
+    """What to pretrain on: `sources` less every recording that overlaps one of `held_out`.
+
+    A `share` below 1 keeps as many of these, drawn at random, the same every time; those of a
+    smaller share are among those of a larger one.
+    """
 
     sources: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
+    share: float = 1.0
 
 
 def chosen(settings: DataSettings, root: Path) -> list[Recording]:
     """The recordings that the settings name; manifests are relative to `root`.
 
     Raises:
-        BarlowSpeechError: a manifest or column is missing, or nothing is left.
+        BarlowSpeechError: a manifest or column is missing, nothing is left, or the share is none.
     """
     held_out: dict[Path, list[Recording]] = {}
     for source in settings.held_out:
@@ -68,7 +74,12 @@ def chosen(settings: DataSettings, root: Path) -> list[Recording]:
         raise BarlowSpeechError(
             f"no recording under {root} is left to train on; mend data.sources and data.held_out."
         )
-    return result
+    if not 0 < settings.share <= 1:
+        raise BarlowSpeechError(f"data.share must be above 0 and at most 1, not {settings.share}.")
+    kept = np.random.default_rng(0).permutation(len(result))[
+        : math.ceil(settings.share * len(result))
+    ]
+    return [result[row] for row in sorted(kept.tolist())]
 
 
 def _rows(manifest: Manifest, where: Mapping[str, Sequence[str]]) -> list[Recording]:

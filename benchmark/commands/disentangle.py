@@ -17,20 +17,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from barlow_speech.benchmark.features import Features, features
+from barlow_speech.benchmark.coded import coded
 from barlow_speech.benchmark.table import printable
 from barlow_speech.benchmark.upstreams import check_name, load_upstream
-from barlow_speech.downstream.corpus import Corpus, read_corpus
+from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import cache_dir, write_json, write_text
 from barlow_speech.upstream.registry import NAMES as OURS
-
-if TYPE_CHECKING:
-    from barlow_speech.benchmark.disentanglement_study import Coded
 
 RANDOM = "barlow_speech_random"
 
@@ -97,11 +91,18 @@ def run(given: argparse.Namespace) -> None:
     corpus = read_corpus(given.corpus, given.data_root)
     factors = read_factors(corpus, given.factors, given.recordings, given.allow_leakage)
     check_factors(corpus.name, factors, given.within)
-    coded = [_coded(name, given, corpus, factors.rows_N) for name in upstreams]
+    recordings = [corpus.recordings[row] for row in factors.rows_N]
+    codes = []
+    for name in upstreams:
+        upstream = load_upstream(
+            name, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
+        )
+        cache, manifest = cache_dir() / "features", corpus.manifest.file
+        codes.append(coded(name, upstream, recordings, cache, manifest, given.selection))
     found = study(
         corpus.name,
         factors,
-        coded,
+        codes,
         baselines=baselines,
         within=given.within,
         dimensions=given.dimensions,
@@ -130,33 +131,3 @@ def with_random(upstreams: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             baselines[name] = f"{RANDOM}{at}{own}"
     result += [name for name in dict.fromkeys(baselines.values()) if name not in result]
     return result, baselines
-
-
-def _coded(name: str, given: argparse.Namespace, corpus: Corpus, rows_N: np.ndarray) -> Coded:
-    from barlow_speech.benchmark.disentanglement_study import Coded
-
-    upstream = load_upstream(
-        name, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
-    )
-    recordings = [corpus.recordings[row] for row in rows_N]
-    found = features(upstream, recordings, cache_dir() / "features", corpus.manifest.file)
-    everything = np.arange(len(recordings))
-    layers = {
-        f"layer {place}": layer_ND.numpy()
-        for place, layer_ND in enumerate(found.means(everything).unbind(1), start=1)
-    }
-    source, code_NE = f"mean of {list(layers)[-1]}", list(layers.values())[-1]
-    embedding_NE = _embedding(found, everything)
-    if embedding_NE is not None:
-        layers["embedding"] = embedding_NE
-        if given.selection == "embedding":
-            source, code_NE = "embedding", embedding_NE
-    return Coded(name, source, code_NE, layers)
-
-
-def _embedding(found: Features, rows_N: np.ndarray) -> np.ndarray | None:
-    """The upstream's own embedding [N, E], or None where it has none."""
-    try:
-        return found.embeddings(rows_N)[:, 0].numpy()
-    except BarlowSpeechError:
-        return None

@@ -1,0 +1,224 @@
+"""Upstreams side by side: boxplots of the runs, ranks, and which of them the runs separate.
+
+With `against`, each upstream is tested against that one alone (an ablation against the full
+method); else all pairs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from barlow_speech.benchmark.cells import cell_summary
+from barlow_speech.benchmark.difference_figure import differences_figure
+from barlow_speech.benchmark.figures import boxplot_figure
+from barlow_speech.benchmark.planner import Planner
+from barlow_speech.benchmark.ranking import ranking, shared_ranks, verdict
+from barlow_speech.benchmark.ranking_figure import critical_difference_figure
+from barlow_speech.benchmark.section import Picture, Section, Table
+from barlow_speech.benchmark.statistics import (
+    LEVEL,
+    Cell,
+    by_task,
+    compare,
+    compare_all,
+    holm,
+    leaders,
+)
+from barlow_speech.benchmark.work import MakeCell
+
+NOTES = (
+    "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
+    "the runs; dashed: always saying the most frequent class.",
+    "Tests are paired by seed (sign flips of the mean difference) and Holm-corrected within a task "
+    "of a corpus. They and the intervals are over the heads' runs: not over other test recordings, "
+    "another corpus or another pretraining.",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which upstreams (default: all), on which tasks (default: all), against which one."""
+
+    upstreams: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    against: str = ""
+
+
+def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+    """A cell for every upstream, task and corpus."""
+    labels = planner.upstreams(settings.upstreams, "compare")
+    if settings.against and settings.against not in labels:
+        labels = [*planner.upstreams((settings.against,), "compare: against"), *labels]
+    return [
+        planner.cell(label, task, corpus)
+        for label in labels
+        for task, corpus in planner.study.columns(settings.tasks)
+    ]
+
+
+def present(title: str, settings: Settings, planner: Planner) -> Section:
+    """Boxplots, the table of scores, ranks over the tasks, and every test."""
+    cells = planner.cells(works(settings, planner))
+    groups = by_task(cells)
+    parts: list[Table | Picture] = []
+    findings: list[str] = []
+    if settings.against:
+        pairs = {key: against(settings.against, group) for key, group in groups.items()}
+        findings += _findings_against(settings.against, pairs)
+    else:
+        pairs = {key: compare_all(group) for key, group in groups.items()}
+        findings += [_finding(group) for group in groups.values()]
+    parts.append(_scores(title, groups))
+    for (task, corpus), group in groups.items():
+        best = max(group, key=lambda cell: cell_summary(cell)["mean"])
+        parts.append(
+            Picture(
+                f"{title} {task} {corpus}",
+                f"{task} of {corpus}",
+                f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
+                boxplot_figure(group),
+            )
+        )
+    labels = list(dict.fromkeys(cell.upstream for cell in cells))
+    if len(labels) > 2 and len(groups) > 1:
+        ranked = ranking(cells)
+        findings.append(verdict(ranked))
+        parts.append(
+            Picture(
+                f"{title} ranks",
+                "Average ranks over the tasks; what a bar joins is not separated.",
+                "Average ranks: "
+                + ", ".join(f"{n} {r:.2f}" for n, r in zip(ranked.upstreams, ranked.ranks))
+                + ".",
+                critical_difference_figure(ranked),
+            )
+        )
+    parts.append(
+        Picture(
+            f"{title} differences",
+            "Differences in percentage points, row minus column; bold where the runs separate the "
+            "two.",
+            "A matrix of differences between upstreams for each task; the numbers are in the table "
+            "of tests.",
+            differences_figure(pairs, labels, settings.against),
+        )
+    )
+    parts.append(_tests(title, pairs))
+    return Section(title, tuple(findings), NOTES, tuple(parts))
+
+
+def against(reference: str, group: Sequence[Cell]) -> list[dict[str, Any]]:
+    """`compare` of every other upstream with the reference, Holm-corrected over these alone."""
+    other = next(cell for cell in group if cell.upstream == reference)
+    pairs = [compare(cell, other) for cell in group if cell.upstream != reference]
+    corrected = holm([pair["p_sign_flip"] for pair in pairs])
+    wilcoxon = holm([pair["p_wilcoxon"] for pair in pairs])
+    for pair, p, w in zip(pairs, corrected, wilcoxon):
+        pair.update(p_holm=p, p_wilcoxon_holm=w, separable=p < LEVEL)
+    return pairs
+
+
+def _scores(title: str, groups: dict[tuple[str, str], list[Cell]]) -> Table:
+    rows = []
+    for (task, corpus), group in groups.items():
+        ranks = shared_ranks(group)
+        for cell in group:
+            numbers = cell_summary(cell)
+            low, high = numbers["ci95"] or (None, None)
+            rows.append(
+                (
+                    task, corpus, cell.upstream, ranks[cell.upstream], _percent(numbers["mean"]),
+                    _percent(numbers["std"]), _percent(low), _percent(high),
+                    _percent(numbers["median"]), _percent(numbers["q1"]), _percent(numbers["q3"]),
+                    numbers["n"],
+                )
+            )  # fmt: skip
+    columns = (
+        "task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
+        "q3", "runs",
+    )  # fmt: skip
+    return Table(
+        f"{title} scores",
+        "Scores in percent, with the BCa bootstrap interval of the mean. A rank is one more than "
+        "the number of upstreams that are separably better.",
+        columns,
+        tuple(rows),
+        texts=3,
+    )
+
+
+def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
+    rows = []
+    for (task, corpus), found in pairs.items():
+        for pair in found:
+            low, high = pair["ci95"] or (None, None)
+            rows.append(
+                (
+                    task, corpus, pair["a"], pair["b"], _percent(pair["difference"]),
+                    _percent(low), _percent(high), pair["p_holm"], pair["p_wilcoxon_holm"],
+                    pair["a12"], "yes" if pair["separable"] else "no",
+                )
+            )  # fmt: skip
+    return Table(
+        f"{title} tests",
+        "Every test: the mean paired difference in points with its interval, corrected p of the "
+        "sign-flip and of Wilcoxon's test, and A12, how often a run of the first is better than "
+        "one of the second.",
+        ("task", "corpus", "first", "second", "points", "95 % from", "to", "p", "p (Wilcoxon)",
+         "A12", "separated"),
+        tuple(rows),
+        texts=4,
+    )  # fmt: skip
+
+
+def _finding(group: Sequence[Cell]) -> str:
+    """What the runs say of one task."""
+    first, *tied = leaders(group)
+    cell = next(one for one in group if one.upstream == first)
+    where = f"On {cell.task} of {cell.corpus}"
+    mean = f"{100 * cell_summary(cell)['mean']:.1f} %"
+    beaten = len(group) - 1 - len(tied)
+    if len(group) == 1:
+        return f"{where}, {first} has {mean}."
+    if not tied:
+        return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
+    return (
+        f"{where}, {first} has the best mean ({mean}); its runs do not separate it from "
+        f"{_listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
+    )
+
+
+def _findings_against(
+    reference: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]
+) -> list[str]:
+    """For each upstream: where it is above the reference, where below, where neither."""
+    by_label: dict[str, dict[str, list[str]]] = {}
+    for (task, corpus), found in pairs.items():
+        for pair in found:
+            points = 100 * pair["difference"]
+            side = "no" if not pair["separable"] else "above" if points > 0 else "below"
+            text = f"{task} of {corpus}" + (f" ({points:+.1f})" if side != "no" else "")
+            by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
+    sentences = []
+    for label, sides in by_label.items():
+        parts = [
+            f"{word} {_listed(sides[side])}"
+            for side, word in (
+                ("above", "better on"),
+                ("below", "worse on"),
+                ("no", "not separated on"),
+            )
+            if side in sides
+        ]
+        sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
+    return sentences
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

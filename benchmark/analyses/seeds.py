@@ -1,0 +1,90 @@
+"""How far another pretraining moves a result, beside another head: the variance split in two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from barlow_speech.benchmark.figures import boxplot_figure
+from barlow_speech.benchmark.planner import Planner
+from barlow_speech.benchmark.section import Picture, Section, Table
+from barlow_speech.benchmark.statistics import Cell
+from barlow_speech.benchmark.variance import split_variance, variance_text
+from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.upstream.errors import BarlowSpeechError
+
+NOTES = (
+    "Every pretraining seed meets every head seed. A box holds the heads of one pretraining: how "
+    "far boxes stand apart is what a single pretraining hides.",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Upstreams with several `seeds`; `heads` of each pretraining."""
+
+    upstreams: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    heads: int = 10
+
+
+def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+    """A cell with all pretrainings for each upstream, task and corpus."""
+    found = []
+    for label in planner.upstreams(settings.upstreams, "seeds"):
+        count = len(planner.pretrainings(label))
+        if count < 2:
+            raise BarlowSpeechError(
+                f"seeds: the upstream '{label}' has one pretraining; give it several by `seeds`."
+            )
+        levels = {"pretrain_seed": count, "init": settings.heads, "order": 1}
+        changes = {"levels": levels, "varies": list(levels), "runs": count * settings.heads}
+        found += [
+            planner.cell(label, task, corpus, changes, every_seed=True)
+            for task, corpus in planner.study.columns(settings.tasks)
+        ]
+    return found
+
+
+def present(title: str, settings: Settings, planner: Planner) -> Section:
+    """A boxplot a task, and the parts of the variance."""
+    cells = planner.cells(works(settings, planner))
+    findings, rows, parts = [], [], []
+    for cell in cells:
+        split = split_variance(cell)
+        where = f"{cell.upstream}, {cell.task} of {cell.corpus}"
+        findings.append(variance_text(cell, split))
+        for one in split.components:
+            low, high = (100 * math.sqrt(max(0.0, end)) for end in one.variance_ci95)
+            rows.append(
+                (cell.upstream, cell.task, cell.corpus, one.name, one.levels, 100 * one.std, low,
+                 high)
+            )  # fmt: skip
+        parts.append(
+            Picture(
+                f"{title} {cell.upstream} {cell.task} {cell.corpus}",
+                f"{where}: a box for each pretraining seed.",
+                "Boxplots of the heads of each pretraining.",
+                boxplot_figure(_by_pretraining(cell)),
+            )
+        )
+    table = Table(
+        f"{title} variance",
+        "Standard deviations in points of what varied, each as if it alone did.",
+        ("upstream", "task", "corpus", "source", "levels", "std", "95 % from", "to"),
+        tuple(rows),
+        texts=4,
+    )
+    return Section(title, tuple(findings), NOTES, (*parts, table))
+
+
+def _by_pretraining(cell: Cell) -> list[Cell]:
+    """The runs of each pretraining as a cell of its own."""
+    groups: dict[int, list[float]] = {}
+    for value, sources in zip(cell.values, cell.details["sources"]):
+        groups.setdefault(int(sources["pretrain_seed"]), []).append(value)
+    chance = {"chance": cell.details["chance"]}
+    return [
+        replace(cell, upstream=f"pretraining {number + 1}", values=tuple(values), details=chance)
+        for number, values in sorted(groups.items())
+    ]

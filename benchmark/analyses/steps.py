@@ -1,0 +1,86 @@
+"""Accelerated learning: accuracy on dev against optimiser steps, frozen and trained end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from barlow_speech.benchmark.analyses.labels import Settings as LabelSettings
+from barlow_speech.benchmark.analyses.labels import asked
+from barlow_speech.benchmark.curve_points import recorded_curve
+from barlow_speech.benchmark.line_figure import Curve, lines_figure, panel_title
+from barlow_speech.benchmark.planner import Planner
+from barlow_speech.benchmark.section import Picture, Section, Table
+from barlow_speech.benchmark.work import MakeCell
+
+NOTES = (
+    "Mean over the runs on dev, looked at while heads train; bands: 1.96 standard errors. The "
+    "learning rate is the one that dev picked over all steps, for each upstream, so that curves "
+    "are no race at equal rates.",
+)
+REACHED = 0.9  # of an upstream's best mean on dev
+
+
+@dataclass(frozen=True)
+class Settings(LabelSettings):
+    """As for `labels`, with all of the labels unless `fractions` says otherwise."""
+
+    fractions: tuple[float, ...] = (1.0,)
+
+
+def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+    """The same cells as those of `labels`."""
+    return [work for _, _, work in asked(settings, planner)]
+
+
+def present(title: str, settings: Settings, planner: Planner) -> Section:
+    """A panel a task and share of labels, a curve an upstream."""
+    wanted = asked(settings, planner)
+    cells = planner.cells(work for _, _, work in wanted)
+    panels: dict[str, dict[str, Curve]] = {}
+    chance: dict[str, float] = {}
+    rows = []
+    for (fraction, label, _), cell in zip(wanted, cells):
+        curve = recorded_curve(cell)
+        if curve is None:
+            continue
+        share = "" if fraction == 1 else f", {100 * fraction:g} % of the labels"
+        panel = panel_title(cell.task, cell.corpus) + share
+        panels.setdefault(panel, {})[label] = curve
+        chance[panel] = float(cell.details["chance"])
+        most = max(curve.mean)
+        reached = next(x for x, mean in zip(curve.x, curve.mean) if mean >= REACHED * most)
+        rows.append(
+            (cell.task, cell.corpus, label, 100 * fraction, 100 * most, int(reached),
+             cell.details["lr"])
+        )  # fmt: skip
+    findings = []
+    for panel, curves in panels.items():
+        first = {label: 100 * curve.mean[0] for label, curve in curves.items()}
+        best = max(first, key=lambda label: first[label])
+        step = next(iter(curves.values())).x[0]
+        findings.append(
+            f"{panel}: after {step:g} steps {best} has the best mean on dev ({first[best]:.1f} %); "
+            "not tested."
+        )
+    return Section(
+        title,
+        tuple(findings),
+        NOTES,
+        (
+            Picture(
+                title,
+                "Accuracy on dev against optimiser steps.",
+                "Curves of accuracy on dev against steps; where they get is in the table.",
+                lines_figure(panels, "optimiser steps", chance=chance),
+            ),
+            Table(
+                f"{title} reached",
+                "The best mean on dev in percent, and the first look at which 90 % of it was "
+                "reached.",
+                ("task", "corpus", "upstream", "labels (%)", "best on dev", "steps to 90 % of it",
+                 "learning rate"),
+                tuple(rows),
+                texts=3,
+            ),
+        ),
+    )  # fmt: skip

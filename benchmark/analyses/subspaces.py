@@ -1,0 +1,143 @@
+"""Whether the projectors of several view families hold different factors of speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from barlow_speech.benchmark.coded import coded
+from barlow_speech.benchmark.matrix_figure import matrix_figure
+from barlow_speech.benchmark.planner import Planner
+from barlow_speech.benchmark.section import Picture, Section, Table
+from barlow_speech.benchmark.upstreams import load_upstream
+from barlow_speech.benchmark.work import Measure, Pretrain
+from barlow_speech.benchmark.workshop import Workshop
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.packed import PackedCorpus
+from barlow_speech.upstream.pretrain import Pretraining
+
+NOTES = (
+    "Balanced accuracy of a logistic regression on the embedding, and on the output z of each "
+    "family's projector, which only training uses. If each family's invariance kept a factor of "
+    "its own, rows would be best in different columns. Intervals are over the judging speakers.",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one pretrained upstream, on which corpora (default: all of the study)."""
+
+    upstream: str
+    corpora: tuple[str, ...] = ()
+    recordings: int = 5000
+
+
+def works(settings: Settings, planner: Planner) -> list[Measure]:
+    """One measurement for each corpus."""
+    trained = planner.pretrainings(settings.upstream)
+    if not trained:
+        raise BarlowSpeechError(
+            f"subspaces: the upstream '{settings.upstream}' is not pretrained by this study."
+        )
+    return [
+        _measure(settings, planner, corpus, trained[0])
+        for corpus in settings.corpora or tuple(planner.study.corpora)
+    ]
+
+
+def _measure(settings: Settings, planner: Planner, corpus: str, work: Pretrain) -> Measure:
+    name = planner.name(settings.upstream)
+
+    def compute(shop: Workshop) -> list[dict[str, Any]]:
+        # Only this analysis pays for scikit-learn, which takes a second or two to import.
+        from barlow_speech.benchmark.factors import read_factors
+        from barlow_speech.benchmark.probe_matrix import probe
+
+        read = shop.campaign.corpus(shop.corpus(corpus))
+        factors = read_factors(read, (), settings.recordings, shop.allow_leakage)
+        recordings = [read.recordings[row] for row in factors.rows_N]
+        upstream = load_upstream(name, None, shop.device)
+        cache = shop.campaign.settings.cache
+        code = coded(settings.upstream, upstream, recordings, cache, read.manifest.file)
+        codes = {"embedding": code.code_NE, **_projected(work, shop, code.code_NE)}
+        found = []
+        for where, x_ND in codes.items():
+            for factor, labels_N in factors.labels.items():
+                one = probe(
+                    where, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
+                )
+                found.append(
+                    {"code": where, "factor": factor, "dimensions": x_ND.shape[1],
+                     "accuracy": one.accuracy.value, "ci95": one.accuracy.interval(0.0, 1.0),
+                     "chance": one.chance}
+                )  # fmt: skip
+        return found
+
+    identity = ["subspaces", name, planner.shop.corpus_digest(corpus), settings.recordings]
+    title = f"subspaces of {settings.upstream} on {planner.shop.corpus_name(corpus)}"
+    return Measure(title, identity, compute, (work,), 20.0)
+
+
+@torch.no_grad()
+def _projected(work: Pretrain, shop: Workshop, code_NE: np.ndarray) -> dict[str, np.ndarray]:
+    """z [N, width] of each family for embeddings [N, E], batch norms as training left them."""
+    corpus = PackedCorpus(work.packed(shop), work.recipe.crop_s, work.recipe.seed)
+    run = Pretraining(work.recipe, corpus, torch.device("cpu"))
+    run.load(work.folder)
+    twins = run.twins.eval()
+    x_NE = torch.from_numpy(np.asarray(code_NE, dtype=np.float32))
+    return {
+        f"z of {name}": projector(x_NE).numpy()
+        for name, projector in twins.projectors.items()
+        if work.recipe.families[name].level == "utterance"
+    }
+
+
+def present(title: str, settings: Settings, planner: Planner) -> Section:
+    """A matrix for each corpus: codes by factors."""
+    parts: list[Picture | Table] = []
+    findings = []
+    for work in works(settings, planner):
+        found = work.outcome(planner.shop)
+        codes = list(dict.fromkeys(one["code"] for one in found))
+        factors = list(dict.fromkeys(one["factor"] for one in found))
+        values = np.full((len(codes), len(factors)), np.nan)
+        for one in found:
+            place = codes.index(one["code"]), factors.index(one["factor"])
+            values[place] = 100 * one["accuracy"]
+        best = {factors[j]: codes[i] for j, i in enumerate(values[1:].argmax(axis=0) + 1)}
+        findings.append(
+            f"{work.title}: among the projectors, the best mean is that of "
+            + ", ".join(f"{code} for {factor}" for factor, code in best.items())
+            + "; not tested."
+        )
+        parts.append(
+            Picture(
+                f"{title} {work.title}",
+                f"{work.title}: balanced accuracy in percent; bold: the best of the column.",
+                "A matrix of accuracies by code and factor; the numbers are in the table.",
+                matrix_figure(
+                    values, codes, factors, bold=values == values.max(axis=0), by_column=True
+                ),
+            )
+        )
+        parts.append(
+            Table(
+                f"{title} {work.title} probes",
+                "Balanced accuracy in percent, with its interval and chance.",
+                ("code", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
+                tuple(
+                    (
+                        one["code"], one["factor"], one["dimensions"], 100 * one["accuracy"],
+                        *(100 * end for end in one["ci95"] or ()),
+                        *(() if one["ci95"] else (None, None)), 100 * one["chance"],
+                    )
+                    for one in found
+                ),
+                texts=2,
+            )
+        )  # fmt: skip
+    return Section(title, tuple(findings), NOTES, tuple(parts))

@@ -1,0 +1,74 @@
+"""run a study: pretrainings, tasks and analyses from one YAML file, and one report
+
+Does what is missing, goes on after an interruption, and writes report.html with all figures and
+tables beside it.
+
+examples:
+  barlow-speech study toy --dry-run
+  barlow-speech study toy -o results/toy
+  barlow-speech study shared --data-root DATA -o results/shared
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+
+from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.planner import plan_text
+from barlow_speech.benchmark.study import find_study, read_study
+from barlow_speech.benchmark.table import printable
+from barlow_speech.benchmark.workshop import Workshop
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    add = parser.add_argument
+    add("study", help="a YAML file, or the name of one in configs/studies (toy, shared, paper)")
+    add("-o", "--out", type=Path, metavar="DIR", help="default: results/study/STUDY")
+    add("--data-root", type=Path, metavar="DIR",
+        help="folder of the study's corpora and of its recipes' manifests "
+        "(default: the toy corpus)")  # fmt: skip
+    add("--dry-run", action="store_true", help="print the plan, with what is done, and stop")
+    add("--metric", choices=tuple(METRICS), default="top1",
+        help="what tables and tests are of (default: top1)")  # fmt: skip
+    add("--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)")
+    add("--executor", choices=("local", "ray"), default="local",
+        help="ray: spread the cells over a Ray cluster (extra [ray])")  # fmt: skip
+    add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
+    add("--allow-leakage", action="store_true",
+        help="go on when splits share a speaker or a recording, and say so")  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> None:
+    """Plan, and unless that is all that was wanted, do it.
+
+    Raises:
+        BarlowSpeechError: on anything that the user can mend.
+    """
+    from barlow_speech.benchmark.study_run import planned, run_study
+
+    path = find_study(given.study)
+    study = read_study(path)
+    device = given.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    shop = Workshop(
+        folder=given.out or Path("results/study") / path.stem,
+        data_root=given.data_root,
+        device=device,
+        metric=given.metric,
+        executor=given.executor,
+        address=given.address,
+        allow_leakage=given.allow_leakage,
+    )
+    analyses, steps = planned(study, shop, str(path))
+    if given.dry_run:
+        print(plan_text(steps))
+        return
+    page = run_study(study, shop, analyses, steps, shlex.join(["barlow-speech", *sys.argv[1:]]))
+    print(f"report: {printable(page)}")

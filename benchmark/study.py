@@ -1,0 +1,176 @@
+"""A study as data: which upstreams, which corpora and tasks, which analyses. One YAML file.
+
+`configs/studies` holds those that come with the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from barlow_speech import configs
+from barlow_speech.benchmark.protocol import read_protocol
+from barlow_speech.downstream.task import names as task_names
+from barlow_speech.downstream.task import read_task
+from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.settings import build, read_yaml
+
+FOLDER = Path(configs.__path__[0]) / "studies"
+MOST_SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What all pretrainings of the study share: a recipe, and changes to it as with --set."""
+
+    recipe: str = "default"
+    set: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """An upstream of the study.
+
+    With a `name`, what `run_downstream.py -u` takes. `untrained` names another one of the study,
+    of which this has the encoder with random weights. Else it is pretrained: by the study's recipe
+    or one of its own, with `deltas` and `set` over it as with --with and --set; `seeds` of them
+    where pretraining seeds are compared.
+    """
+
+    name: str = ""
+    untrained: str = ""
+    recipe: str = ""
+    deltas: tuple[str, ...] = ()
+    set: tuple[str, ...] = ()
+    seeds: int = 1
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the study trains it."""
+        return not (self.name or self.untrained)
+
+
+@dataclass(frozen=True)
+class ProtocolChoice:
+    """A protocol by its name or path, and changes to it as with --set."""
+
+    name: str = "paper"
+    set: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be done and shown.
+
+    `corpora` maps corpora, as `run_downstream.py --corpus` takes them (paths are relative to the
+    data root), to the tasks that are judged on each. `analyses` maps titles to the settings of an
+    analysis; their `kind` is a file of `benchmark/analyses`.
+    """
+
+    title: str
+    corpora: dict[str, tuple[str, ...]]
+    analyses: dict[str, dict[str, Any]]
+    upstreams: dict[str, Member]
+    introduction: str = ""
+    warnings: tuple[str, ...] = ()
+    pretraining: Pretraining = field(default_factory=Pretraining)
+    protocol: ProtocolChoice = field(default_factory=ProtocolChoice)
+
+    def columns(self, tasks: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Every (task, corpus), task by task; of some tasks if they are named."""
+        every = dict.fromkeys(task for served in self.corpora.values() for task in served)
+        return [
+            (task, corpus)
+            for task in every
+            for corpus, served in self.corpora.items()
+            if task in served and (not tasks or task in tasks)
+        ]
+
+    def member(self, label: str, where: str) -> Member:
+        """The upstream of a label; `where` says who asks.
+
+        Raises:
+            BarlowSpeechError: there is none.
+        """
+        if label not in self.upstreams:
+            raise unknown("upstream", label, self.upstreams, where)
+        return self.upstreams[label]
+
+    def recipe(self, label: str) -> Recipe:
+        """The recipe of an upstream that is pretrained.
+
+        Raises:
+            BarlowSpeechError: the recipe or a change to it is wrong.
+        """
+        member, common = self.upstreams[label], self.pretraining
+        own = bool(member.recipe) and member.recipe != common.recipe
+        changes = member.set if own else (*common.set, *member.set)
+        return read_recipe(
+            find_recipe(member.recipe or common.recipe),
+            changes,
+            [find_recipe(name, "deltas") for name in member.deltas],
+        )
+
+
+def find_study(name: str) -> Path:
+    """The path of a study: a file, or the name of one that comes with the package.
+
+    Raises:
+        BarlowSpeechError: it is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    files = {one.stem: one for one in FOLDER.glob("*.yaml")}
+    if name not in files:
+        raise unknown("study", name, files, "barlow-speech study (or a path to a .yaml)")
+    return files[name]
+
+
+def read_study(path: Path) -> Study:
+    """The study in a YAML file; an upstream that is a word is the `name` of one.
+
+    Raises:
+        BarlowSpeechError: a key, a name, a recipe or a protocol is wrong; it is named.
+    """
+    tree = read_yaml(path)
+    members = tree.get("upstreams")
+    if isinstance(members, dict):
+        tree["upstreams"] = {
+            label: {"name": one} if isinstance(one, str) else one or {}
+            for label, one in members.items()
+        }
+    study = build(Study, tree, str(path))
+    for name in ("upstreams", "corpora", "analyses"):
+        if not getattr(study, name):
+            raise BarlowSpeechError(f"{path}: {name} is empty; name at least one.")
+    for label, member in study.upstreams.items():
+        _check_member(study, label, member, f"{path}: upstreams.{label}")
+    for corpus, tasks in study.corpora.items():
+        for task in tasks:
+            if task not in task_names():
+                raise unknown("task", task, task_names(), f"{path}: corpora.{corpus}")
+            read_protocol(study.protocol.name, read_task(task).name, study.protocol.set)
+    return study
+
+
+def _check_member(study: Study, label: str, member: Member, where: str) -> None:
+    trained = bool(member.recipe or member.deltas or member.set or member.seeds != 1)
+    if bool(member.name) + bool(member.untrained) + trained > 1:
+        raise BarlowSpeechError(
+            f"{where}: give a name, or untrained, or what it is pretrained by; not several."
+        )
+    if not 1 <= member.seeds <= MOST_SEEDS:
+        raise BarlowSpeechError(f"{where}: seeds must be from 1 to {MOST_SEEDS}.")
+    if member.untrained and not study.member(member.untrained, where).pretrained:
+        raise BarlowSpeechError(
+            f"{where}: '{member.untrained}' is not pretrained by this study; untrained takes the "
+            "encoder of one that is."
+        )
+    if member.pretrained:
+        try:
+            study.recipe(label)
+        except BarlowSpeechError as error:
+            raise BarlowSpeechError(f"{where}: {error}") from error
