@@ -5,6 +5,7 @@ Run as a program, this file is one of the processes: RECIPE PACKED OUT.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -37,6 +38,12 @@ families:
     projector: {width: 16, layers: 2}
     objective: {redundancy: 0.02, scale: 0.1}
   voice: {segments: different, projector: {width: 8}, weight: 0.5, objective: {scale: 0.1}}
+  local:
+    level: frames
+    views: {mixup: {}, resized_crop: {time_scale: [1, 1], time_canvas: 1}, gain: {}}
+    projector: {width: 8}
+    weight: 0.3
+    objective: {redundancy: 0.02, scale: 0.1}
 optimiser: {lr: 1.0e-3, warmup: 1}
 """
 
@@ -104,23 +111,25 @@ def test_processes_together_train_what_one_trains(
     assert max(moved) > 1e-3  # the comparison is of trained weights
 
 
+@pytest.mark.parametrize("name", ["words", "local"])
 def test_a_batch_in_parts_has_the_loss_and_gradients_of_the_whole(
-    recipe_file: Path, tones: Path, tmp_path: Path
+    recipe_file: Path, tones: Path, tmp_path: Path, name: str
 ) -> None:
     """Against autograd through all parts at once, each with its own batch norm."""
     recipe = read_recipe(recipe_file, ["accumulate=3"])
     run = run_of(recipe, tones.parent, tmp_path / "packed")
     views, _ = run.pairs(np.arange(recipe.batch))
-    family = recipe.families["words"]
-    before = {name: value.clone() for name, value in run.twins.state_dict().items()}
-    terms, _ = run._in_parts("words", family, *views["words"])
+    # Without a weight of its own, which the terms are without.
+    family = dataclasses.replace(recipe.families[name], weight=1.0)
+    before = {key: value.clone() for key, value in run.twins.state_dict().items()}
+    terms, _ = run._in_parts(name, family, *views[name])
     found = [None if p.grad is None else p.grad.clone() for p in run.twins.parameters()]
-    statistics = {name: value.clone() for name, value in run.twins.named_buffers()}
+    statistics = {key: value.clone() for key, value in run.twins.named_buffers()}
     run.twins.load_state_dict(before)
     run.twins.zero_grad()
     latents = []
-    for first, second in zip(*(view.chunk(3) for view in views["words"])):
-        latents.append(run.twins(torch.cat([first, second]), "words")[1].chunk(2))
+    for first, second in zip(*(view.chunk(3) for view in views[name])):
+        latents.append(run.twins(torch.cat([first, second]), name)[1].chunk(2))
     a, b = (torch.cat(side) for side in zip(*latents))
     expected = objective(a, b, family.objective)
     expected["loss"].backward()
@@ -129,9 +138,9 @@ def test_a_batch_in_parts_has_the_loss_and_gradients_of_the_whole(
         assert (gradient is None) == (parameter.grad is None)
         if gradient is not None and parameter.grad is not None:
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6)
-    for name, value in run.twins.named_buffers():
-        if not name.endswith("num_batches_tracked"):
-            torch.testing.assert_close(statistics[name], value)
+    for key, value in run.twins.named_buffers():
+        if not key.endswith("num_batches_tracked"):
+            torch.testing.assert_close(statistics[key], value)
 
 
 @pytest.mark.parametrize("changes", [["accumulate=5"], ["accumulate=12"]])

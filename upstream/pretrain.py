@@ -38,7 +38,7 @@ from barlow_speech.upstream.model import (
 from barlow_speech.upstream.objective import cross_correlation, effective_rank, latents, objective
 from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.progress import progress
-from barlow_speech.upstream.recipe import Family, Optimiser, Projector, Recipe
+from barlow_speech.upstream.recipe import Family, Optimiser, Projector, Recipe, check_alignment
 from barlow_speech.upstream.views import Memory, Views, item_keys
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ COLLAPSED = 4.0  # an effective rank of the embedding below this is warned of
 
 
 def projector(settings: Projector, size: int) -> nn.Sequential:
-    """Linear, batch norm, ReLU, …, linear: embedding [N, E] → z [N, width]."""
+    """Linear, batch norm, ReLU, …, linear: embeddings or states [N, size] → z [N, width]."""
     layers: list[nn.Module] = []
     for _ in range(settings.layers - 1):
         layers += [nn.Linear(size, settings.width, bias=False), nn.BatchNorm1d(settings.width)]
@@ -66,18 +66,27 @@ class Twins(nn.Module):
     def __init__(self, model: SpeechEncoder, families: dict[str, Family]) -> None:
         super().__init__()
         self.model = model
+        self.levels = {name: family.level for name, family in families.items()}
+        sizes = {"utterance": model.encoder.embedding_dim, "frames": model.encoder.width}
         self.projectors = nn.ModuleDict(
             {
-                name: projector(family.projector, model.encoder.embedding_dim)
+                name: projector(family.projector, sizes[family.level])
                 for name, family in families.items()
             }
         )
 
     def forward(self, frames_BTF: Tensor, family: str) -> tuple[Tensor, Tensor]:
-        """Log-mel of one view, all of one length → (embedding [B, E], z [B, width])."""
+        """Log-mel, all of one length → (embedding [B, E], z [N, width] of the family's items).
+
+        The items are the B utterances, or with `level: frames` their S states each, N = B · S, one
+        utterance after the other.
+        """
         lengths_B = torch.full((len(frames_BTF),), frames_BTF.shape[1], device=frames_BTF.device)
-        _, embedding_BE = self.model.encoder(frames_BTF, lengths_B)
-        return embedding_BE, self.projectors[family](embedding_BE)
+        hidden, embedding_BE = self.model.encoder(frames_BTF, lengths_B)
+        # As the lengths are all equal, no state lies behind an utterance's end.
+        over_frames = self.levels[family] == "frames"
+        items_ND = hidden[-1].flatten(0, 1) if over_frames else embedding_BE
+        return embedding_BE, self.projectors[family](items_ND)
 
 
 class Pretraining:
@@ -88,6 +97,8 @@ class Pretraining:
     """
 
     def __init__(self, recipe: Recipe, corpus: PackedCorpus, device: torch.device) -> None:
+        for name, family in recipe.families.items():
+            check_alignment(name, family)
         self.recipe, self.corpus, self.device = recipe, corpus, device
         self.steps_done = 0
         frontend = _normalised(recipe.model, corpus, recipe.seed)
@@ -238,8 +249,8 @@ class Pretraining:
         self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Forward and backward of a family in one pass: the terms, and the embeddings."""
-        embedding_BE, z_BD = self._embed(torch.cat([first_BTF, second_BTF]), name, 0)
-        terms = self._objective(name, family, *z_BD.chunk(2))
+        embedding_BE, z_ND = self._embed(torch.cat([first_BTF, second_BTF]), name, 0)
+        terms = self._objective(name, family, *z_ND.chunk(2))
         (family.weight * terms["loss"]).backward()
         return terms, embedding_BE.detach()
 
@@ -269,15 +280,18 @@ class Pretraining:
         (family.weight * terms["loss"]).backward()
         assert z_A.grad is not None
         assert z_B.grad is not None
-        sizes = [len(part) // 2 for part in parts]
+        sizes = [len(z) // 2 for z in projected]
         gradients = zip(z_A.grad.split(sizes), z_B.grad.split(sizes))
         for index, (part, pair) in enumerate(zip(parts, gradients)):
-            _, z_BD = self._embed(part, name, index)
-            z_BD.backward(torch.cat(pair).to(z_BD.dtype))
+            _, z_ND = self._embed(part, name, index)
+            z_ND.backward(torch.cat(pair).to(z_ND.dtype))
         return terms, torch.cat(embeddings)
 
     def _embed(self, frames_BTF: Tensor, family: str, part: int) -> tuple[Tensor, Tensor]:
-        """Both views in one pass: half the launches, and one set of batch statistics."""
+        """Both views in one pass: half the launches, and one set of batch statistics.
+
+        The first half of what is returned is of the first view, at either level.
+        """
         # Dropout must draw the same on resuming, and in both passes over a part of a batch.
         key = (self.recipe.seed, self.steps_done, processes.rank(), part)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
@@ -285,14 +299,14 @@ class Pretraining:
             return self.forward(frames_BTF, family)
 
     def _objective(
-        self, name: str, family: Family, a_BD: Tensor, b_BD: Tensor
+        self, name: str, family: Family, a_ND: Tensor, b_ND: Tensor
     ) -> dict[str, Tensor]:
         if self.steps_done in (0, self.recipe.steps - 1):
             with torch.no_grad():
                 self.correlations[name] = cross_correlation(
-                    latents(a_BD, family.objective), latents(b_BD, family.objective)
+                    latents(a_ND, family.objective), latents(b_ND, family.objective)
                 ).cpu()
-        return objective(a_BD, b_BD, family.objective)
+        return objective(a_ND, b_ND, family.objective)
 
     @torch.no_grad()
     def _view(self, family: str, waves_BN: Tensor, clean_BFT: Tensor, keys_B: Tensor) -> Tensor:

@@ -49,10 +49,14 @@ class Family:
     """A set of views with a projector and a term of the objective of its own.
 
     `segments`: whether the two views are of the `same` segment of a recording, or of two
-    `different` ones (which teaches the speaker and loses the words). `weight` is that of its term.
+    `different` ones (which teaches the speaker and loses the words). `level`: whether the items of
+    the objective are utterances, each by its embedding, or `frames`, each state of the encoder's
+    last layer paired with the state at the same time in the other view. `weight` is that of its
+    term.
     """
 
     segments: Literal["same", "different"] = "same"
+    level: Literal["utterance", "frames"] = "utterance"
     views: ViewSettings = field(default_factory=ViewSettings)
     projector: Projector = field(default_factory=Projector)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
@@ -147,8 +151,35 @@ def _check(recipe: Recipe, where: str) -> None:
                     f"families.{name}.projector must have a width from 1 to {LARGEST:,} and 1 to "
                     "100 layers."
                 )
+            check_alignment(name, family)
     except BarlowSpeechError as error:
         raise BarlowSpeechError(f"{where}: {error}") from error
+
+
+def check_alignment(name: str, family: Family) -> None:
+    """Refuse a family over frames whose two views are not of the same moments.
+
+    Raises:
+        BarlowSpeechError: its level is `frames` and it has two segments, or a view that moves time.
+    """
+    if family.level != "frames":
+        return
+    speed, crop = family.views.speed, family.views.resized_crop
+    if family.segments == "different":
+        cause, remedy = "segments: different takes them from two places", "set segments: same"
+    elif speed is not None and speed.p > 0 and speed.rate != (1, 1):
+        cause, remedy = "views.speed stretches time", "set views.speed: null"
+    # A canvas as long as the input and a box of at least its length leave time as it is, exactly;
+    # on a longer canvas the box lies anywhere.
+    elif crop and crop.p > 0 and (crop.time_canvas != 1 or crop.time_scale[0] < 1):
+        cause = "views.resized_crop moves and stretches time"
+        remedy = "give it time_scale: [1, 1] and time_canvas: 1"
+    else:
+        return
+    raise BarlowSpeechError(
+        f"families.{name} has level: frames, whose two views must be aligned in time, but {cause}; "
+        f"{remedy}, or level: utterance."
+    )
 
 
 def find_recipe(name: str, folder: str = "pretrain") -> Path:
