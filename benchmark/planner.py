@@ -16,13 +16,12 @@ from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.benchmark.statistics import Cell
 from barlow_speech.benchmark.study import Study
 from barlow_speech.benchmark.table import printable, shortened
-from barlow_speech.benchmark.work import MakeCell, Pretrain, Work
+from barlow_speech.benchmark.work import KINDS, MakeCell, Pretrain, Work
 from barlow_speech.benchmark.workshop import Workshop
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
 
 RANDOM = "barlow_speech_random"
-KINDS = ("pretraining", "cell", "measurement")  # works of one kind are done one after the other
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
 from barlow_speech.benchmark.machine import environment
 from barlow_speech.benchmark.planner import (
-    KINDS,
     Planner,
     Step,
     check,
@@ -21,7 +20,7 @@ from barlow_speech.benchmark.planner import (
 )
 from barlow_speech.benchmark.section import Table
 from barlow_speech.benchmark.study import Study
-from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.benchmark.work import KINDS, MakeCell
 from barlow_speech.benchmark.workshop import Workshop
 
 

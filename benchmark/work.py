@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from barlow_speech.benchmark.campaign import Job
 from barlow_speech.benchmark.end_to_end import EndToEnd
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 # Seconds of one step of one run of a linear head over a handful of layers, on two cores: what
 # `bench_harness` measures, before the study itself has measured anything.
 HEAD_STEP_S = 0.0004
+# The order in which works are done.
+KINDS = ("pretraining", "cell", "end-to-end cell", "measurement")
 
 
 class Work(Protocol):
@@ -32,7 +34,10 @@ class Work(Protocol):
     `needs` are the works that must be done before.
     """
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`: works whose estimates are wrong by the same factor."""
+        ...
 
     @property
     def title(self) -> str:
@@ -62,11 +67,15 @@ class Work(Protocol):
 class Pretrain:
     """A pretraining; `label` is the upstream that first asked for it."""
 
-    kind: ClassVar[str] = "pretraining"
     label: str
     recipe: Recipe
     folder: Path
     speech: str  # the data root, as text
+
+    @property
+    def kind(self) -> str:
+        """See `Work`."""
+        return "pretraining"
 
     @property
     def title(self) -> str:
@@ -113,11 +122,15 @@ class Pretrain:
 class MakeCell:
     """A cell: an upstream of the study on a task of a corpus."""
 
-    kind: ClassVar[str] = "cell"
     label: str
     job: Job
     corpus: str  # as tables call it
     needs: tuple[Pretrain, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """See `Work`."""
+        return "end-to-end cell" if isinstance(self.job.protocol, EndToEnd) else "cell"
 
     @property
     def who(self) -> str:
@@ -163,12 +176,16 @@ class Measure:
     `identity` is all that decides the outcome, JSON-able; `estimate` is in seconds.
     """
 
-    kind: ClassVar[str] = "measurement"
     title: str
     identity: Any
     compute: Callable[[Workshop], Any]
     needs: tuple[Pretrain, ...] = ()
     estimate: float = 5.0
+
+    @property
+    def kind(self) -> str:
+        """See `Work`."""
+        return "measurement"
 
     @property
     def key(self) -> str:
