@@ -254,7 +254,7 @@ def _shipped(kind: str, *names: str) -> list[Files]:
 def recipes(folder: Path) -> list[Files]:
     """The recipes and variants that come with the package, the first with all its views."""
     found = _shipped("pretrain", "base", "default", "toy")
-    for delta in ("view_families", "views_speech", "vicreg"):
+    for delta in ("view_families", "local_term", "views_speech", "vicreg"):
         found += [
             {**one, "a.yaml": b"extends: base.yaml\n" + one["a.yaml"]}
             for one in _shipped("deltas", delta)

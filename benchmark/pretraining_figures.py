@@ -19,7 +19,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -252,6 +252,8 @@ def _views_caption(shown: ShownViews) -> list[str]:
         text += f"; the recording, of {shown.seconds:.2f} s, is repeated to fill them"
         if shown.family.segments == "different":
             text += ", which makes them the same"
+    if shown.family.level == "frames":
+        text += "; what is paired is every state of the encoder's last layer"
     lines = [f"{text}."]
     settings = shown.family.views
     on = {one.name: getattr(settings, one.name) for one in dataclasses.fields(ViewSettings)}
@@ -294,6 +296,7 @@ class Correlations:
     trained_DD: Tensor
     family: str
     pairs: int
+    level: Literal["utterance", "frames"]
     steps: int  # that the trained one was trained for
 
 
@@ -323,11 +326,14 @@ def correlations(
     positions = run.steps_done * recipe.batch + np.arange(recipe.batch)
     views_BTF = run.pairs(positions)[0][name]
     settings = recipe.families[name].objective
+    untrained_DD, pairs = _correlation(untrained, views_BTF, name, settings)
+    trained_DD, _ = _correlation(run.twins, views_BTF, name, settings)
     return Correlations(
-        untrained_DD=_correlation(untrained, views_BTF, name, settings),
-        trained_DD=_correlation(run.twins, views_BTF, name, settings),
+        untrained_DD=untrained_DD,
+        trained_DD=trained_DD,
         family=name,
-        pairs=recipe.batch,
+        pairs=pairs,
+        level=recipe.families[name].level,
         steps=run.steps_done,
     )
 
@@ -335,10 +341,11 @@ def correlations(
 @torch.no_grad()
 def _correlation(
     twins: Twins, views_BTF: tuple[Tensor, Tensor], name: str, settings: ObjectiveSettings
-) -> Tensor:
+) -> tuple[Tensor, int]:
+    """C, and of how many pairs."""
     with seeded(0):  # of dropout
         _, z_BD = twins.train()(torch.cat(views_BTF), name)
-    return cross_correlation(*latents(z_BD, settings).chunk(2))
+    return cross_correlation(*latents(z_BD, settings).chunk(2)), len(z_BD) // 2
 
 
 def correlation_figure(
@@ -423,6 +430,11 @@ def _correlation_caption(both: Correlations, shown: int) -> list[str]:
         f"C of the projector's output over the same {both.pairs} pairs of views. Off the diagonal, "
         f"independent dimensions would have an rms of {1 / math.sqrt(both.pairs):.3f} by chance."
     ]
+    if both.level == "frames":  # those of one utterance are not independent
+        lines = [
+            f"C of the projector's output over the same {both.pairs} pairs of states, those of both "
+            "views at one time."
+        ]
     if shown < size:
         lines.append(
             f"Shown are the first {shown} of {size} dimensions; the numbers are over all {size}."

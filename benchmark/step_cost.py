@@ -29,7 +29,9 @@ def seconds_of_speech(recipe: Recipe, device: str) -> float:
     """
     what = recipe.as_dict()
     of = [what["model"], recipe.crop_s, recipe.precision, device]
-    key = digest([*of, {name: vars(one.projector) for name, one in recipe.families.items()}])
+    key = digest(
+        [*of, {name: [one.level, vars(one.projector)] for name, one in recipe.families.items()}]
+    )
     if key not in _measured:
         _measured[key] = _measure(recipe, device)
     return _measured[key]
