@@ -432,8 +432,8 @@ def _correlation_caption(both: Correlations, shown: int) -> list[str]:
     ]
     if both.level == "frames":  # those of one utterance are not independent
         lines = [
-            f"C of the projector's output over the same {both.pairs} pairs of states, those of both "
-            "views at one time."
+            f"C of the projector's output over the same {both.pairs} pairs of states, those of "
+            "both views at one time."
         ]
     if shown < size:
         lines.append(
