@@ -20,6 +20,7 @@ from barlow_speech.benchmark.work import KINDS, MakeCell, Pretrain, Work
 from barlow_speech.benchmark.workshop import Workshop
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
+from barlow_speech.upstream.packed import chosen
 
 RANDOM = "barlow_speech_random"
 
@@ -236,8 +237,6 @@ def check(works: Sequence[Work], shop: Workshop) -> None:
     Raises:
         BarlowSpeechError: as `Campaign.piece`; or the speech of a recipe is missing.
     """
-    from barlow_speech.upstream.packed import chosen
-
     pieces = {(w.job.task, w.job.corpus) for w in works if isinstance(w, MakeCell)}
     for task, corpus in sorted(pieces):
         shop.campaign.piece(task, corpus)

@@ -75,7 +75,7 @@ SHAPE = {
             "seed": int,
             "sources": {str: (int, None)},
             "metrics": SCORES,
-            "folds": [{"predicted": str}],
+            "folds": [{"predicted": str, "curve": [[float]]}],
         }
     ],
 }
@@ -291,14 +291,14 @@ def _check_runs(facts: dict[str, Any], runs: Sequence[dict[str, Any]]) -> None:
         raise ValueError("it has no run, or two of one seed")
     if len({frozenset(run["sources"]) for run in runs}) > 1:
         raise ValueError("its runs name different sources")
-    if len({frozenset(run["sources"]) for run in runs}) > 1:
-        raise ValueError("its runs name different sources")
     for run in runs:
         seed = run["seed"]
         if len(run["folds"]) != len(truth):
             raise ValueError(f"run {seed} has not as many folds as there are")
         scores = []
         for fold, truth_N in zip(run["folds"], truth):
+            if any(len(look) != 2 or not 0 <= look[1] <= 1 for look in fold["curve"]):
+                raise ValueError(f"a look at dev of run {seed} is not a step and a score")
             predicted_N = unpack(fold["predicted"], len(truth_N))
             if len(predicted_N) != len(truth_N) or predicted_N.max() >= classes:
                 raise ValueError(f"the predictions of run {seed} are not of its test recordings")

@@ -52,21 +52,32 @@ def run_study(
     check([step.work for step in steps], shop)
     left = sum(step.seconds for step in steps if not step.done)
     seconds: dict[str, float] = {}
-    for number, step in enumerate(steps, start=1):
-        work = step.work
-        if not step.done:
+    for batch in _batches(steps, shop):
+        ahead = sum(step.seconds for step in batch if not step.done)
+        if ahead:
+            last = len(seconds) + len(batch)
+            which = f"{len(seconds) + 1}–{last}" if len(batch) > 1 else f"{last}"
+            what = batch[0].work.title if len(batch) == 1 else f"{len(batch)} cells"
             _say(
-                f"[{number}/{len(steps)}] {work.title}: about {duration(step.seconds)}, "
+                f"[{which}/{len(steps)}] {what}: about {duration(ahead)}, "
                 f"{duration(left)} left in all"
             )
         started = time.monotonic()
-        work.run(shop)
-        took = time.monotonic() - started
-        if not step.done:
-            left -= step.seconds
-            estimate = work.seconds(shop)
-            shop.note({"key": work.key, "kind": work.kind, "seconds": took, "estimate": estimate})
-        seconds[work.key] = step.seconds if step.done else took
+        if len(batch) == 1:
+            batch[0].work.run(shop)
+        else:
+            made = [one.work for one in batch if isinstance(one.work, MakeCell)]
+            shop.cells([(work.label, work.job) for work in made])
+        took = (time.monotonic() - started) / len(batch)
+        left -= ahead
+        for step in batch:
+            work = step.work
+            if not step.done:
+                estimate = work.seconds(shop)
+                shop.note(
+                    {"key": work.key, "kind": work.kind, "seconds": took, "estimate": estimate}
+                )
+            seconds[work.key] = step.seconds if step.done else took
     planner = Planner(study, shop)
     _say("writing the report")
     report = Report(
@@ -79,6 +90,20 @@ def run_study(
         warnings=study.warnings,
     )
     return write_study(report, shop.folder)
+
+
+def _batches(steps: Sequence[Step], shop: Workshop) -> list[list[Step]]:
+    """One work at a time; on a cluster all cells of a kind together, to be spread over it."""
+    if shop.executor == "local":
+        return [[step] for step in steps]
+    batches: list[list[Step]] = []
+    for step in steps:
+        same = batches and step.work.kind == batches[-1][0].work.kind
+        if same and isinstance(step.work, MakeCell):
+            batches[-1].append(step)
+        else:
+            batches.append([step])
+    return batches
 
 
 def _say(text: str) -> None:
