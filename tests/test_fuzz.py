@@ -305,7 +305,7 @@ for _ in range(900):
         json_of(lambda tree: [tree]),
         lambda content: b"[" * 100_000,
     ],
-    ids=range(38),
+    ids=range(42),
 )
 def test_a_record_that_contradicts_itself_is_left_out(
     tmp_path: Path, change: Callable[[bytes], bytes]
