@@ -35,7 +35,7 @@ LETTERS = {
     "`": "\\symbol{96}", "[": "{[}", "]": "{]}", "*": "{*}",
     "–": "--{}", "—": "---{}", "±": "$\\pm$", "×": "$\\times$", "−": "$-$", "…": "\\ldots{}",
     "“": "``", "”": "''", "’": "'", "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}", "æ": "\\ae{}",
-    "Æ": "\\AE{}", "œ": "\\oe{}", "ł": "\\l{}", "Ł": "\\L{}",
+    "Æ": "\\AE{}", "λ": "$\\lambda$", "œ": "\\oe{}", "ł": "\\l{}", "Ł": "\\L{}",
 }  # fmt: skip
 LIGATURES = "-,'"  # two of them would become one: a dash, a quotation mark
 ACCENTS = {
@@ -66,6 +66,13 @@ def latex_leaderboard(board: Leaderboard) -> str:
             *(_published(table, board.metric) for table in board.published),
         ]
     )
+
+
+def latex_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], columns: str, caption: str
+) -> str:
+    """A `table` with booktabs from entries that are LaTeX already; the caption is plain text."""
+    return _table([_tabular([head], body, columns)], latex_escape(caption))
 
 
 def _board(board: Board) -> str:

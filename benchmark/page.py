@@ -78,7 +78,8 @@ def document(title: str, body: Iterable[str], style: str = "") -> str:
                 '<meta charset="utf-8">',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 '<meta http-equiv="Content-Security-Policy" '
-                "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
+                "content=\"default-src 'none'; img-src data:; media-src data:; "
+                "style-src 'unsafe-inline'\">",
                 f"<title>{text(title)}</title>",
                 f"<style>\n{STYLE}\n{style}</style>",
                 "</head>",

@@ -20,6 +20,7 @@ from barlow_speech.benchmark.planner import (
 )
 from barlow_speech.benchmark.section import Table
 from barlow_speech.benchmark.study import Study
+from barlow_speech.benchmark.study_page import Report, write_study
 from barlow_speech.benchmark.work import KINDS, MakeCell
 from barlow_speech.benchmark.workshop import Workshop
 
@@ -47,8 +48,6 @@ def run_study(
     Raises:
         BarlowSpeechError: as the works raise.
     """
-    from barlow_speech.benchmark.study_page import Report, write_study
-
     check([step.work for step in steps], shop)
     left = sum(step.seconds for step in steps if not step.done)
     seconds: dict[str, float] = {}
