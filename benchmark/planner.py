@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +51,38 @@ class Planner:
         if not member.pretrained:
             return ()
         recipe = self.study.recipe(label)
-        speech = str(self.shop.data_root.resolve()) if self.shop.data_root else "toy"
-        same = {**recipe.as_dict(), "seed": None}
-        stem = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "upstream"
-        where = self._folder(stem, digest([same, speech]))
+        folder = self._folders[label]
         return tuple(
             Pretrain(
                 label,
                 dataclasses.replace(recipe, seed=recipe.seed + i),
-                where / f"seed{recipe.seed + i}",
-                speech,
+                folder / f"seed{recipe.seed + i}",
+                self._speech,
             )
             for i in range(member.seeds)
         )
 
-    def _folder(self, stem: str, key: str) -> Path:
-        """Of pretrainings that differ in their seed alone, whichever label asked first."""
+    @property
+    def _speech(self) -> str:
+        return str(self.shop.data_root.resolve()) if self.shop.data_root else "toy"
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        """Label → the folder of its pretrainings, which those of equal recipes share.
+
+        It is called after the first of these; one that is there is taken under any name.
+        """
         parent = self.shop.folder / "pretraining"
-        there = sorted(parent.glob(f"*-{key[:10]}"))
-        return there[0] if there else parent / f"{stem}-{key[:10]}"
+        found: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
+        for label, member in self.study.upstreams.items():
+            if not member.pretrained:
+                continue
+            key = digest([{**self.study.recipe(label).as_dict(), "seed": None}, self._speech])[:10]
+            stem = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "upstream"
+            there = sorted(parent.glob(f"*-{key}")) or [parent / f"{stem}-{key}"]
+            folders[label] = found.setdefault(key, there[0])
+        return folders
 
     def name(self, label: str, every_seed: bool = False) -> str:
         """What a campaign calls an upstream: its first pretraining, or all of them."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,20 @@ class Study:
         Raises:
             BarlowSpeechError: the recipe or a change to it is wrong.
         """
-        member, common = self.upstreams[label], self.pretraining
-        own = bool(member.recipe) and member.recipe != common.recipe
-        changes = member.set if own else (*common.set, *member.set)
-        return read_recipe(
-            find_recipe(member.recipe or common.recipe),
-            changes,
-            [find_recipe(name, "deltas") for name in member.deltas],
-        )
+        if label not in self._recipes:
+            member, common = self.upstreams[label], self.pretraining
+            own = bool(member.recipe) and member.recipe != common.recipe
+            changes = member.set if own else (*common.set, *member.set)
+            self._recipes[label] = read_recipe(
+                find_recipe(member.recipe or common.recipe),
+                changes,
+                [find_recipe(name, "deltas") for name in member.deltas],
+            )
+        return self._recipes[label]
+
+    @cached_property
+    def _recipes(self) -> dict[str, Recipe]:
+        return {}
 
 
 def find_study(name: str) -> Path:
