@@ -106,6 +106,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         )
     )
     parts.append(_tests(title, pairs))
+    parts.append(_costs(title, cells))
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
 
@@ -171,6 +172,27 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
         tuple(rows),
         texts=4,
     )  # fmt: skip
+
+
+def _costs(title: str, cells: Sequence[Cell]) -> Table:
+    """What each upstream takes, whatever the task."""
+    costs = {cell.upstream: cell.details.get("cost") or {} for cell in cells}
+    rows = tuple(
+        (
+            label,
+            cost.get("parameters"),
+            None if "macs_per_second" not in cost else cost["macs_per_second"] / 1e6,
+            cost.get("real_time_factor"),
+        )
+        for label, cost in costs.items()
+    )
+    return Table(
+        f"{title} costs",
+        "What an upstream takes: parameters, millions of multiply-accumulates for a second of "
+        "speech (matrix products and convolutions), and seconds of computing for one of speech.",
+        ("upstream", "parameters", "MMAC per second", "real-time factor"),
+        rows,
+    )
 
 
 def _finding(group: Sequence[Cell]) -> str:
