@@ -81,7 +81,7 @@ class Workshop:
         return named_after(path) if path.suffix == ".tsv" else path.stem
 
     def corpus_digest(self, name: str) -> str:
-        """Of the manifest and its card; empty where they are not there (yet)."""
+        """A name and a digest of manifest and card; the name alone where they are not there yet."""
         path = Path(self.corpus(name))
         if name == "toy":
             path = toy_corpus()
@@ -90,8 +90,8 @@ class Workshop:
         try:
             corpus = self.campaign.corpus(self.corpus(name))
         except BarlowSpeechError:
-            return ""
-        return file_digest(path)[:16] + file_digest(corpus.manifest.file)[:16]
+            return name
+        return name + file_digest(path)[:16] + file_digest(corpus.manifest.file)[:16]
 
     @cached_property
     def _made(self) -> dict[str, Cell]:
