@@ -49,13 +49,15 @@ def run_study(
         BarlowSpeechError: as the works raise.
     """
     check([step.work for step in steps], shop)
-    left = sum(step.seconds for step in steps if not step.done)
     seconds: dict[str, float] = {}
     for batch in _batches(steps, shop):
-        ahead = sum(step.seconds for step in batch if not step.done)
-        if ahead:
-            last = len(seconds) + len(batch)
-            which = f"{len(seconds) + 1}–{last}" if len(batch) > 1 else f"{last}"
+        if not all(step.done for step in batch):
+            first, last = len(seconds) + 1, len(seconds) + len(batch)
+            # Planned anew, since what is done by now says how long the rest will take.
+            rest = plan([step.work for step in steps[len(seconds) :]], shop)
+            ahead = sum(step.seconds for step in rest[: len(batch)] if not step.done)
+            left = sum(step.seconds for step in rest if not step.done)
+            which = f"{first}–{last}" if len(batch) > 1 else f"{last}"
             what = batch[0].work.title if len(batch) == 1 else f"{len(batch)} cells"
             _say(
                 f"[{which}/{len(steps)}] {what}: about {duration(ahead)}, "
@@ -68,7 +70,6 @@ def run_study(
             made = [one.work for one in batch if isinstance(one.work, MakeCell)]
             shop.cells([(work.label, work.job) for work in made])
         took = (time.monotonic() - started) / len(batch)
-        left -= ahead
         for step in batch:
             work = step.work
             if not step.done:
