@@ -23,9 +23,9 @@ nav ul { columns: 2 16rem; }
 .warning { border-left: 4px solid var(--ink); background: var(--tint); padding: .5rem .8rem; }
 figcaption, .caption { font-size: .875rem; color: var(--soft); margin: .3rem 0; }
 audio { width: 100%; max-width: 26rem; height: 2.2rem; display: block; }
-img { max-width: 46rem; }
+img { max-width: 40rem; }
 """.strip()
-LONG = 14  # rows; a longer table is folded up
+LONG = 30  # rows; a longer table is folded up
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,15 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         )  # fmt: skip
     findings = []
     for panel, curves in panels.items():
-        first = {label: 100 * curve.mean[0] for label, curve in curves.items()}
-        best = max(first, key=lambda label: first[label])
-        step = next(iter(curves.values())).x[0]
+        looks = [dict(zip(curve.x, curve.mean)) for curve in curves.values()]
+        common = set(looks[0]).intersection(*looks[1:])
+        if not common:  # they were not looked at after the same steps
+            continue
+        step = min(common)
+        means = {label: 100 * look[step] for label, look in zip(curves, looks)}
+        best = max(means, key=lambda label: means[label])
         findings.append(
-            f"{panel}: after {step:g} steps {best} has the best mean on dev ({first[best]:.1f} %); "
+            f"{panel}: after {step:g} steps {best} has the best mean on dev ({means[best]:.1f} %); "
             "not tested."
         )
     return Section(
