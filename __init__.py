@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from barlow_speech.upstream.embedder import Embedder
+
 __version__ = "0.1.0"
 
 
@@ -18,3 +25,22 @@ def register() -> None:
 
     register_upstream()
     register_downstream()
+
+
+def load(checkpoint: str | os.PathLike[str] | None = None, device: str = "cpu") -> Embedder:
+    """The encoder that comes with the package, or that of a checkpoint file, on a device.
+
+    `load().embed(["one.wav", "two.flac"])` is one embedding for each, [N, E]; arrays and tensors
+    say their `sample_rate`. It is also an s3prl upstream: called with a list of 16 kHz waveforms it
+    gives their hidden states.
+
+    Raises:
+        BarlowSpeechError: the checkpoint is missing or none of ours, the device cannot be used, or
+            torch and torchaudio do not fit each other.
+    """
+    from barlow_speech.upstream.compatibility import import_torchaudio
+
+    import_torchaudio()
+    from barlow_speech.upstream.embedder import load as load_embedder
+
+    return load_embedder(checkpoint, device)
