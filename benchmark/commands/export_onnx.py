@@ -1,0 +1,38 @@
+"""the encoder as an ONNX file, compared with onnxruntime before it is kept
+
+Input `waves` [batch, samples], mono at 16 kHz, all of one length. Outputs: `embedding` [batch, E]
+and `last_hidden_state` [batch, states, D]. Needs: pip install 'barlow-speech[onnx]'
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from barlow_speech.upstream.checkpoint import load_model
+from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
+from barlow_speech.upstream.files import file_digest
+from barlow_speech.upstream.onnx_export import export_onnx
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's command line."""
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument(
+        "-k", "--checkpoint", type=Path, default=DEFAULT_CHECKPOINT, metavar="FILE",
+        help="the encoder (default: the one that comes with the package)",
+    )  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> None:
+    """Export the encoder and say how near onnxruntime comes to it."""
+    if given.out.is_dir():
+        raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
+    model = load_model(given.checkpoint)
+    facts = {"checkpoint": given.checkpoint.name, "sha256": file_digest(given.checkpoint)}
+    difference = export_onnx(model, given.out, facts)
+    print(
+        f"{given.out}: {given.out.stat().st_size / 1e6:.1f} MB; onnxruntime differs from the "
+        f"encoder by at most {difference:.1g} of the largest value."
+    )
