@@ -197,8 +197,7 @@ def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> No
     def keys(changed: dict[str, Any], out: str = "out") -> dict[str, set[str]]:
         steps = steps_of(write(changed, tmp_path), tmp_path / out)
         return {
-            kind: {one.work.key for one in steps if one.work.kind == kind}
-            for kind in works.KINDS
+            kind: {one.work.key for one in steps if one.work.kind == kind} for kind in works.KINDS
         }
 
     before = keys(tree)
