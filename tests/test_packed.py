@@ -231,6 +231,21 @@ def test_packing_again_does_nothing(
     assert {path.name: path.stat() for path in folder.iterdir()} == before
 
 
+def test_the_same_speech_under_new_times_is_kept(
+    folder: Path, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for recording in recordings:
+        os.utime(recording.path, (1, 1))
+    assert pack(recordings, folder) == folder
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before.pop(INDEX) != after.pop(INDEX)
+    assert after == before
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}")]
+    monkeypatch.setattr(packed, "read_audio", None)  # the next time nothing is read
+    assert pack(recordings, folder) == folder
+
+
 def test_other_contents_are_refused(folder: Path, recordings: list[Recording]) -> None:
     before = (folder / INDEX).read_bytes()
     shorter = Recording(recordings[-1].path, 0, 0.01)

@@ -92,17 +92,18 @@ def _rows(manifest: Manifest, where: Mapping[str, Sequence[str]]) -> list[Record
 def pack(recordings: Sequence[Recording], folder: Path) -> Path:
     """Write the recordings as a packed folder, whole or not at all; one that is there is kept.
 
+    Files that look changed (a copied corpus has new times) are read again: the same speech
+    is what counts, not the times.
+
     Raises:
-        BarlowSpeechError: a recording cannot be read, or the folder cannot be written.
+        BarlowSpeechError: a recording cannot be read, the folder holds other speech, or it
+            cannot be written.
     """
     contents = _contents(recordings)
-    if (folder / INDEX).exists():
-        if _read_index(folder).get("contents") == contents:
-            return folder
-        raise BarlowSpeechError(
-            f"{folder} holds other recordings than these; choose another folder or remove it."
-        )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    old = _read_index(folder) if (folder / INDEX).exists() else None
+    if old and old.get("contents") == contents:
+        return folder
+    if old is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BarlowSpeechError(f"{folder} is in use; choose a folder that is new or empty.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +133,16 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
             "sha256": checksum.hexdigest(),
             "offsets_sha256": file_digest(part / OFFSETS),
         }
+        if old and any(old.get(key) != index[key] for key in ("sha256", "offsets_sha256")):
+            raise BarlowSpeechError(
+                f"{folder} holds other recordings than these; choose another folder or remove it."
+            )
         (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
         unmask(part, 0o777)
-        part.replace(folder)
+        if old:
+            (part / INDEX).replace(folder / INDEX)
+        else:
+            part.replace(folder)
     except OSError as error:
         raise BarlowSpeechError(
             f"cannot write {folder}: {error.strerror}; free some space."
