@@ -67,7 +67,7 @@ def tree(tones: Path, tmp_path: Path) -> dict[str, Any]:
             "Steps": {"kind": "steps", "upstreams": ["BT", "log-mel"], "tasks": two},
             "Seeds": {"kind": "seeds", "upstreams": ["BT"], "tasks": two, "heads": 3},
             "Transfer": {
-                "kind": "transfer", "upstreams": ["BT", "half"], "home": {"BT": ["tones"]},
+                "kind": "transfer", "upstreams": ["BT", "half"], "home": {"BT": [corpus]},
             },
             "Factors": {
                 "kind": "disentanglement", "upstreams": ["BT", "random"], "resamples": 5,
@@ -273,6 +273,8 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("analyses", "Views", "upstream"), "log-mel", "not pretrained by this study"),
         (("analyses", "Seeds", "upstreams"), ["half"], "give it several"),
         (("analyses", "Ablation", "against"), "bt", "choose one of: BT"),
+        (("analyses", "Transfer", "home"), {"BTT": []}, "did you mean 'BT'"),
+        (("analyses", "Transfer", "home"), {"BT": ["tone"]}, "unknown corpus 'tone'"),
         (("analyses", "Labels", "fractions"), [2.0], "label_fraction must be"),
         (("analyses", "Labels", "fraction"), [0.5], "did you mean 'fractions'"),
         (("protocol", "name"), "qick", "did you mean 'quick'"),
@@ -302,6 +304,7 @@ def test_a_task_that_leaks_is_refused_before_any_training(
     leaky = tones.parent / "leaky.tsv"
     leaky.write_text("\n".join([*lines, lines[1].replace("\ttrain", "\ttest")]) + "\n")
     tree["corpora"] = {str(leaky): TASKS}
+    del tree["analyses"]["Transfer"]["home"]
     with pytest.raises(BarlowSpeechError, match="in train and test"):
         run(["study", str(write(tree, tmp_path)), "-o", str(tmp_path / "out"), "--device", "cpu"])
     leaky.unlink()

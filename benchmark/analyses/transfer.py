@@ -13,6 +13,7 @@ from barlow_speech.benchmark.planner import Planner
 from barlow_speech.benchmark.section import Picture, Section, Table
 from barlow_speech.benchmark.statistics import by_task
 from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.upstream.errors import unknown
 
 NOTES = (
     "Mean top-1 in percent over the heads' runs; bold: the best of the column. A row is one "
@@ -30,10 +31,22 @@ class Settings:
 
 
 def works(settings: Settings, planner: Planner) -> list[MakeCell]:
-    """A cell for every row and column."""
+    """A cell for every row and column.
+
+    Raises:
+        BarlowSpeechError: `home` names a row or a corpus that the matrix does not have.
+    """
+    rows = planner.upstreams(settings.upstreams, "transfer")
+    corpora = sorted({corpus for _, corpus in planner.study.columns(settings.tasks)})
+    for label, names in (settings.home or {}).items():
+        if label not in rows:
+            raise unknown("row", label, rows, "transfer.home")
+        for name in names:
+            if name not in corpora:
+                raise unknown("corpus", name, corpora, f"transfer.home.{label}")
     return [
         planner.cell(label, task, corpus)
-        for label in planner.upstreams(settings.upstreams, "transfer")
+        for label in rows
         for task, corpus in planner.study.columns(settings.tasks)
     ]
 
