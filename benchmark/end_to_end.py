@@ -38,10 +38,11 @@ from barlow_speech.benchmark.runs import (
 from barlow_speech.benchmark.unfinished import Unfinished
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.encoders import valid
+from barlow_speech.upstream.encoders import shorter, valid
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.frontend import HOP
 from barlow_speech.upstream.model import SpeechEncoder, random_model, seeded
+from barlow_speech.upstream.readout import SMALLEST_VARIANCE, read_out
 from barlow_speech.upstream.registry import NAMES
 from barlow_speech.upstream.settings import build, override
 
@@ -49,7 +50,6 @@ KEY = "encoder"  # of an assignment that is for the encoder's training
 FRAMES_PER_S = SAMPLE_RATE // HOP
 SHORTEST_CROP_S = 0.1
 EVALUATION_FRAMES = 60 * FRAMES_PER_S  # of a batch while dev and test are judged, padding included
-SMALLEST_VARIANCE = 1e-12  # of a state over time; below, its square root has no useful slope
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ class Network(nn.Module):
         module = head_module(start.head["name"])
         self.frontend = model.frontend.settings
         self.rate, self.encoder = model.rate, model.encoder
+        self.readout = model.settings.readout
         self.kind, self.selection, self.layer = module.INPUT, start.selection, start.layer
         with torch.no_grad():
             probe_BTF = torch.zeros(1, self.encoder.stride, self.frontend.n_mels)
@@ -182,9 +183,10 @@ class Network(nn.Module):
 
     def _seen(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the head takes (downstream/heads), as the features of a frozen encoder have it."""
-        hidden, embedding_BE = self.encoder(batch.frames_BTF, batch.lengths_B)
+        hidden, _ = self.encoder(batch.frames_BTF, batch.lengths_B)
         if self.selection == "embedding":
-            return (embedding_BE.unsqueeze(1),)
+            states_B = shorter(batch.lengths_B, self.encoder.stride)
+            return (read_out(self.readout, hidden, states_B).unsqueeze(1),)
         if self.layer is not None:
             hidden = [hidden[self.layer]]
         x_BSLD = torch.stack(hidden, dim=2)

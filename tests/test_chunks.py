@@ -12,7 +12,6 @@ from barlow_speech.upstream import chunks
 from barlow_speech.upstream.chunks import (
     forward_in_chunks,
     frames_in_chunks,
-    pooled_over,
     reach,
     states_in_chunks,
 )
@@ -20,6 +19,7 @@ from barlow_speech.upstream.encoders import names
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.frontend import FrontEndSettings
 from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, random_model
+from barlow_speech.upstream.readout import Part, read_out_chunks
 
 TOLERANCE = 1e-4  # between chunked and whole
 BOUNDED = ("cnn1d", "cnn2d")
@@ -27,7 +27,8 @@ BOUNDED = ("cnn1d", "cnn2d")
 
 def model(name: str, **sizes: int) -> SpeechEncoder:
     """In evaluation mode, with norms that shift zeros, as after a training."""
-    settings = ModelSettings(FrontEndSettings(32, -4.0, 4.0), {"name": name, **sizes})
+    readout = (Part(0, ("std", "mean")), Part(-1, ("max", "mean", "std")))
+    settings = ModelSettings(FrontEndSettings(32, -4.0, 4.0), {"name": name, **sizes}, readout)
     result = random_model(settings, seed=1)
     generator = torch.Generator().manual_seed(2)
     for module in result.modules():
@@ -113,11 +114,14 @@ def test_the_front_end_in_chunks_is_exact() -> None:
 def test_the_mean_over_many_chunks_is_that_of_all_states() -> None:
     generator = torch.Generator().manual_seed(0)
     states_SD = 1000 + torch.rand(5003, 7, generator=generator)
-    embedding_E = pooled_over([one] for one in states_SD.split(11))
+    readout = (Part(-1, ("mean", "std", "max")),)
+    embedding_E = read_out_chunks(readout, ([one] for one in states_SD.split(11)))
     assert embedding_E.dtype == torch.float32
-    expected_D = states_SD.double().mean(0)
-    torch.testing.assert_close(embedding_E[:7].double(), expected_D, rtol=1e-7, atol=0)
-    assert torch.equal(embedding_E[7:], states_SD.amax(0))
+    mean_D, std_D, max_D = embedding_E.split(7)
+    torch.testing.assert_close(mean_D.double(), states_SD.double().mean(0), rtol=1e-7, atol=0)
+    expected_D = states_SD.double().std(0, correction=0)
+    torch.testing.assert_close(std_D.double(), expected_D, rtol=1e-7, atol=0)
+    assert torch.equal(max_D, states_SD.amax(0))
 
 
 @pytest.mark.parametrize("name", ["transformer", "conformer"])

@@ -16,16 +16,17 @@ E embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.encoders import BaseEncoder, cnn1d, cnn2d, pool
+from barlow_speech.upstream.encoders import BaseEncoder, cnn1d, cnn2d
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.frontend import HOP, N_FFT, FrontEnd
 from barlow_speech.upstream.model import SpeechEncoder
+from barlow_speech.upstream.readout import read_out_chunks
 from barlow_speech.upstream.subsampling import STRIDE
 
 CHUNK_S = 30.0  # seconds of audio: some 200 MB inside the default encoder
@@ -112,24 +113,6 @@ def frames_in_chunks(
         yield frontend(part_1N)[0, first - begin : last - begin]
 
 
-def pooled_over(chunks: Iterable[list[Tensor]]) -> Tensor:
-    """The embedding [E] of a recording from its chunks' states: mean and maximum over all of them.
-
-    Sums are kept in double precision, so an hour is as exact as a second.
-    """
-    count = 0
-    total_D, max_D = torch.zeros(0), torch.zeros(0)
-    for hidden in chunks:
-        last_SD = hidden[-1]
-        mask_1S1 = torch.ones(1, len(last_SD), 1, dtype=torch.bool, device=last_SD.device)
-        mean_D, here_D = pool(last_SD.unsqueeze(0), mask_1S1)[0].chunk(2)
-        sum_D = mean_D.double() * len(last_SD)
-        total_D = total_D + sum_D if count else sum_D
-        max_D = torch.maximum(max_D, here_D) if count else here_D
-        count += len(last_SD)
-    return torch.cat([(total_D / count).to(max_D.dtype), max_D])
-
-
 def forward_in_chunks(
     model: SpeechEncoder, wave_N: Tensor, chunk_s: float = CHUNK_S
 ) -> tuple[list[Tensor], Tensor]:
@@ -151,5 +134,5 @@ def forward_in_chunks(
             place += len(hidden[0])
             yield hidden
 
-    embedding_E = pooled_over(kept())
+    embedding_E = read_out_chunks(model.settings.readout, kept())
     return [layer_SD.unsqueeze(0) for layer_SD in layers], embedding_E.unsqueeze(0)

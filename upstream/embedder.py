@@ -27,10 +27,11 @@ from barlow_speech.upstream.audio import (
     read_audio,
     resample,
 )
-from barlow_speech.upstream.chunks import pooled_over, states_in_chunks
+from barlow_speech.upstream.chunks import states_in_chunks
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.progress import progress
+from barlow_speech.upstream.readout import read_out_chunks
 
 PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together
@@ -53,7 +54,7 @@ class Embedder(UpstreamExpert):
     @property
     def embedding_dim(self) -> int:
         """E."""
-        return self.model.encoder.embedding_dim
+        return self.model.embedding_dim
 
     def embed(self, waves: Sound | Sequence[Sound], sample_rate: float | None = None) -> Tensor:
         """One embedding per recording, [N, E], in the order given, on the module's device.
@@ -69,7 +70,8 @@ class Embedder(UpstreamExpert):
         def of_batch(batch: list[Tensor], bar: Callable[[float], object]) -> list[Tensor]:
             if len(batch) > 1:
                 return list(self.model(batch)[2])
-            return [pooled_over(self._counted(batch[0], bar))]
+            chunks = self._counted(batch[0], bar)
+            return [read_out_chunks(self.model.settings.readout, chunks)]
 
         rows = self._each(waves, sample_rate, of_batch)
         return (

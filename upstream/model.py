@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.encoders import build_encoder, complete, shorter
 from barlow_speech.upstream.frontend import HOP, FrontEnd, FrontEndSettings, frame_count
+from barlow_speech.upstream.readout import LAST, Part, check, read_out, size
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,48 @@ class ModelSettings:
 
     frontend: FrontEndSettings = field(default_factory=FrontEndSettings)
     encoder: dict[str, Any] = field(default_factory=lambda: {"name": "cnn2d"})
+    readout: tuple[Part, ...] = LAST
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-able copy with every default written out."""
-        return {
+        """A JSON-able copy with every default written out, but for the readout `LAST`.
+
+        Without it, what was named by a digest of its settings before there were readouts keeps its
+        name.
+        """
+        result = {
             "frontend": dataclasses.asdict(self.frontend),
             "encoder": complete(self.encoder, "encoder"),
         }
+        if self.readout != LAST:
+            result["readout"] = [
+                {"layer": part.layer, "statistics": list(part.statistics)} for part in self.readout
+            ]
+        return result
 
 
 class SpeechEncoder(nn.Module):
-    """Waveforms → hidden states of every layer and an embedding of each utterance."""
+    """Waveforms → hidden states of every layer and an embedding of each utterance.
+
+    Raises:
+        BarlowSpeechError: as `build_encoder`, and for a readout that the encoder cannot have.
+    """
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
         self.frontend = FrontEnd(settings.frontend)
         self.encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
+        check(settings.readout, self.encoder.depth)
 
     @property
     def rate(self) -> int:
         """Samples per hidden state."""
         return HOP * self.encoder.stride
+
+    @property
+    def embedding_dim(self) -> int:
+        """E: the size of what the readout gives."""
+        return size(self.settings.readout, self.encoder.width)
 
     def forward(self, waves: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """1-D waveforms at 16 kHz → (hidden states, their lengths [B], embeddings [B, E]).
@@ -53,8 +74,9 @@ class SpeechEncoder(nn.Module):
         samples_B = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
         waves_BN = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
         lengths_B = frame_count(samples_B)
-        hidden, embedding_BE = self.encoder(self.frontend(waves_BN), lengths_B)
-        return hidden, shorter(lengths_B, self.encoder.stride), embedding_BE
+        hidden, _ = self.encoder(self.frontend(waves_BN), lengths_B)
+        states_B = shorter(lengths_B, self.encoder.stride)
+        return hidden, states_B, read_out(self.settings.readout, hidden, states_B)
 
 
 def random_model(settings: ModelSettings, seed: int) -> SpeechEncoder:

@@ -26,11 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.encoders import shorter
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import written_whole
 from barlow_speech.upstream.frontend import FLOOR, HOP, N_FFT, FrontEnd
 from barlow_speech.upstream.model import SpeechEncoder
 from barlow_speech.upstream.progress import progress
+from barlow_speech.upstream.readout import read_out
 
 TOLERANCE = 1e-4  # between onnxruntime and torch, relative to the largest value of an output
 OUTPUTS = ("embedding", "last_hidden_state")
@@ -71,14 +73,15 @@ class Exportable(nn.Module):
     def __init__(self, model: SpeechEncoder) -> None:
         super().__init__()
         self.frontend = ConvolutionalFrontEnd(model.frontend)
-        self.encoder = model.encoder
+        self.encoder, self.readout = model.encoder, model.settings.readout
 
     def forward(self, waves_BN: Tensor) -> tuple[Tensor, Tensor]:
         """waves_BN → (embedding_BE, last_hidden_state_BSD)."""
         frames_BTF = self.frontend(waves_BN)
         lengths_B = torch.ones(waves_BN.shape[0], dtype=torch.int64) * frames_BTF.shape[1]
-        hidden, embedding_BE = self.encoder(frames_BTF, lengths_B)
-        return embedding_BE, hidden[-1]
+        hidden, _ = self.encoder(frames_BTF, lengths_B)
+        states_B = shorter(lengths_B, self.encoder.stride)
+        return read_out(self.readout, hidden, states_B), hidden[-1]
 
 
 def export_onnx(model: SpeechEncoder, path: Path, facts: dict[str, str] | None = None) -> float:

@@ -26,18 +26,19 @@ LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a brok
 class BaseEncoder(nn.Module):
     """Log-mel frames → hidden states of every layer, and one embedding per utterance.
 
-    A subclass sets `stride` (frames per state), `width` (D of every hidden state) and implements
-    `states`. Whatever it does, no state and no embedding of an utterance may depend on the other
+    A subclass sets `stride` (frames per state), `width` (D of every hidden state), `depth` (how many
+    layers have hidden states) and implements `states`. Whatever it does, no state and no embedding of an utterance may depend on the other
     utterances of its batch nor on the padding behind it; tests/test_encoders.py holds every file
     of this folder to it.
     """
 
     stride: int
     width: int
+    depth: int
 
     @property
     def embedding_dim(self) -> int:
-        """E: mean and maximum over time of the last layer, side by side."""
+        """E of what pretraining projects: mean and maximum over time of the last layer."""
         return 2 * self.width
 
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:

@@ -34,7 +34,7 @@ class Encoder(BaseEncoder):
             raise BarlowSpeechError(
                 f"encoder bigru needs an even width, half for each direction, not {settings.width}."
             )
-        self.stride, self.width = STRIDE, settings.width
+        self.stride, self.width, self.depth = STRIDE, settings.width, 1 + settings.layers
         self.subsampling = Subsampling(n_mels, settings.width)
         # A GRU of several layers returns only the last one's states; we want each layer's.
         self.layers = nn.ModuleList(

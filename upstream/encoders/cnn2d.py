@@ -35,6 +35,7 @@ class Encoder(BaseEncoder):
             )
         self.stride = 2**BLOCKS
         self.width = settings.channels * n_mels // 2**BLOCKS
+        self.depth = BLOCKS + 2
         self.convolutions = nn.ModuleList(
             nn.Conv2d(1 if i == 0 else settings.channels, settings.channels, 3, padding=1)
             for i in range(BLOCKS)

@@ -43,7 +43,7 @@ class Encoder(BaseEncoder):
                 f"encoder conformer needs an odd kernel, not {settings.kernel}; "
                 f"choose {settings.kernel - 1} or {settings.kernel + 1}."
             )
-        self.stride, self.width = STRIDE, settings.width
+        self.stride, self.width, self.depth = STRIDE, settings.width, 1 + settings.layers
         self.subsampling = Subsampling(n_mels, settings.width)
         self.layers = nn.ModuleList(
             Layer(

@@ -43,7 +43,7 @@ class Encoder(BaseEncoder):
                     f"encoder transformer needs width to be a multiple of its {divisor} {name}, "
                     f"not {settings.width}."
                 )
-        self.stride, self.width = STRIDE, settings.width
+        self.stride, self.width, self.depth = STRIDE, settings.width, 1 + settings.layers
         self.subsampling = Subsampling(n_mels, settings.width)
         # Positions relative to what surrounds a state: numbered ones would be new to the encoder
         # in every recording that is longer than the crops of its pretraining.
