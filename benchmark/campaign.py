@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,8 @@ class Campaign:
         kind: Kind = "frames" if _input(protocol) == "frames" and not trained else "pooled"
         found = self._extract(upstreams, piece.corpus, kind)
         notes = [*piece.notes, *_identical(piece, found[0], self.settings.allow_leakage)]
+        if protocol.judge == "dev":
+            piece, notes = _on_dev(piece), [*notes, ON_DEV]
         identity = {
             "features": [one.key for one in found],
             "selection": job.selection if job.layer is None else f"layer {job.layer}",
@@ -356,6 +358,7 @@ class Campaign:
         }
 
 
+ON_DEV = "scores are of dev, which also chose the head's settings: to compare trials, no results"
 STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
 
 
@@ -403,6 +406,19 @@ def _head_note(protocol: Protocol) -> str:
 
 def _input(protocol: Protocol) -> Input:
     return head_module(protocol.head["name"]).INPUT
+
+
+def _on_dev(piece: Piece) -> Piece:
+    """The piece without its test recordings: dev is judged in their place."""
+    folds = [
+        replace(
+            fold,
+            rows={**fold.rows, "test": fold.rows["dev"]},
+            labels={**fold.labels, "test": fold.labels["dev"]},
+        )
+        for fold in piece.folds
+    ]
+    return replace(piece, folds=tuple(folds))
 
 
 def _identical(piece: Piece, found: Features, allowed: bool) -> list[str]:

@@ -17,7 +17,7 @@ from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.benchmark.statistics import Cell
 from barlow_speech.benchmark.study import Study
 from barlow_speech.benchmark.table import printable, shortened
-from barlow_speech.benchmark.work import KINDS, MakeCell, Pretrain, Work
+from barlow_speech.benchmark.work import KINDS, MakeCell, Pretrain, Reread, Work
 from barlow_speech.benchmark.workshop import Workshop
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest
@@ -46,8 +46,8 @@ class Planner:
     def pretrainings(self, label: str) -> tuple[Pretrain, ...]:
         """The pretrainings of an upstream, one for each of its seeds; none where it has none."""
         member = self.study.member(label, "the study")
-        if member.untrained:
-            return self.pretrainings(member.untrained)[:1]
+        if member.untrained or member.of:
+            return self.pretrainings(member.untrained or member.of)[:1]
         if not member.pretrained:
             return ()
         recipe = self.study.recipe(label)
@@ -61,6 +61,14 @@ class Planner:
             )
             for i in range(member.seeds)
         )
+
+    def checkpoints(self, label: str) -> tuple[Pretrain | Reread, ...]:
+        """What makes the checkpoints that an upstream is judged by; none where it has none."""
+        member = self.study.member(label, "the study")
+        trained = self.pretrainings(label)
+        if member.of:
+            return tuple(Reread(label, one, member.readout) for one in trained)
+        return trained
 
     @property
     def _speech(self) -> str:
@@ -89,12 +97,13 @@ class Planner:
         member = self.study.member(label, "the study")
         if member.name:
             return member.name
-        trained = self.pretrainings(label)
+        trained = self.checkpoints(label)
         plain = RANDOM if member.untrained else "barlow_speech"
         if not every_seed or len(trained) == 1:
             return f"{plain}@{trained[0].encoder}"
         first, last = trained[0].recipe.seed, trained[-1].recipe.seed
-        return f"{plain}@{trained[0].folder.parent}/seed[{first}-{last}]/{trained[0].encoder.name}"
+        file = trained[0].encoder
+        return f"{plain}@{file.parent.parent}/seed[{first}-{last}]/{file.name}"
 
     def cell(
         self,
@@ -106,7 +115,7 @@ class Planner:
         end_to_end: Sequence[str] | None = None,
         protocol: str = "",
         every_seed: bool = False,
-        selection: Selection = "hidden_states",
+        selection: Selection | None = None,
         layer: int | None = None,
     ) -> MakeCell:
         """The work that makes a cell by the study's protocol with `changes` over it.
@@ -123,10 +132,13 @@ class Planner:
             read = read_protocol(name, task, assignments, changes)
         else:
             read = read_end_to_end(name, task, [*assignments, *end_to_end], changes)
+        if selection is None:
+            own = not self.study.member(label, "the study").name
+            selection = choice.selection if own else "hidden_states"
         job = Job(
             self.name(label, every_seed), task, self.shop.corpus(corpus), read, selection, layer
         )
-        trained = self.pretrainings(label)
+        trained = self.checkpoints(label)
         needs = trained if every_seed else trained[:1]
         return MakeCell(label, job, self.shop.corpus_name(corpus), needs)
 
@@ -184,7 +196,8 @@ def plan(works: Sequence[Work], shop: Workshop) -> list[Step]:
     steps = []
     for work in works:
         past = took.get(work.key)
-        there = past is not None and not (isinstance(work, Pretrain) and not work.encoder.is_file())
+        makes = work.encoder if isinstance(work, (Pretrain, Reread)) else None
+        there = past is not None and (makes is None or makes.is_file())
         if past is not None and there:
             steps.append(Step(work, True, past["seconds"]))
         else:

@@ -46,6 +46,9 @@ class Protocol:
     `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
     class's training recordings that a run sees: the same for every run, or with `train_resample`
     another one for each.
+
+    `judge` is the split whose scores are reported. A choice between recipes or settings is made on
+    `dev`, with test unseen; the record says so.
     """
 
     name: str
@@ -63,16 +66,20 @@ class Protocol:
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     label_fraction: float = 1.0
     selection: Literal["top1", "uar", "f1"] = "top1"
+    judge: Literal["test", "dev"] = "test"
     seed: int = 1337
     varies: tuple[Source, ...] = ("init", "order")
     levels: dict[str, int] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the numbers of one run, JSON-able; neither the name nor how many."""
+        """All that decides the numbers of one run, JSON-able; neither the name nor how many.
+
+        `judge` is there where it is not test.
+        """
         tree = dataclasses.asdict(self)
         full = dataclasses.asdict(head_settings(self.head))
         tree["head"] = {"name": self.head["name"], **full}
-        for key in ("name", "runs"):
+        for key in ("name", "runs", *(["judge"] if self.judge == "test" else [])):
             del tree[key]
         return tree
 
@@ -191,10 +198,8 @@ def _check(protocol: Protocol, where: str) -> None:
                 f"{where}: levels make {count} combinations, but runs is {protocol.runs}; "
                 "let them agree."
             )
-    if not hasattr(module, "Head") and not set(protocol.varies) & {
-        "train_resample",
-        "pretrain_seed",
-    }:
+    drawn = set(protocol.varies) & {"train_resample", "pretrain_seed"}
+    if not hasattr(module, "Head") and not drawn and protocol.runs > 1:
         raise BarlowSpeechError(
             f"{where}: the head '{protocol.head['name']}' draws nothing at random, so that its "
             "runs would all be equal; let train_resample vary."

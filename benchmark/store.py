@@ -179,6 +179,7 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
         "protocol": facts["protocol"],
         "head": facts["head"],
         "selection": record.identity["selection"],
+        "judged": protocol.get("judge", "test"),
         "lr": facts["learning_rate"]["chosen"],
         "lr_grid": list(protocol["learning_rates"]),
         "steps": protocol["steps"],

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech import configs
+from barlow_speech.benchmark.features import Selection
 from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.model import depth
+from barlow_speech.upstream.readout import Part, check
 from barlow_speech.upstream.recipe import Recipe, find_recipe, read_recipe
 from barlow_speech.upstream.settings import build, read_yaml
 
@@ -35,13 +38,16 @@ class Member:
     """An upstream of the study.
 
     With a `name`, what `run_downstream.py -u` takes. `untrained` names another one of the study,
-    of which this has the encoder with random weights. Else it is pretrained: by the study's recipe
+    of which this has the encoder with random weights. `of` names another one too, whose first
+    pretraining this has, with a `readout` of its own. Else it is pretrained: by the study's recipe
     or one of its own, with `deltas` and `set` over it as with --with and --set; `seeds` of them
     where pretraining seeds are compared.
     """
 
     name: str = ""
     untrained: str = ""
+    of: str = ""
+    readout: tuple[Part, ...] = ()
     recipe: str = ""
     deltas: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
@@ -50,15 +56,20 @@ class Member:
     @property
     def pretrained(self) -> bool:
         """Whether the study trains it."""
-        return not (self.name or self.untrained)
+        return not (self.name or self.untrained or self.of)
 
 
 @dataclass(frozen=True)
 class ProtocolChoice:
-    """A protocol by its name or path, and changes to it as with --set."""
+    """A protocol by its name or path, and changes to it as with --set.
+
+    `selection` is what the heads see of the study's own encoders, as with -s; upstreams that are
+    named are judged by their hidden states, as not all have an embedding.
+    """
 
     name: str = "paper"
     set: tuple[str, ...] = ()
+    selection: Selection = "hidden_states"
 
 
 @dataclass(frozen=True)
@@ -165,17 +176,28 @@ def read_study(path: Path) -> Study:
 
 def _check_member(study: Study, label: str, member: Member, where: str) -> None:
     trained = bool(member.recipe or member.deltas or member.set or member.seeds != 1)
-    if bool(member.name) + bool(member.untrained) + trained > 1:
+    if bool(member.name) + bool(member.untrained) + bool(member.of) + trained > 1:
         raise BarlowSpeechError(
-            f"{where}: give a name, or untrained, or what it is pretrained by; not several."
+            f"{where}: give a name, or untrained, or of, or what it is pretrained by; not several."
+        )
+    if bool(member.of) != bool(member.readout):
+        raise BarlowSpeechError(
+            f"{where}: of and readout go together: another readout of one that is pretrained."
         )
     if not 1 <= member.seeds <= MOST_SEEDS:
         raise BarlowSpeechError(f"{where}: seeds must be from 1 to {MOST_SEEDS}.")
-    if member.untrained and not study.member(member.untrained, where).pretrained:
+    other = member.untrained or member.of
+    if other and not study.member(other, where).pretrained:
         raise BarlowSpeechError(
-            f"{where}: '{member.untrained}' is not pretrained by this study; untrained takes the "
+            f"{where}: '{other}' is not pretrained by this study; untrained and of take the "
             "encoder of one that is."
         )
+    if member.of:
+        recipe = study.recipe(member.of)
+        try:
+            check(member.readout, depth(recipe.model))
+        except BarlowSpeechError as error:
+            raise BarlowSpeechError(f"{where}: {error}") from error
     if member.pretrained:
         try:
             study.recipe(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from barlow_speech.benchmark.campaign import Job
 from barlow_speech.benchmark.end_to_end import EndToEnd
 from barlow_speech.benchmark.step_cost import seconds_of_speech
 from barlow_speech.benchmark.workshop import Workshop
+from barlow_speech.upstream.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest, write_json
 from barlow_speech.upstream.packed import chosen, pack
 from barlow_speech.upstream.pretrain import ENCODER, pretrain
+from barlow_speech.upstream.readout import Part
 from barlow_speech.upstream.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -119,13 +122,62 @@ class Pretrain:
 
 
 @dataclass(frozen=True)
+class Reread:
+    """A pretraining's checkpoint with another readout."""
+
+    label: str
+    base: Pretrain
+    readout: tuple[Part, ...]
+
+    @property
+    def kind(self) -> str:
+        """See `Work`."""
+        return "pretraining"
+
+    @property
+    def title(self) -> str:
+        """See `Work`."""
+        return f"readout of {self.label}"
+
+    @property
+    def key(self) -> str:
+        """See `Work`."""
+        return digest(["readout", self.base.key, [dataclasses.asdict(one) for one in self.readout]])
+
+    @property
+    def needs(self) -> tuple[Work, ...]:
+        """See `Work`."""
+        return (self.base,)
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the pretraining."""
+        return self.base.recipe
+
+    @property
+    def encoder(self) -> Path:
+        """Its checkpoint."""
+        return self.base.folder / f"readout-{self.key[:10]}.safetensors"
+
+    def seconds(self, shop: Workshop) -> float:
+        """See `Work`."""
+        return 0.1
+
+    def run(self, shop: Workshop) -> None:
+        """See `Work`."""
+        tensors, header = load_tensors(self.base.encoder)
+        header["model"]["readout"] = [dataclasses.asdict(one) for one in self.readout]
+        save_tensors(self.encoder, tensors, header)
+
+
+@dataclass(frozen=True)
 class MakeCell:
     """A cell: an upstream of the study on a task of a corpus."""
 
     label: str
     job: Job
     corpus: str  # as tables call it
-    needs: tuple[Pretrain, ...] = ()
+    needs: tuple[Pretrain | Reread, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -236,6 +236,36 @@ def test_every_head_gives_a_cell_and_says_what_it_is(
     assert record["identity"]["protocol"]["head"]["name"] == head
 
 
+def test_what_is_judged_on_dev_does_not_depend_on_test(
+    command: Callable[..., dict], tones: Path, tmp_path: Path
+) -> None:
+    given = ["-u", "barlow_speech", "-d", "gender", "-s", "embedding", "--protocol", "search"]
+    given += ["--runs", "1"]
+    (cell,) = command(*given)["cells"]
+    (path,) = (tmp_path / "out" / "records").glob("*/*.json")
+    record = json.loads(path.read_text())
+    assert record["identity"]["protocol"]["judge"] == "dev"
+    assert any("scores are of dev" in note for note in record["facts"]["notes"])
+    (run,) = record["runs"]
+    assert cell["values"] == [run["folds"][0]["dev"]]
+    # Other labels on test, and fewer recordings there, change nothing.
+    head, *lines = tones.read_text().splitlines()
+    place, split = head.split("\t").index("gender"), head.split("\t").index("split")
+    kept = []
+    for at, line in enumerate(lines):
+        columns = line.split("\t")
+        if columns[split] == "test" and at % 3 == 0:
+            continue
+        if columns[split] == "test":
+            columns[place] = "female" if columns[place] == "male" else "male"
+        kept.append("\t".join(columns))
+    other = tones.parent / "other_test.tsv"
+    other.write_text("\n".join([head, *kept]) + "\n")
+    (again,) = command(*given, out="other", corpus=other)["cells"]
+    other.unlink()
+    assert again["values"] == cell["values"]
+
+
 def test_the_embedding_and_a_layer_can_be_judged_alone(
     command: Callable[..., dict], tmp_path: Path
 ) -> None:

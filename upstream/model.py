@@ -30,7 +30,7 @@ class ModelSettings:
         Without it, what was named by a digest of its settings before there were readouts keeps its
         name.
         """
-        result = {
+        result: dict[str, Any] = {
             "frontend": dataclasses.asdict(self.frontend),
             "encoder": complete(self.encoder, "encoder"),
         }
@@ -77,6 +77,12 @@ class SpeechEncoder(nn.Module):
         hidden, _ = self.encoder(self.frontend(waves_BN), lengths_B)
         states_B = shorter(lengths_B, self.encoder.stride)
         return hidden, states_B, read_out(self.settings.readout, hidden, states_B)
+
+
+def depth(settings: ModelSettings) -> int:
+    """How many layers of a model have hidden states; no memory is taken for its weights."""
+    with torch.device("meta"):  # shapes without numbers
+        return build_encoder(settings.encoder, settings.frontend.n_mels).depth
 
 
 def random_model(settings: ModelSettings, seed: int) -> SpeechEncoder:

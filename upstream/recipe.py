@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from barlow_speech import configs
 from barlow_speech.upstream import frontend, readout
 from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.encoders import LARGEST, build_encoder
+from barlow_speech.upstream.encoders import LARGEST
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.model import ModelSettings
+from barlow_speech.upstream.model import ModelSettings, depth
 from barlow_speech.upstream.objective import ObjectiveSettings
 from barlow_speech.upstream.packed import DataSettings
 from barlow_speech.upstream.readout import LAST
@@ -142,9 +141,7 @@ def _check(recipe: Recipe, where: str) -> None:
         frontend.check(recipe.model.frontend)
         recipe.model.as_dict()  # the encoder's own keys are checked here
         if recipe.model.readout != LAST:
-            with torch.device("meta"):  # shapes without numbers
-                encoder = build_encoder(recipe.model.encoder, recipe.model.frontend.n_mels)
-            readout.check(recipe.model.readout, encoder.depth)
+            readout.check(recipe.model.readout, depth(recipe.model))
         for name, family in recipe.families.items():
             Views(family.views)  # and here those of the views
             if not name or "." in name or hasattr(nn.ModuleDict(), name):

@@ -26,10 +26,10 @@ LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a brok
 class BaseEncoder(nn.Module):
     """Log-mel frames → hidden states of every layer, and one embedding per utterance.
 
-    A subclass sets `stride` (frames per state), `width` (D of every hidden state), `depth` (how many
-    layers have hidden states) and implements `states`. Whatever it does, no state and no embedding of an utterance may depend on the other
-    utterances of its batch nor on the padding behind it; tests/test_encoders.py holds every file
-    of this folder to it.
+    A subclass sets `stride` (frames per state), `width` (D of every hidden state), `depth` (how
+    many layers have hidden states) and implements `states`. Whatever it does, no state and no
+    embedding of an utterance may depend on the other utterances of its batch nor on the padding
+    behind it; tests/test_encoders.py holds every file of this folder to it.
     """
 
     stride: int
