@@ -1,0 +1,381 @@
+"""A campaign of faults: `kill -9` at random moments, and the same command again.
+
+Usage: python -m barlow_speech.benchmark.faults [--kills 200] [--seed 0] [--folder DIR]
+
+The commands are prepare, pretrain, run_downstream (feature extraction, then heads) and study, on a
+corpus of tones. Each is run once without a fault; then again and again in fresh folders, killed at
+a moment drawn from its whole length and started anew, until it ends. What it leaves (manifest,
+weights, features, records, measurements, tables) must equal that of the run without a fault, to the
+bit, times and costs left out. Exit status 1 where it does not.
+
+Commands run in forks of this process, which has loaded everything and computed nothing, so that
+kills meet the work and not the import of PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import soundfile
+import torch
+import yaml
+
+from barlow_speech.benchmark import analyses, command_line, commands, run_downstream
+from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.checkpoint import load_tensors
+from barlow_speech.upstream.errors import run_command
+from barlow_speech.upstream.files import digest
+from barlow_speech.upstream.packed import INDEX
+from barlow_speech.upstream.progress import progress
+
+PATIENCE_S = 300.0  # a command that takes longer hangs
+UNSTEADY = ("time_spent", "costs")  # tables of what differs between any two runs
+TIMES = {"seconds", "cost"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A command that is killed.
+
+    `arguments` and `outcome` (name → digest of what is left) are of a folder; `phase` says which
+    part of the work a folder shows to be under way.
+    """
+
+    name: str
+    main: Callable[[Sequence[str]], None]
+    arguments: Callable[[Path], list[str]]
+    outcome: Callable[[Path], dict[str, str]]
+    phase: Callable[[Path], str]
+
+
+@dataclass
+class Tally:
+    """What the kills of a target met, and what came of it."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    rounds: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def write_tones(folder: Path) -> Path:
+    """Recordings of tones and a table of them; the path of the table.
+
+    Eight speakers with a pitch each, two emotions (tremolo), three words (second tone), twice.
+    """
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    lines = ["path,speaker,gender,emotion,keyword,split,split_speaker_id"]
+    splits = ("train", "train", "train", "train", "dev", "dev", "test", "test")
+    for speaker, split in enumerate(splits):
+        for place in range(12):
+            emotion, word, again = place % 2, place // 2 % 3, place // 6
+            time_N = np.arange(int(rng.integers(4000, 6400))) / SAMPLE_RATE
+            wave_N = np.sin(2 * np.pi * 110 * (1 + 0.2 * speaker) * time_N)
+            wave_N += 0.7 * np.sin(2 * np.pi * (700 + 900 * word) * time_N)
+            wave_N *= 1 + 0.8 * emotion * np.sin(2 * np.pi * 9 * time_N)
+            name = f"{speaker}-{place}.wav"
+            noise_N = 0.02 * rng.standard_normal(len(time_N))
+            soundfile.write(folder / name, 0.1 * wave_N + noise_N, SAMPLE_RATE)
+            own = ("train", "dev", "test")[again and 1 + (emotion + word) % 2]
+            lines.append(
+                f"{name},s{speaker},{('female', 'male')[speaker % 2]},e{emotion},w{word},"
+                f"{split},{own}"
+            )
+    table = folder / "tones.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def targets(shared: Path) -> list[Target]:
+    """The commands, on tones and recipes that are written to `shared`."""
+    table = write_tones(shared / "tones")
+    manifest = shared / "tones" / "manifest.tsv"
+    manifest.write_text(table.read_text().replace(",", "\t"))
+    recipe = {
+        "steps": 60, "batch": 8, "crop_s": 0.25, "checkpoint_every": 5, "memory": 16,
+        "precision": "float32",
+        "data": {"sources": [{"manifest": str(manifest), "where": {"split": ["train"]}}]},
+        "model": {"frontend": {"n_mels": 16}, "encoder": {"name": "cnn2d", "channels": 8}},
+        "families": {"main": {"projector": {"width": 32}}},
+    }  # fmt: skip
+    (shared / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    study = {
+        "title": "Tones",
+        "corpora": {str(manifest): ["keyword_spotting", "gender"]},
+        "pretraining": {"recipe": str(shared / "recipe.yaml"), "set": ["steps=20"]},
+        "protocol": {"name": "quick", "set": ["runs=4", "steps=20", "eval_step=5"]},
+        "upstreams": {"BT": {"seeds": 2}, "random": {"untrained": "BT"}},
+        "analyses": {
+            "Side by side": {"kind": "compare"},
+            "Matrix": {"kind": "correlation", "upstreams": ["BT"]},
+            "Ranks": {"kind": "spectrum"},
+        },
+    }
+    (shared / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    columns = ["path", "speaker", "gender", "emotion", "keyword", "split", "split_speaker_id"]
+    barlow_speech = command_line.run
+    return [
+        Target(
+            "prepare",
+            barlow_speech,
+            lambda out: [
+                "prepare", "--from-table", str(table), "--audio-root", str(table.parent), "-o",
+                str(out / "prepared"), "--check-audio", "--workers", "1", "--column",
+                *(f"{one}={one}" for one in columns),
+            ],
+            lambda out: _bytes(out / "prepared"),
+            lambda out: "prepare",
+        ),
+        Target(
+            "pretrain",
+            barlow_speech,
+            lambda out: [
+                "pretrain", str(shared / "recipe.yaml"), "-o", str(out / "run"), "--resume",
+                "--device", "cpu",
+            ],
+            lambda out: _weights(out / "run"),
+            lambda out: "pretrain" if (out / "run" / "packed" / INDEX).exists() else "packing",
+        ),
+        Target(
+            "benchmark",
+            run_downstream.run,
+            lambda out: [
+                "-u", "barlow_speech", "fbank_no_cmvn", "-d", "all", "--corpus", str(manifest),
+                "-p", str(out / "results"), "--device", "cpu", "--steps", "60", "--runs", "8",
+            ],
+            lambda out: _features(out / "cache") | _records(out / "results"),
+            _extracting,
+        ),
+        Target(
+            "study",
+            barlow_speech,
+            lambda out: [
+                # Records bear the names of checkpoints, and these the path as it is given.
+                "study", str(shared / "study.yaml"), "-o", "study", "--device", "cpu",
+            ],
+            lambda out: _features(out / "cache")
+            | _records(out / "study")
+            | _study(out / "study"),
+            lambda out: "study",
+        ),
+    ]  # fmt: skip
+
+
+def _extracting(out: Path) -> str:
+    upstreams = {path.parent for path in (out / "cache").rglob("*.safetensors")}
+    return "heads" if len(upstreams) > 1 else "feature extraction"
+
+
+def _bytes(folder: Path) -> dict[str, str]:
+    """Every file to the byte; hidden files, such as one that was cut short, are no outcome."""
+    return {
+        str(path.relative_to(folder)): digest(path.read_bytes().hex())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("encoder.safetensors")):
+        tensors, header = load_tensors(path)
+        name = str(path.relative_to(folder))
+        found[name] = _tensors(tensors) + digest(_steady(header))
+    return found
+
+
+def _tensors(tensors: dict[str, torch.Tensor]) -> str:
+    return digest(
+        {
+            name: digest(one.contiguous().view(-1).view(torch.uint8).numpy().tobytes().hex())
+            for name, one in sorted(tensors.items())
+        }
+    )
+
+
+def _features(cache: Path) -> dict[str, str]:
+    """What is cached for each recording, however it lies in files."""
+    found = {}
+    for path in sorted(cache.rglob("*.safetensors")):
+        shard = safetensors.torch.load_file(path)
+        rows = {one: shard[one] for one in ("audio", "mean", "std", "embedding") if one in shard}
+        for place, key in enumerate(shard["keys"]):
+            name = f"features/{path.parent.name}/{bytes(key.tolist()).hex()}"
+            found[name] = _tensors({one: tensor[place] for one, tensor in rows.items()})
+    return found
+
+
+def _records(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((folder / "records").rglob("*.json")):
+        record = json.loads(path.read_text())
+        del record["sha256"]
+        found[f"records/{path.relative_to(folder)}"] = digest(_steady(record))
+    return found
+
+
+def _study(folder: Path) -> dict[str, str]:
+    found = {
+        f"measurements/{path.name}": digest(json.loads(path.read_text()))
+        for path in sorted((folder / "measurements").glob("*.json"))
+    }
+    for path in sorted((folder / "tables").glob("*.csv")):
+        if not any(one in path.name for one in UNSTEADY):
+            found[f"tables/{path.name}"] = digest(path.read_text())
+    page = folder / "report.html"
+    found["report.html"] = str(page.exists() and page.read_text().rstrip().endswith("</html>"))
+    return found | _weights(folder / "pretraining")
+
+
+def _steady(tree: Any) -> Any:
+    """A tree without what was measured in seconds."""
+    if isinstance(tree, dict):
+        return {key: _steady(value) for key, value in tree.items() if key not in TIMES}
+    return [_steady(one) for one in tree] if isinstance(tree, list) else tree
+
+
+def start(target: Target, out: Path) -> int:
+    """A fork of this process that runs the command; its process id, which is also its group's."""
+    out.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child:
+        return child
+    status = 70
+    try:
+        os.setsid()
+        os.environ["BARLOW_SPEECH_CACHE"] = str(out / "cache")
+        said = os.open(out / "said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        os.chdir(out)
+        status = run_command(target.main, target.arguments(out))
+    except BaseException:  # whatever it is, the fork must end here
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait(child: int, seconds: float) -> int | None:
+    """The exit status of a child, or None if it is still at work after so long."""
+    end = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.002)
+
+
+def kill(child: int) -> None:
+    """SIGKILL to the child and all it started."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it has no group of its own yet
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def undisturbed(target: Target, out: Path) -> tuple[dict[str, str], float]:
+    """What the command leaves when nothing happens to it, and the seconds it takes.
+
+    Raises:
+        RuntimeError: it fails.
+    """
+    started = time.monotonic()
+    status = wait(start(target, out), PATIENCE_S)
+    if status != 0:
+        said = (out / "said.txt").read_text()[-2000:]
+        raise RuntimeError(f"{target.name} fails by itself (status {status}):\n{said}")
+    return target.outcome(out), time.monotonic() - started
+
+
+def one_round(
+    target: Target, out: Path, wanted: dict[str, str], seconds: float, rng: random.Random,
+    tally: Tally,
+) -> int:  # fmt: skip
+    """Kill and start again until the command ends; how many kills there were."""
+    kills = 0
+    while True:
+        child = start(target, out)
+        status = wait(child, rng.uniform(0, 1.1 * seconds))
+        if status is not None:
+            break
+        phase = target.phase(out)
+        kill(child)
+        tally.kills[phase] += 1
+        kills += 1
+    tally.rounds += 1
+    if status != 0:
+        said = (out / "said.txt").read_text()[-300:]
+        tally.wrong.append(f"{target.name} ends with status {status} after {kills} kills: {said}")
+        return kills
+    found = target.outcome(out)
+    different = sorted(
+        name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+    )
+    if different:
+        tally.wrong.append(f"{target.name} after {kills} kills: {', '.join(different[:5])} differ")
+    return kills
+
+
+def campaign(kills: int, seed: int, folder: Path, only: Sequence[str] = ()) -> dict[str, Tally]:
+    """At least `kills` kills, in equal shares for every target; what came of them."""
+    for package in (commands, analyses):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    torch.set_num_threads(1)  # threads of a pool would not be there in a fork
+    rng = random.Random(seed)
+    chosen = [one for one in targets(folder / "shared") if not only or one.name in only]
+    share = -(-kills // len(chosen))
+    result = {}
+    with progress(share * len(chosen), "kills", "kill") as bar:
+        for target in chosen:
+            tally = result[target.name] = Tally()
+            wanted, seconds = undisturbed(target, folder / f"{target.name}-undisturbed")
+            while sum(tally.kills.values()) < share:
+                out = folder / f"{target.name}-{tally.rounds}"
+                bar.update(one_round(target, out, wanted, seconds, rng, tally))
+    return result
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the campaign and print what the kills met."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TARGET")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        tallies = campaign(given.kills, given.seed, Path(folder), given.only)
+    wrong = [one for tally in tallies.values() for one in tally.wrong]
+    for name, tally in tallies.items():
+        met = ", ".join(f"{count} in {phase}" for phase, count in sorted(tally.kills.items()))
+        print(f"{name:10s} {sum(tally.kills.values()):4d} kills ({met}), {tally.rounds} ends")
+    print(*wrong, sep="\n")
+    print(f"{len(wrong)} ends differ from the run without a fault")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
