@@ -66,9 +66,8 @@ class Planner:
         """What makes the checkpoints that an upstream is judged by; none where it has none."""
         member = self.study.member(label, "the study")
         trained = self.pretrainings(label)
-        if member.of:
-            return tuple(Reread(label, one, member.readout) for one in trained)
-        return trained
+        readout = member.readout or self.study.protocol.readout
+        return tuple(Reread(label, one, readout) for one in trained) if readout else trained
 
     @property
     def _speech(self) -> str:

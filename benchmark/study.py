@@ -64,12 +64,14 @@ class ProtocolChoice:
     """A protocol by its name or path, and changes to it as with --set.
 
     `selection` is what the heads see of the study's own encoders, as with -s; upstreams that are
-    named are judged by their hidden states, as not all have an embedding.
+    named are judged by their hidden states, as not all have an embedding. `readout` is the
+    embedding of all encoders of the study that have none of their own, in place of their recipes'.
     """
 
     name: str = "paper"
     set: tuple[str, ...] = ()
     selection: Selection = "hidden_states"
+    readout: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,8 @@ def _check_member(study: Study, label: str, member: Member, where: str) -> None:
             raise BarlowSpeechError(f"{where}: {error}") from error
     if member.pretrained:
         try:
-            study.recipe(label)
+            recipe = study.recipe(label)
+            if study.protocol.readout:
+                check(study.protocol.readout, depth(recipe.model))
         except BarlowSpeechError as error:
             raise BarlowSpeechError(f"{where}: {error}") from error
