@@ -315,8 +315,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     with torch.no_grad():
         run.twins.model.encoder.first.weight.fill_(float("nan"))
     before = {name: value.clone() for name, value in run.twins.state_dict().items()}
-    with pytest.raises(BarlowSpeechError, match="not finite at step 0"):
+    with pytest.raises(BarlowSpeechError, match="not finite at step 0") as caught:
         run.step()
+    names = run.corpus.names(np.arange(run.recipe.batch))
+    assert len(names) > 3 and all(Path(name).is_file() for name in names)
+    assert f"with {', '.join(names[:3])} and {len(names) - 3} others" in str(caught.value)
     for name, parameter in run.twins.named_parameters():
         assert torch.equal(parameter.nan_to_num(), before[name].nan_to_num())
 

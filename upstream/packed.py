@@ -1,7 +1,8 @@
 """Speech packed for pretraining: one int16 file with offsets, and random crops of it.
 
 A packed folder holds `audio.i16` (the recordings one behind the other, 16 kHz mono),
-`offsets.npy` (int64 [M + 1], in samples) and `packed.json` (what went in, and checksums).
+`offsets.npy` (int64 [M + 1], in samples), `recordings.txt` (their names, a line each) and
+`packed.json` (what went in, and checksums).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from barlow_speech.upstream.manifest import Manifest, Recording, Spans, read_man
 from barlow_speech.upstream.progress import progress
 
 FORMAT = 1
-AUDIO, OFFSETS, INDEX = "audio.i16", "offsets.npy", "packed.json"
+AUDIO, OFFSETS, NAMES, INDEX = "audio.i16", "offsets.npy", "recordings.txt", "packed.json"
 CHECKSUMS = ("sha256", "offsets_sha256")  # in the index
 
 
@@ -125,6 +126,8 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
                 ends.append(ends[-1] + len(samples))
                 bar.update()
         np.save(part / OFFSETS, np.array(ends, dtype=np.int64))
+        names = [" ".join(str(one).splitlines()) for one in recordings]
+        (part / NAMES).write_text("\n".join(names) + "\n", encoding="utf-8")
         index = {
             "format": FORMAT,
             "contents": contents,
@@ -268,6 +271,15 @@ class PackedCorpus:
             here = epochs == epoch
             result[here] = self._order[within[here]]
         return result
+
+    def names(self, positions: np.ndarray) -> list[str]:
+        """What the recordings at some positions are called, each once; their numbers if unknown."""
+        rows = dict.fromkeys(self.recordings(positions).tolist())
+        try:
+            lines = (self.folder / NAMES).read_text(encoding="utf-8").splitlines()
+            return [lines[row] for row in rows]
+        except (OSError, ValueError, IndexError):
+            return [f"recording {row}" for row in rows]
 
     def crops(self, positions: np.ndarray, segments: int = 1) -> np.ndarray:
         """int16 crops [segments, B, N] at positions of the sequence, each segment drawn alone.

@@ -47,6 +47,7 @@ ENCODER, TRAINING = "encoder.safetensors", "training.safetensors"
 NORMALISATION_CROPS = 512  # crops that the mean and std of log-mel are taken over
 # What an optimiser keeps of each parameter.
 OPTIMISER_STATES = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "lars": {"momentum"}}
+NAMED = 3  # recordings of a batch that a message names
 COLLAPSED = 4.0  # an effective rank of the embedding below this is warned of
 
 
@@ -164,8 +165,9 @@ class Pretraining:
         matrix of that step.
 
         Raises:
-            BarlowSpeechError: the loss is not finite (nothing was updated by this step, and no
-                state is saved between the first such loss and this).
+            BarlowSpeechError: the loss is not finite (recordings of the batch are named; nothing
+                was updated by this step, and no state is saved between the first such loss and
+                this).
         """
         recipe, step = self.recipe, self.steps_done
         share = recipe.batch // processes.count()
@@ -187,8 +189,13 @@ class Pretraining:
         if looks:
             figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
         if looks and not math.isfinite(figures["loss"]):
+            names = self.corpus.names(positions)
+            several = ", ".join(names[:NAMED]) + (
+                f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+            )
             raise BarlowSpeechError(
-                f"the loss is not finite at step {step}; lower optimiser.lr, or precision: float32."
+                f"the loss is not finite at step {step}, with {several}; look at these, or "
+                "train anew with a lower optimiser.lr, or precision: float32."
             )
         processes.average_gradients(self.twins.parameters())
         if recipe.optimiser.clip > 0:
