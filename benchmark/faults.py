@@ -1,12 +1,14 @@
-"""A campaign of faults: `kill -9` at random moments, and the same command again.
+"""A campaign of faults: `kill -9` at random moments, and several processes in one folder.
 
-Usage: python -m barlow_speech.benchmark.faults [--kills 200] [--seed 0] [--folder DIR]
+Usage: python -m barlow_speech.benchmark.faults [--kills 200] [--together 2 8] [--seed 0]
+           [--folder DIR] [--only prepare pretrain benchmark study]
 
 The commands are prepare, pretrain, run_downstream (feature extraction, then heads) and study, on a
 corpus of tones. Each is run once without a fault; then again and again in fresh folders, killed at
 a moment drawn from its whole length and started anew, until it ends. What it leaves (manifest,
 weights, features, records, measurements, tables) must equal that of the run without a fault, to the
-bit, times and costs left out. Exit status 1 where it does not.
+bit, times and costs left out. So must what several processes leave that start the same command in
+the same folder at once. Exit status 1 where it does not.
 
 Commands run in forks of this process, which has loaded everything and computed nothing, so that
 kills meet the work and not the import of PyTorch.
@@ -71,6 +73,7 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
+    together: list[int] = field(default_factory=list)  # processes that started at once
     wrong: list[str] = field(default_factory=list)
 
 
@@ -325,21 +328,46 @@ def one_round(
         tally.kills[phase] += 1
         kills += 1
     tally.rounds += 1
-    if status != 0:
+    judge(target, out, wanted, [status], f"after {kills} kills", tally)
+    return kills
+
+
+def at_once(target: Target, out: Path, wanted: dict[str, str], count: int, tally: Tally) -> None:
+    """Start the command `count` times in one folder, and wait for all."""
+    children = [start(target, out) for _ in range(count)]
+    statuses = [wait(child, PATIENCE_S * count) for child in children]
+    for child, status in zip(children, statuses):
+        if status is None:
+            kill(child)
+    tally.together.append(count)
+    judge(target, out, wanted, statuses, f"by {count} processes", tally)
+
+
+def judge(
+    target: Target, out: Path, wanted: dict[str, str], statuses: Sequence[int | None], how: str,
+    tally: Tally,
+) -> None:  # fmt: skip
+    """Note what is wrong with what a command left."""
+    if any(statuses):
         said = (out / "said.txt").read_text()[-300:]
-        tally.wrong.append(f"{target.name} ends with status {status} after {kills} kills: {said}")
-        return kills
+        tally.wrong.append(f"{target.name} {how}: it ends with status {statuses}: {said}")
+    elif None in statuses:
+        tally.wrong.append(f"{target.name} {how}: it hangs")
     found = target.outcome(out)
     different = sorted(
         name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
     )
     if different:
-        tally.wrong.append(f"{target.name} after {kills} kills: {', '.join(different[:5])} differ")
-    return kills
+        tally.wrong.append(f"{target.name} {how}: {', '.join(different[:5])} differ")
 
 
-def campaign(kills: int, seed: int, folder: Path, only: Sequence[str] = ()) -> dict[str, Tally]:
-    """At least `kills` kills, in equal shares for every target; what came of them."""
+def campaign(
+    kills: int, seed: int, folder: Path, only: Sequence[str] = (), together: Sequence[int] = ()
+) -> dict[str, Tally]:
+    """At least `kills` kills, in equal shares for every target; what came of them.
+
+    Then the numbers of processes in `together`, at once.
+    """
     for package in (commands, analyses):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
@@ -355,6 +383,8 @@ def campaign(kills: int, seed: int, folder: Path, only: Sequence[str] = ()) -> d
             while sum(tally.kills.values()) < share:
                 out = folder / f"{target.name}-{tally.rounds}"
                 bar.update(one_round(target, out, wanted, seconds, rng, tally))
+            for count in together:
+                at_once(target, folder / f"{target.name}-by-{count}", wanted, count, tally)
     return result
 
 
@@ -362,16 +392,21 @@ def main(arguments: Sequence[str]) -> None:
     """Run the campaign and print what the kills met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--together", type=int, nargs="*", default=[2, 8], metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--only", nargs="+", default=[], metavar="TARGET")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        tallies = campaign(given.kills, given.seed, Path(folder), given.only)
+        tallies = campaign(given.kills, given.seed, Path(folder), given.only, given.together)
     wrong = [one for tally in tallies.values() for one in tally.wrong]
     for name, tally in tallies.items():
         met = ", ".join(f"{count} in {phase}" for phase, count in sorted(tally.kills.items()))
-        print(f"{name:10s} {sum(tally.kills.values()):4d} kills ({met}), {tally.rounds} ends")
+        several = f"; {', '.join(map(str, tally.together))} at once" if tally.together else ""
+        print(
+            f"{name:10s} {sum(tally.kills.values()):4d} kills ({met or 'none'}), {tally.rounds} "
+            f"ends{several}"
+        )
     print(*wrong, sep="\n")
     print(f"{len(wrong)} ends differ from the run without a fault")
     sys.exit(1 if wrong else 0)
