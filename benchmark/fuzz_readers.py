@@ -253,7 +253,7 @@ def _shipped(kind: str, *names: str) -> list[Files]:
 
 def recipes(folder: Path) -> list[Files]:
     """The recipes and variants that come with the package, the first with all its views."""
-    found = _shipped("pretrain", "base", "default", "toy")
+    found = _shipped("pretrain", "base", "open_speech", "toy")
     for delta in ("view_families", "local_term", "views_speech", "vicreg"):
         found += [
             {**one, "a.yaml": b"extends: base.yaml\n" + one["a.yaml"]}
@@ -276,7 +276,7 @@ def read_a_recipe(folder: Path) -> None:
 def protocols(folder: Path) -> list[Files]:
     """The protocols that come with the package."""
     paper = _shipped("protocols", "paper")[0]["a.yaml"]
-    found = _shipped("protocols", "paper", "superb", "variance", "probe", "pretraining")
+    found = _shipped("protocols", "paper", "superb", "variance", "probe", "search", "pretraining")
     return [{**one, "paper.yaml": paper} for one in found]
 
 
