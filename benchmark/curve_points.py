@@ -94,7 +94,7 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
         if p < LEVEL:
             how = f"{'gains' if points_moved > 0 else 'loses'} {abs(points_moved):.1f} points"
         else:
-            how = f"is not separated ({points_moved:+.1f} points)"
+            how = f"is not separated ({points_moved:+.1f} points)".replace("-", "−")
         sentences.append(f"{title}: {high:.3g} against {low:.3g} ({x_name}) {how}.")
     return sentences
 

@@ -221,7 +221,9 @@ def _findings_against(
         for pair in found:
             points = 100 * pair["difference"]
             side = "no" if not pair["separable"] else "above" if points > 0 else "below"
-            text = f"{task} of {corpus}" + (f" ({points:+.1f})" if side != "no" else "")
+            text = f"{task} of {corpus}"
+            if side != "no":
+                text += f" ({points:+.1f})".replace("-", "−")
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():
