@@ -66,7 +66,8 @@ def _drawn(panels: Sequence[tuple[str, list[str], list[str], np.ndarray, np.ndar
         axes.set_facecolor("#eeeeee")
         for i, j in zip(*np.nonzero(~np.isnan(points))):
             axes.text(
-                j, i, f"{points[i, j]:+.1f}".replace("-", "−"), ha="center", va="center", fontsize=7.5,
+                j, i, f"{points[i, j]:+.1f}".replace("-", "−"), ha="center", va="center",
+                fontsize=7.5,
                 fontweight="bold" if bold[i, j] else "normal",
                 color="#000000" if bold[i, j] else "#333333",
             )  # fmt: skip
