@@ -235,7 +235,9 @@ def _is_list(node: Any) -> bool:
 def nonsense(value: Any, rng: random.Random) -> Any:
     """Something else in the place of a value: a number for a number as often as not."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and rng.random() < 0.6:
-        near = (value + 1, value - 1, -value, value * 2, value / 3, str(value))
+        # No float holds a third of an integer of hundreds of digits.
+        third = value / 3 if abs(value) < 1e300 else 0
+        near = (value + 1, value - 1, -value, value * 2, third, str(value))
         return rng.choice((*NUMBERS, *near))
     if isinstance(value, str) and rng.random() < 0.6:
         return rng.choice((*WORDS, value[: len(value) // 2], value + value, value.upper()))

@@ -279,7 +279,7 @@ class PackedCorpus:
             lines = (self.folder / NAMES).read_text(encoding="utf-8").splitlines()
             return [lines[row] for row in rows]
         except (OSError, ValueError, IndexError):
-            return [f"recording {row}" for row in rows]
+            return [f"recording {row} of {self.folder}" for row in rows]
 
     def crops(self, positions: np.ndarray, segments: int = 1) -> np.ndarray:
         """int16 crops [segments, B, N] at positions of the sequence, each segment drawn alone.
