@@ -404,10 +404,12 @@ def read_records(folder: Path) -> None:
             check(all(0 <= value <= 1 for value in cell.values), "a score is no share")
             check_finite(dataclasses.asdict(cell), "a cell")
     # Damage may call an upstream "inf", which a table then rightly shows.
-    places = ("upstream", "task", "corpus")
     cells = [
         dataclasses.replace(
-            cell, **{one: NO_NUMBER.sub("name", getattr(cell, one)) for one in places}
+            cell,
+            upstream=NO_NUMBER.sub("name", cell.upstream),
+            task=NO_NUMBER.sub("name", cell.task),
+            corpus=NO_NUMBER.sub("name", cell.corpus),
         )
         for cell in cells
     ]
