@@ -99,7 +99,8 @@ def test_the_default_checkpoint_is_small_and_says_how_it_was_made() -> None:
     sources = json.dumps(header["facts"]["recipe"]["data"]["sources"])
     assert "ravdess" not in sources and "nc/" not in sources  # may not be shipped
     recipe = read_recipe(find_recipe("default")).as_dict()
-    assert header["facts"]["recipe"] == json.loads(json.dumps(recipe))  # the command trains it again
+    # The command of the card trains it again.
+    assert header["facts"]["recipe"] == json.loads(json.dumps(recipe))
 
 
 def test_a_checkpoint_alone_rebuilds_its_model(checkpoint: Path, tmp_path: Path) -> None:
