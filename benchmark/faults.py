@@ -264,6 +264,7 @@ def start(target: Target, out: Path) -> int:
     try:
         os.setsid()
         os.environ["BARLOW_SPEECH_CACHE"] = str(out / "cache")
+        os.environ["XDG_CONFIG_HOME"] = str(out / "config")
         said = os.open(out / "said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(said, 1)
         os.dup2(said, 2)

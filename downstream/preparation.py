@@ -20,6 +20,7 @@ from barlow_speech.downstream.reader import (
     names,
 )
 from barlow_speech.downstream.task import read_task
+from barlow_speech.upstream.audio_folders import allow
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import write_text
 from barlow_speech.upstream.manifest import Manifest, manifest_text, parse_manifest
@@ -74,6 +75,14 @@ def prepare(
     if missing:
         differences = [f"missing: {one}" for one in missing] + differences
         found.notes.append(f"Partial: {_listed(missing)} are missing.")
+    elsewhere = {
+        row[table.columns.index("path")].rpartition("/")[0]
+        for table in found.tables.values()
+        for row in table.rows
+        if row[table.columns.index("path")].startswith("/")
+    }
+    if elsewhere:  # a part of the corpus that its reader found beside the folder
+        allow(Path(os.path.commonpath(elsewhere)))
     cards = [read_card(CARDS / f"{card}.yaml") for card in reader.cards]
     prepared = write_corpora(found.tables, cards, root, out, found.revision, found.notes)
     return dataclasses.replace(prepared, differences=differences, hours=found.hours)
@@ -104,11 +113,14 @@ def write_corpora(
     """Write tables as manifests, and the cards whose manifest is among them, into `out`.
 
     A card gets the revision and the notes, and keeps the tasks that its manifest can serve; why it
-    cannot serve another is among the notes of the result, as are the leaks of its splits.
+    cannot serve another is among the notes of the result, as are the leaks of its splits. Where
+    `root` is not in `out`, this user's manifests may name its recordings from now on.
 
     Raises:
         BarlowSpeechError: `out` cannot be written.
     """
+    if not root.resolve().is_relative_to(out.resolve()):
+        allow(root)  # whoever runs this has named it
     prefix = _Prefix(root, out)
     texts = {}
     for stem, table in tables.items():

@@ -94,7 +94,7 @@ def prepare_sheet(
         text = manifest_text(columns)
     except BarlowSpeechError as error:
         raise BarlowSpeechError(f"the table {file}: {error}") from error
-    draft = parse_manifest(text, manifest)
+    draft = parse_manifest(text, root / manifest.name)
     tasks = derived_tasks(draft)
     if not tasks:
         notes.append(_why_no_task(columns))

@@ -26,7 +26,8 @@ KEYWORDS = ("low", "middle", "high")
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache, and no test finds another's features."""
+    """No test reads or writes the user's cache or list, and no test finds another's features."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

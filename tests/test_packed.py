@@ -14,6 +14,7 @@ import soundfile
 
 from barlow_speech.upstream import packed
 from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.audio_folders import VARIABLE
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.manifest import Recording
 from barlow_speech.upstream.packed import (
@@ -136,8 +137,9 @@ def test_parts_of_a_file_are_packed_alone(tmp_path: Path, samples: list[np.ndarr
 
 
 @pytest.fixture
-def corpora(tmp_path: Path) -> Path:
+def corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two manifests over the same files, one of whole files and one of parts, under other paths."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / "all.tsv").write_text(

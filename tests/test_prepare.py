@@ -37,6 +37,7 @@ from barlow_speech.downstream.reader import Options, find_reader
 from barlow_speech.downstream.splits import split_names, split_shares, split_speakers
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.audio_folders import VARIABLE
 from barlow_speech.upstream.compatibility import s3prl_hub
 from barlow_speech.upstream.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.manifest import Recording, read_manifest
@@ -203,7 +204,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_paths_lead_to_the_recordings_from_wherever_the_manifest_is(
-    out: str, absolute: bool, tmp_path: Path
+    out: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = trees.emodb(tmp_path / "a" / "b" / "EmoDB")
     (tmp_path / "a" / "b" / "other").mkdir()
@@ -214,6 +215,7 @@ def test_paths_lead_to_the_recordings_from_wherever_the_manifest_is(
     assert {one.startswith("/") for one in corpus.manifest.column("path")} == {absolute}
     if not absolute:  # then both can be moved together
         shutil.move(tmp_path / "a", tmp_path / "moved")
+        monkeypatch.setenv(VARIABLE, str(tmp_path / "moved"))
         moved = read_corpus(str(tmp_path / "moved" / "b" / "EmoDB" / out / "emodb.yaml"))
         assert all(recording.path.is_file() for recording in moved.recordings)
 

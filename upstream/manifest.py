@@ -1,6 +1,7 @@
 """A corpus manifest: a TSV file with one recording (or part of one) a line.
 
-Columns: `path` (relative to the manifest's folder), optionally `start_s` and `end_s` (a part of the
+Columns: `path` (relative to the manifest's folder, and inside it unless audio_folders.py allows
+more), optionally `start_s` and `end_s` (a part of the
 file, in seconds) and `gain_db` (by which it is amplified when it is read), one column per label,
 one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from barlow_speech.upstream.audio_folders import VARIABLE, Fence
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.files import write_text
 from barlow_speech.upstream.progress import progress
@@ -94,7 +96,7 @@ def read_manifest(file: Path) -> Manifest:
 
     Raises:
         BarlowSpeechError: the file is missing, empty, not TSV with a `path` column, or a line is
-            malformed (its number is named).
+            malformed or leads out of the folder (its number is named).
     """
     try:
         if file.exists() and not file.is_file() and not file.is_dir():
@@ -127,6 +129,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
         )
     columns: dict[str, list[str]] = {name: [] for name in header}
     recordings = []
+    fence = Fence(file.parent)
     with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
         for number, line in enumerate(lines[1:], start=2):
             bar.update()
@@ -142,6 +145,12 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             for name, cell in row.items():
                 columns[name].append(cell)
             recordings.append(_recording(file, number, row))
+            if not fence.holds(row["path"]):
+                raise BarlowSpeechError(
+                    f"manifest {file}, line {number}: {recordings[-1].path} is outside of the "
+                    f"manifest's folder; if you trust the manifest, set {VARIABLE} to the folder "
+                    "that holds its recordings."
+                )
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
     return Manifest(file, columns, recordings)
