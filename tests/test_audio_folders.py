@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.downstream.spreadsheet import SheetOptions, prepare_sheet
 from barlow_speech.upstream import audio_folders
 from barlow_speech.upstream.errors import BarlowSpeechError
@@ -97,16 +96,3 @@ def test_a_table_may_name_what_is_in_its_audio_root_and_no_more(tmp_path: Path) 
     with pytest.raises(BarlowSpeechError, match=r"private/c\.wav is outside"):
         prepare_sheet(table, tmp_path / "out2", SheetOptions(root=tmp_path / "audio"))
     assert not (tmp_path / "out2").exists()
-
-
-def test_a_card_names_a_manifest_of_its_own_folder(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    card = tmp_path / "card.yaml"
-    card.write_text(
-        f"name: tones\nmanifest: {tones}\ntasks:\n  gender: {{label: gender, split: split}}\n"
-    )
-    with pytest.raises(BarlowSpeechError, match=f"card {card}: .* outside .*BARLOW_SPEECH_AUDIO"):
-        read_corpus(str(card))
-    monkeypatch.setenv(audio_folders.VARIABLE, str(tones.parent))
-    assert len(read_corpus(str(card)).recordings) == 72
