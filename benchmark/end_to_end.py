@@ -14,7 +14,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -31,9 +31,7 @@ from barlow_speech.benchmark.runs import (
     Run,
     RunPlan,
     Training,
-    balanced_order,
-    batch_order,
-    training_rows,
+    row_batches,
 )
 from barlow_speech.benchmark.unfinished import Unfinished
 from barlow_speech.downstream.heads import head_module, head_settings
@@ -284,7 +282,7 @@ def train_run(
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = _optimiser(network, training, encoder, plan.lr)
     trained = [one for group in optimiser.param_groups for one in group["params"]]
-    batches = _batches(train.labels_N, training, plan)
+    batches = row_batches(train.labels_N, training, plan)
     crops = torch.Generator().manual_seed(plan.order + (3 << 32))
     dev_labels_N = dev.labels_N.to(device)
     best_score, best_step, best_state = -1.0, 0, network.state_dict()
@@ -377,17 +375,6 @@ def _optimiser(
     else:  # neither updated nor part of the gradient that is clipped
         network.encoder.requires_grad_(False)
     return kind[training.optimiser](groups, lr=lr, weight_decay=training.weight_decay, fused=True)
-
-
-def _batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
-    """Endless batches of row numbers: those that `train_runs` takes for the same plan."""
-    rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
-    if training.sampling == "balanced":
-        order = balanced_order(labels_N[rows_N], training.batch, plan.order)
-    else:
-        order = batch_order(len(rows_N), training.batch, plan.order)
-    for batch in order:
-        yield rows_N[batch]
 
 
 def _dropout_seed(plan: RunPlan, step: int) -> int:

@@ -25,7 +25,7 @@ from barlow_speech.benchmark.stacks import Stack, build_stack, predict
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.errors import BarlowSpeechError
 
-STATE_BYTES = 1 << 31  # of heads, gradients and Adam's moments that are trained at once
+TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for itself
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,12 @@ def train_runs(
     order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
     probe = build_stack(module, settings, train.inputs, classes, [0])
     numbers = sum(one.numel() for one in probe.parameters)
-    # Weights, the best ones, gradients and two moments.
-    together = max(1, STATE_BYTES // (5 * numbers * probe.parameters[0].element_size()))
+    # Weights, the best ones, gradients and two moments; the rows of the training set (int64) and
+    # their order (int32); the predictions for a split, twice.
+    judged = max(len(split.labels_N) for split in (dev, test) if split is not None)
+    bytes_of_one = 5 * numbers * probe.parameters[0].element_size()
+    bytes_of_one += 12 * len(train.labels_N) + 16 * judged
+    together = max(1, TOGETHER_BYTES // bytes_of_one)
     results: dict[int, Run] = {}
     for start in range(0, len(order), together):
         part = order[start : start + together]
@@ -145,7 +149,7 @@ def _train(
 ) -> list[Run]:
     device = train.inputs.device
     optimisers = _optimisers(stack, plans, training)
-    batches = [_batches(train.labels_N, training, plan) for plan in plans]
+    batches = [row_batches(train.labels_N, training, plan) for plan in plans]
     best = [one.detach().clone() for one in stack.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
@@ -188,7 +192,8 @@ def _train(
             now.copy_(kept)
         predicted = np.zeros((len(plans), 0), dtype=np.int64)
         if test is not None:
-            predicted = predict(stack, test.inputs).cpu().numpy()
+            smallest = np.min_scalar_type(classes - 1)  # of many runs, they are all that is kept
+            predicted = predict(stack, test.inputs).cpu().numpy().astype(smallest)
     return [
         Run(
             plan.seed,
@@ -237,16 +242,20 @@ def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[T
     return rows_RB, weights_B
 
 
-def _batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
-    """Endless batches of row numbers of one run."""
+def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
+    """Endless batches of the row numbers that one run trains on."""
     labels_N = labels_N.cpu()
-    rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
-    if training.sampling == "balanced":
-        order = balanced_order(labels_N[rows_N], training.batch, plan.order)
+    if training.label_fraction >= 1 and plan.resample is None:
+        rows_N = None  # all of them, in their order
     else:
-        order = batch_order(len(rows_N), training.batch, plan.order)
+        rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
+        labels_N = labels_N[rows_N]
+    if training.sampling == "balanced":
+        order = balanced_order(labels_N, training.batch, plan.order)
+    else:
+        order = batch_order(len(labels_N), training.batch, plan.order)
     for batch in order:
-        yield rows_N[batch]
+        yield batch if rows_N is None else rows_N[batch]
 
 
 def training_rows(labels_N: Tensor, fraction: float, seed: int | None) -> Tensor:
@@ -277,8 +286,9 @@ def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
     that it does not depend on how many numbers the initialisation drew.
     """
     generator = torch.Generator().manual_seed(seed + (1 << 32))
-    while True:
-        yield from torch.randperm(count, generator=generator).split(batch)
+    while True:  # kept in 32 bits, since many runs keep one each
+        for part in torch.randperm(count, generator=generator).int().split(batch):
+            yield part.long()
 
 
 def balanced_order(labels_N: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
@@ -293,7 +303,8 @@ def balanced_order(labels_N: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
     whole = max(1, count // batch) * batch
     while True:
         drawn = torch.multinomial(weights_N, max(count, whole), True, generator=generator)
-        yield from drawn[:whole].split(batch)
+        for part in drawn[:whole].int().split(batch):
+            yield part.long()
 
 
 def _fit(

@@ -225,7 +225,7 @@ def test_a_run_does_not_depend_on_the_others(name: str, monkeypatch: pytest.Monk
     mixed = plans(0, 1, 2) + plans(4, 5, lr=3e-3) + plans(6)
     together = train_runs(head, train, dev, test, CLASSES, training, mixed)
     assert [run.seed for run in together] == [0, 1, 2, 4, 5, 6]
-    monkeypatch.setattr(runs, "STATE_BYTES", 1)  # one at a time
+    monkeypatch.setattr(runs, "TOGETHER_BYTES", 1)  # one at a time
     apart = train_runs(head, train, dev, test, CLASSES, training, mixed)
     for one, other in zip(together, apart):
         assert one == other and (one.predicted == other.predicted).all()
@@ -235,7 +235,7 @@ def test_a_run_does_not_depend_on_the_others(name: str, monkeypatch: pytest.Monk
 def test_the_share_of_the_runs_that_made_a_step_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     train, dev = blobs(60, 0), blobs(30, 1)
     shares: list[float] = []
-    monkeypatch.setattr(runs, "STATE_BYTES", 1)
+    monkeypatch.setattr(runs, "TOGETHER_BYTES", 1)
     train_runs(LINEAR, train, dev, None, CLASSES, Training(6, 8, 3), plans(0, 1), shares.append)
     assert sum(shares) == pytest.approx(6)
 
