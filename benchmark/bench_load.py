@@ -1,6 +1,6 @@
 """A study of a million recordings: the time of every phase, and its memory against the runs.
 
-Usage: python -m barlow_speech.benchmark.bench_load [--rows 1000000] [--runs 5 50 200]
+Usage: python -m barlow_speech.benchmark.bench_load [--rows 1000000] [--runs 5 50 500]
            [--folder DIR]
 
 The manifest has `--rows` rows (eight tenths in train, a tenth each in dev and test), of which
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure every number of runs and print the phases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", nargs="+", type=int, default=[5, 50, 200])
+    parser.add_argument("--runs", nargs="+", type=int, default=[5, 50, 500])
     parser.add_argument("--folder", type=Path, help="where there is room (default: /tmp)")
     parser.add_argument("--measure", nargs=2, metavar=("WHAT", "RUNS"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)

@@ -28,13 +28,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from barlow_speech.upstream.checkpoint import CHECKSUM, checksum
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import digest, write_json, written_whole
 from barlow_speech.upstream.manifest import Recording
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of what a shard holds and of how it is computed
+VERSION = 3  # of what a shard holds and of how it is computed
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
 DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
 # What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
@@ -77,8 +78,10 @@ class Shard:
         self.names = set(self._file.keys())
         self._check()
         self.keys = [row.tobytes() for row in self.tensor("keys").numpy()]
-        if verify and _checksum({n: self.tensor(n) for n in self.names}) != metadata["sha256"]:
-            raise ValueError("its checksum does not match")
+        if verify:
+            stored = metadata.pop(CHECKSUM)
+            if checksum({name: self.tensor(name) for name in self.names}, metadata) != stored:
+                raise ValueError("its checksum does not match")
 
     def _check(self) -> None:
         """Compare the tensors with each other; only the offsets are read.
@@ -180,7 +183,8 @@ class Folder:
         """Write a shard, whole or not at all; `tensors` have the recordings first, or `offsets`."""
         stacked = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 16)
         contents = {"keys": stacked, **{k: v.contiguous() for k, v in tensors.items()}}
-        metadata = {"seconds": f"{seconds:.3f}", "sha256": _checksum(contents)}
+        metadata = {"seconds": f"{seconds:.3f}"}
+        metadata[CHECKSUM] = checksum(contents, metadata)
         name = hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:24] + SUFFIX
         with written_whole(self.path / name) as part:
             safetensors.torch.save_file(contents, part, metadata=metadata)
@@ -246,12 +250,3 @@ def _about_of(path: Path) -> dict[str, str]:
     given = facts if isinstance(facts, dict) else {}
     names = {key: given.get(key) for key in ("upstream", "kind")}
     return {key: name if isinstance(name, str) else "?" for key, name in names.items()}
-
-
-def _checksum(tensors: dict[str, Tensor]) -> str:
-    result = hashlib.sha256()
-    for name in sorted(tensors):
-        values = tensors[name]
-        result.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-        result.update(values.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return result.hexdigest()

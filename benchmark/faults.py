@@ -1,17 +1,22 @@
-"""A campaign of faults: `kill -9` at random moments, and several processes in one folder.
+"""A campaign of faults: `kill -9`, several processes in one folder, full disks, damaged files.
 
-Usage: python -m barlow_speech.benchmark.faults [--kills 200] [--together 2 8] [--seed 0]
-           [--folder DIR] [--only prepare pretrain benchmark study]
+Usage: python -m barlow_speech.benchmark.faults [--kills 200] [--together 2 8] [--full 0]
+           [--damage 0] [--seed 0] [--folder DIR] [--only prepare pretrain benchmark study]
 
 The commands are prepare, pretrain, run_downstream (feature extraction, then heads) and study, on a
-corpus of tones. Each is run once without a fault; then again and again in fresh folders, killed at
-a moment drawn from its whole length and started anew, until it ends. What it leaves (manifest,
-weights, features, records, measurements, tables) must equal that of the run without a fault, to the
-bit, times and costs left out. So must what several processes leave that start the same command in
-the same folder at once. Exit status 1 where it does not.
+corpus of tones. Each is run once without a fault. What it leaves (manifest, weights, features,
+records, measurements, tables) must equal that, to the bit, times and costs left out, after each of:
 
-Commands run in forks of this process, which has loaded everything and computed nothing, so that
-kills meet the work and not the import of PyTorch.
+- kills: in fresh folders, killed at a moment drawn from its whole length and started anew, until it
+  ends;
+- together: several processes that start it in the same folder at once;
+- full: on a disk (a tmpfs, which needs the right to mount) too small for it, and on one that is
+  read-only; it must end with status 2 and a sentence, and be right once there is room;
+- damage: a file that it made is removed, cut short, or has one bit changed, while it runs or after;
+  that run may end well or by a sentence, and the next must be right, or say which file is damaged.
+
+Exit status 1 where anything is otherwise. Commands run in forks of this process, which has loaded
+everything and computed nothing, so that faults meet the work and not the import of PyTorch.
 """
 
 from __future__ import annotations
@@ -22,7 +27,9 @@ import json
 import os
 import pkgutil
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,7 +49,7 @@ import yaml
 from barlow_speech.benchmark import analyses, command_line, commands, run_downstream
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.checkpoint import load_tensors
-from barlow_speech.upstream.errors import run_command
+from barlow_speech.upstream.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.files import digest
 from barlow_speech.upstream.packed import INDEX
 from barlow_speech.upstream.progress import progress
@@ -74,6 +81,8 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
     together: list[int] = field(default_factory=list)  # processes that started at once
+    full: Counter[str] = field(default_factory=Counter)  # how it ended without room
+    damage: Counter[str] = field(default_factory=Counter)  # what was done, and what came of it
     wrong: list[str] = field(default_factory=list)
 
 
@@ -254,6 +263,11 @@ def _steady(tree: Any) -> Any:
     return [_steady(one) for one in tree] if isinstance(tree, list) else tree
 
 
+def said_in(out: Path) -> Path:
+    """Where a command's words go: beside its folder, in which there may be no room."""
+    return out.parent / f"{out.name}.said.txt"
+
+
 def start(target: Target, out: Path) -> int:
     """A fork of this process that runs the command; its process id, which is also its group's."""
     out.mkdir(parents=True, exist_ok=True)
@@ -265,7 +279,7 @@ def start(target: Target, out: Path) -> int:
         os.setsid()
         os.environ["BARLOW_SPEECH_CACHE"] = str(out / "cache")
         os.environ["XDG_CONFIG_HOME"] = str(out / "config")
-        said = os.open(out / "said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        said = os.open(said_in(out), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(said, 1)
         os.dup2(said, 2)
         os.chdir(out)
@@ -308,7 +322,7 @@ def undisturbed(target: Target, out: Path) -> tuple[dict[str, str], float]:
     started = time.monotonic()
     status = wait(start(target, out), PATIENCE_S)
     if status != 0:
-        said = (out / "said.txt").read_text()[-2000:]
+        said = said_in(out).read_text()[-2000:]
         raise RuntimeError(f"{target.name} fails by itself (status {status}):\n{said}")
     return target.outcome(out), time.monotonic() - started
 
@@ -344,13 +358,106 @@ def at_once(target: Target, out: Path, wanted: dict[str, str], count: int, tally
     judge(target, out, wanted, statuses, f"by {count} processes", tally)
 
 
+def without_room(
+    target: Target, out: Path, wanted: dict[str, str], size: int, tally: Tally
+) -> None:
+    """Run the command on a disk of `size` bytes (0: read-only), then again with enough room."""
+    out.mkdir()
+    options = f"size={max(size, 4096)}" + ("" if size else ",ro")
+    _mount("-t", "tmpfs", "-o", options, "none", str(out))
+    try:
+        status = wait(start(target, out), PATIENCE_S)
+        how = f"on {size} bytes" if size else "on a read-only disk"
+        if status == 0:
+            tally.full["there was room"] += 1
+        elif status == 2:
+            tally.full["said so" if size else "read-only, said so"] += 1
+            _check_said(target, out, how, tally)
+        else:
+            said = said_in(out).read_text()[-300:]
+            tally.wrong.append(f"{target.name} {how}: it ends with status {status}: {said}")
+        _mount("-o", f"remount,rw,size={1 << 30}", str(out))
+        said_in(out).unlink()
+        status = wait(start(target, out), PATIENCE_S)
+        judge(target, out, wanted, [status], f"{how}, then with room", tally)
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BarlowSpeechError(
+            f"a disk for --full cannot be mounted ({done.stderr.strip()}); run this as root, or "
+            "behind `unshare --map-root-user --mount`."
+        )
+
+
+def damaged(
+    target: Target, out: Path, wanted: dict[str, str], seconds: float, rng: random.Random,
+    tally: Tally,
+) -> None:  # fmt: skip
+    """Damage a file while the command runs or afterwards, let it end, and start it again."""
+    child = start(target, out)
+    during = rng.random() < 0.5
+    status = wait(child, rng.uniform(0, seconds)) if during else wait(child, PATIENCE_S)
+    during = during and status is None
+    kind = rng.choice(("removed", "cut short", "one bit changed"))
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and path.stat().st_size]
+    if files:
+        file = rng.choice(files)
+        _damage(file, kind, rng)
+        how = f"with {file.relative_to(out)} {kind} {'while it ran' if during else 'afterwards'}"
+    else:
+        how = "with nothing to damage"
+    if during:
+        status = wait(child, PATIENCE_S)
+        if status is None:
+            kill(child)
+        if status not in (0, 2):
+            said = said_in(out).read_text()[-600:]
+            tally.wrong.append(f"{target.name} {how}: it ends with status {status}: {said}")
+            return
+        if status == 2:
+            _check_said(target, out, how, tally)
+    said_in(out).unlink()
+    status = wait(start(target, out), PATIENCE_S)
+    if status == 2:
+        tally.damage[f"{kind}: named"] += 1
+        _check_said(target, out, f"{how}, again", tally)
+    else:
+        tally.damage[f"{kind}: right at the end"] += 1
+        judge(target, out, wanted, [status], how, tally)
+
+
+def _damage(file: Path, kind: str, rng: random.Random) -> None:
+    try:
+        data = bytearray(file.read_bytes())
+        at = rng.randrange(len(data))
+        if kind == "one bit changed":
+            data[at] ^= 1 << rng.randrange(8)
+        file.unlink()  # never in place: what is mapped must not change
+        if kind != "removed":
+            file.write_bytes(data[:at] if kind == "cut short" else data)
+    except FileNotFoundError:  # the command has just replaced it itself
+        pass
+
+
+def _check_said(target: Target, out: Path, how: str, tally: Tally) -> None:
+    """The last line is the error, one sentence; there is no traceback."""
+    said = said_in(out).read_text()
+    last = said.rstrip().rpartition("\n")[2]
+    if "Traceback" in said or "error" not in last.lower():
+        tally.wrong.append(f"{target.name} {how}: it says: {said[-600:]}")
+
+
 def judge(
     target: Target, out: Path, wanted: dict[str, str], statuses: Sequence[int | None], how: str,
     tally: Tally,
 ) -> None:  # fmt: skip
     """Note what is wrong with what a command left."""
     if any(statuses):
-        said = (out / "said.txt").read_text()[-300:]
+        said = said_in(out).read_text()[-300:]
         tally.wrong.append(f"{target.name} {how}: it ends with status {statuses}: {said}")
     elif None in statuses:
         tally.wrong.append(f"{target.name} {how}: it hangs")
@@ -363,11 +470,18 @@ def judge(
 
 
 def campaign(
-    kills: int, seed: int, folder: Path, only: Sequence[str] = (), together: Sequence[int] = ()
+    kills: int,
+    seed: int,
+    folder: Path,
+    only: Sequence[str] = (),
+    together: Sequence[int] = (),
+    full: int = 0,
+    damage: int = 0,
 ) -> dict[str, Tally]:
     """At least `kills` kills, in equal shares for every target; what came of them.
 
-    Then the numbers of processes in `together`, at once.
+    Then the numbers of processes in `together`, at once; `full` disks of each target, the first of
+    them read-only, the others with room for a growing part of what it writes; and `damage` files.
     """
     for package in (commands, analyses):
         for module in pkgutil.iter_modules(package.__path__):
@@ -377,7 +491,8 @@ def campaign(
     chosen = [one for one in targets(folder / "shared") if not only or one.name in only]
     share = -(-kills // len(chosen))
     result = {}
-    with progress(share * len(chosen), "kills", "kill") as bar:
+    total = (share + len(together) + full + damage) * len(chosen)
+    with progress(total, "faults", "fault") as bar:
         for target in chosen:
             tally = result[target.name] = Tally()
             wanted, seconds = undisturbed(target, folder / f"{target.name}-undisturbed")
@@ -386,7 +501,24 @@ def campaign(
                 bar.update(one_round(target, out, wanted, seconds, rng, tally))
             for count in together:
                 at_once(target, folder / f"{target.name}-by-{count}", wanted, count, tally)
+                bar.update()
+            written = _written(folder / f"{target.name}-undisturbed")
+            for number in range(full):
+                room = written * number // full
+                out = folder / f"{target.name}-full-{number}"
+                without_room(target, out, wanted, room, tally)
+                bar.update()
+            for number in range(damage):
+                out = folder / f"{target.name}-damage-{number}"
+                damaged(target, out, wanted, seconds, rng, tally)
+                shutil.rmtree(out)
+                bar.update()
     return result
+
+
+def _written(folder: Path) -> int:
+    """Bytes of all files, in whole pages."""
+    return sum(-(-one.stat().st_size // 4096) * 4096 for one in folder.rglob("*") if one.is_file())
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -394,12 +526,17 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--together", type=int, nargs="*", default=[2, 8], metavar="N")
+    parser.add_argument("--full", type=int, default=0, metavar="N")
+    parser.add_argument("--damage", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--only", nargs="+", default=[], metavar="TARGET")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        tallies = campaign(given.kills, given.seed, Path(folder), given.only, given.together)
+        tallies = campaign(
+            given.kills, given.seed, Path(folder), given.only, given.together, given.full,
+            given.damage,
+        )  # fmt: skip
     wrong = [one for tally in tallies.values() for one in tally.wrong]
     for name, tally in tallies.items():
         met = ", ".join(f"{count} in {phase}" for phase, count in sorted(tally.kills.items()))
@@ -408,10 +545,13 @@ def main(arguments: Sequence[str]) -> None:
             f"{name:10s} {sum(tally.kills.values()):4d} kills ({met or 'none'}), {tally.rounds} "
             f"ends{several}"
         )
+        for title, counts in (("without room", tally.full), ("files damaged", tally.damage)):
+            if counts:
+                print(f"           {title}: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
     print(*wrong, sep="\n")
     print(f"{len(wrong)} ends differ from the run without a fault")
     sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_command(main, sys.argv[1:]))

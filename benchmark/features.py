@@ -126,14 +126,15 @@ def features(
     """The features of recordings from the cache; what is missing is computed and put there.
 
     Two processes that want the same compute it once. An interrupted computation goes on where its
-    last shard ends. `verify` compares every shard with its checksum first.
+    last shard ends. Every shard is compared with its checksum first; those of frames, which are
+    mapped and may be larger than memory, only with `verify`.
 
     Raises:
         BarlowSpeechError: a recording cannot be read, or a feature is not finite (it is named).
     """
     keys = recording_keys(recordings, listed_in)
     folder = Folder(cache, upstream.name, upstream.fingerprint, kind)
-    shards = folder.shards(verify)
+    shards = folder.shards(verify or kind == "pooled")
     if _missing(keys, shards):
         with folder.locked():
             shards = folder.shards()

@@ -51,7 +51,7 @@ from barlow_speech.downstream.spreadsheet import SheetOptions, prepare_sheet
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s, read_audio
-from barlow_speech.upstream.checkpoint import save_model
+from barlow_speech.upstream.checkpoint import CHECKSUM, save_model
 from barlow_speech.upstream.encoders import names as encoder_names
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.files import digest
@@ -600,8 +600,8 @@ def shards(folder: Path) -> list[Files]:
     return found
 
 
-def sealed_shard(files: Files) -> Files:
-    """The checksum in each shard is that of its tensors (`benchmark/cache.py`)."""
+def sealed_tensors(files: Files) -> Files:
+    """The checksum in each safetensors file is that of its contents (`upstream/checkpoint.py`)."""
     dtypes = {"F32": "float32", "F16": "float16", "U8": "uint8", "I64": "int64", "F64": "float64"}
     result = dict(files)
     for name, content in files.items():
@@ -610,13 +610,15 @@ def sealed_shard(files: Files) -> Files:
             continue
         header, values = parts
         try:
-            whole = hashlib.sha256()
+            strings = header["__metadata__"]
+            del strings[CHECKSUM]
+            whole = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
             for tensor in sorted(one for one in header if one != "__metadata__"):
                 shape, (first, last) = header[tensor]["shape"], header[tensor]["data_offsets"]
                 dtype = dtypes.get(header[tensor]["dtype"], "?")
                 whole.update(f"{tensor} {tuple(shape)} torch.{dtype}".encode())
                 whole.update(values[first:last])
-            header["__metadata__"]["sha256"] = whole.hexdigest()
+            strings[CHECKSUM] = whole.hexdigest()
         except (KeyError, TypeError, ValueError):
             continue
         result[name] = damage.joined_safetensors(header, values)
@@ -944,11 +946,12 @@ READERS = (
     Reader("unfinished", unfinished_runs, (("*.json", (*damage.JSON, damage.packed_bomb)),),
            read_an_unfinished_run, sealed_record),
     Reader("checkpoint", checkpoints, (("*.safetensors", damage.SAFETENSORS),),
-           read_a_checkpoint),
-    Reader("training", trainings, (("*.safetensors", damage.SAFETENSORS),), read_a_training),
+           read_a_checkpoint, sealed_tensors),
+    Reader("training", trainings, (("*.safetensors", damage.SAFETENSORS),), read_a_training,
+           sealed_tensors),
     Reader("features", shards, (("features/*.safetensors", damage.SAFETENSORS),
                                 ("features/*.safetensors", damage.SAFETENSORS),
-                                ("features/*.json", damage.JSON)), read_shards, sealed_shard),
+                                ("features/*.json", damage.JSON)), read_shards, sealed_tensors),
     Reader("packed", packed_corpora, (("packed/packed.json", damage.JSON),
                                       ("packed/offsets.npy", damage.NPY),
                                       ("packed/audio.i16", BINARY)),

@@ -150,7 +150,9 @@ def parser() -> argparse.ArgumentParser:
         help="ray: spread the cells over a Ray cluster (extra [ray])",
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
-    add("--verify-cache", action="store_true", help="compare kept features with their checksums")
+    add(
+        "--verify-cache", action="store_true", help="compare kept frames, too, with their checksums"
+    )
     add(
         "--trust-checkpoint",
         action="store_true",

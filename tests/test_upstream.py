@@ -113,6 +113,19 @@ def test_a_checkpoint_alone_rebuilds_its_model(checkpoint: Path, tmp_path: Path)
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("place", [-1, -1000, "cnn2d"])
+def test_one_changed_bit_of_a_checkpoint_is_noticed(
+    place: int | str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """Of a weight, which stays a number like any other, and of a setting."""
+    data = bytearray(checkpoint.read_bytes())
+    at = data.index(place.encode()) if isinstance(place, str) else place
+    data[at] ^= 1
+    (tmp_path / "flipped.safetensors").write_bytes(data)
+    with pytest.raises(BarlowSpeechError, match=r"flipped\.safetensors was changed"):
+        load_model(tmp_path / "flipped.safetensors")
+
+
 def test_wrong_checkpoints_are_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
     whole = checkpoint.read_bytes()
     truncated = tmp_path / "truncated.safetensors"

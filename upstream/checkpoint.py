@@ -1,12 +1,14 @@
 """Weights on disk: one safetensors file that alone rebuilds its model. Nothing is unpickled.
 
-The header of the file holds `format`, `model` (the settings, as JSON) and `facts` (how it was
-trained, as JSON).
+The header of the file holds `format`, `model` (the settings, as JSON), `facts` (how it was trained,
+as JSON) and `sha256` (of all the rest), so that what a disk has changed is noticed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from barlow_speech.upstream.frontend import check as check_frontend
 from barlow_speech.upstream.model import ModelSettings, SpeechEncoder, random_model
 from barlow_speech.upstream.settings import build
 
-FORMAT = "barlow_speech/1"
+FORMAT, CHECKSUM = "barlow_speech/1", "sha256"
 UNREADABLE = (safetensors.SafetensorError, OSError, ValueError, RecursionError)
 # int64 counts batches; float64 is what a training in double precision leaves.
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
@@ -35,14 +37,25 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any])
     strings = {"format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_whole(path) as part:
-        safetensors.torch.save_file(contiguous, part, metadata=strings)
+        metadata = {**strings, CHECKSUM: checksum(contiguous, strings)}
+        safetensors.torch.save_file(contiguous, part, metadata=metadata)
+
+
+def checksum(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
+    """SHA-256 over the names, shapes, types and bytes of tensors, and over a header's strings."""
+    result = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = tensors[name]
+        result.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+        result.update(values.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return result.hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header that `save_tensors` wrote.
 
     Raises:
-        BarlowSpeechError: the file is missing, truncated, no safetensors file or not ours.
+        BarlowSpeechError: the file is missing, truncated, damaged, no safetensors file or not ours.
     """
     if not path.is_file():
         raise BarlowSpeechError(f"checkpoint {path} does not exist; check the path.")
@@ -54,8 +67,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"checkpoint {path} was not written by barlow_speech (format "
                     f"{strings.get('format')!r}, expected {FORMAT!r}); give one of ours."
                 )
-            header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
+            stored = strings.pop(CHECKSUM, "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if checksum(tensors, strings) != stored:
+                raise BarlowSpeechError(
+                    f"checkpoint {path} was changed since it was written, or damaged: its checksum "
+                    "does not match; copy or train it again."
+                )
+            header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
         raise BarlowSpeechError(
             f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
