@@ -29,7 +29,7 @@ import yaml
 
 from barlow_speech.benchmark.cache import Folder, recording_keys
 from barlow_speech.benchmark.leaderboard import leaderboard
-from barlow_speech.benchmark.machine import environment
+from barlow_speech.benchmark.machine import environment, peak_mb
 from barlow_speech.benchmark.store import read_cells
 from barlow_speech.benchmark.study import read_study
 from barlow_speech.benchmark.study_run import planned, run_study
@@ -110,7 +110,7 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
     def timed(phase: str) -> Iterator[None]:
         started = time.monotonic()
         yield
-        found.append((phase, time.monotonic() - started, _peak_mb()))
+        found.append((phase, time.monotonic() - started, peak_mb()))
 
     corpus = str(folder / MANIFEST)
     with timed("read the manifest"):
@@ -130,20 +130,14 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
 
 def phases_of_leaderboard(folder: Path, runs: int) -> list[tuple[str, float, float]]:
     """Rank what a study has recorded in this process; (phase, seconds, peak memory in MB)."""
-    before, started = _peak_mb(), time.monotonic()
+    before, started = peak_mb(), time.monotonic()
     cells = read_cells(folder / f"{runs}" / "study")
     leaderboard(cells)
     assert len(cells[0].values) == runs
     return [
         ("before the records", 0.0, before),
-        ("read and rank", time.monotonic() - started, _peak_mb()),
+        ("read and rank", time.monotonic() - started, peak_mb()),
     ]
-
-
-def _peak_mb() -> float:
-    # Not getrusage: its peak of a new program counts that of the process which started it.
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024  # kB there are KiB
 
 
 def main(arguments: Sequence[str]) -> None:

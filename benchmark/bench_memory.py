@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from barlow_speech.benchmark.machine import peak_mb
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.packed import AUDIO, FORMAT, INDEX, OFFSETS, PackedCorpus
 from barlow_speech.upstream.pretrain import Pretraining
@@ -53,7 +53,7 @@ def peak(folder: Path) -> float:
     run = Pretraining(recipe, corpus, torch.device("cpu"))
     while not run.done:
         run.step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    return peak_mb()
 
 
 def main(arguments: Sequence[str]) -> None:

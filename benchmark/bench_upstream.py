@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark.bench_harness import base_sized
-from barlow_speech.benchmark.machine import environment
+from barlow_speech.benchmark.machine import environment, peak_mb
 from barlow_speech.benchmark.upstreams import Upstream, load_upstream
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.chunks import forward_in_chunks
@@ -72,11 +71,11 @@ def long_recording(hours: float, checkpoint: Path) -> dict[str, float]:
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
             for _ in range(round(hours * 60)):
                 file.write(noise(60))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_mb()
         started = time.perf_counter()
         load(checkpoint).embed(path)
         seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    peak = peak_mb()
     return {"peak_mb": peak, "before_mb": before, "seconds": seconds}
 
 

@@ -36,3 +36,12 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def peak_mb() -> float:
+    """The highest resident memory of this process so far, in MB (Linux).
+
+    Not that of getrusage, which of a new program counts the memory of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024  # kB there are KiB
