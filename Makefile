@@ -1,5 +1,6 @@
 # make demo    install into .venv and run the main job on the embedded toy corpus
 # make test    install what the tests need and run them, a process for each core
+# make test-offline    the same where there is no network at all (a network namespace of Linux)
 # make test-oldest, make test-newest    the same with the oldest and the newest torch and torchaudio
 #              that are supported, each in an environment of its own (some gigabytes)
 # make lint    formatting, style and types (part of `make test` in CI)
@@ -19,13 +20,18 @@ BIN := $(VENV)/bin
 # Small matrices on few cores: more threads than cores make them fight each other.
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-oldest test-newest lint clean
+.PHONY: demo test test-offline test-oldest test-newest lint clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/barlow-speech demo
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+
+# Only the loopback device is left: Ray and the tests of several processes talk over it.
+test-offline: $(VENV)/.installed-test
+	@unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' - \
+		$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest TORCH='$(OLDEST)'

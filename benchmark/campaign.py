@@ -34,6 +34,7 @@ from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.files import digest
+from barlow_speech.upstream.permissions import NONE, Permissions
 from barlow_speech.upstream.progress import progress
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Settings:
     overwrite: bool = False
     allow_leakage: bool = False
     verify_cache: bool = False
-    trust_checkpoint: bool = False
+    permissions: Permissions = NONE
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Campaign:
                         settings.checkpoint,
                         settings.device,
                         seed=seed,
-                        trust_checkpoint=settings.trust_checkpoint,
+                        permissions=settings.permissions,
                     )
                     for member, seed in pretrainings(name, protocol)
                 ],

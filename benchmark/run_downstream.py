@@ -20,6 +20,7 @@ from barlow_speech.benchmark.end_to_end import check_trainable, read_end_to_end
 from barlow_speech.benchmark.executor import run_jobs
 from barlow_speech.benchmark.machine import environment
 from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.protocol import names as protocols
 from barlow_speech.benchmark.protocol import read_protocol
 from barlow_speech.benchmark.report import write_report
@@ -153,11 +154,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--verify-cache", action="store_true", help="compare kept frames, too, with their checksums"
     )
-    add(
-        "--trust-checkpoint",
-        action="store_true",
-        help="let s3prl unpickle the checkpoint of a peer, which can run any code that is in it",
-    )
+    add_permissions(result)
     add("--overwrite", action="store_true", help="run again what is already in --expdir")
     add(
         "--allow-leakage",
@@ -207,7 +204,7 @@ def run(arguments: Sequence[str]) -> None:
             overwrite=given.overwrite,
             allow_leakage=given.allow_leakage,
             verify_cache=given.verify_cache,
-            trust_checkpoint=given.trust_checkpoint,
+            permissions=permissions(given),
         )
     )
     if given.corpus is None and given.data_root is None:

@@ -28,6 +28,7 @@ from barlow_speech.downstream.registry import PREFIX
 from barlow_speech.upstream.compatibility import installed_version, without_gpu
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.fence import fence
+from barlow_speech.upstream.permissions import NetworkRefusedError, Permissions, network
 
 # Packages that pip knows by another name than Python.
 PIP_NAMES = {
@@ -45,7 +46,8 @@ def run(arguments: Sequence[str]) -> None:
     A task of ours or of SUPERB that is given without `-c` gets our configuration, since s3prl looks
     for one under the working directory and its archive has none; `-c NAME` finds one of ours by its
     name. Checkpoints, those of s3prl's upstreams as those it goes on from, run no code, unless
-    `--trust-checkpoint` is among the arguments. The process is left as it was.
+    `--trust-checkpoint` is among the arguments, and nothing is downloaded without `--download`. The
+    process is left as it was.
 
     Raises:
         BarlowSpeechError: s3prl cannot be imported; a name is unknown; a package, a file or a GPU
@@ -54,8 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     """
     barlow_speech.register()
     program = importlib.import_module("s3prl.run_downstream")
-    trusted = "--trust-checkpoint" in arguments
-    ours = ("--debug", "--trust-checkpoint")
+    permissions = Permissions("--trust-checkpoint" in arguments, "--download" in arguments)
+    ours = ("--debug", "--trust-checkpoint", "--download")
     given = _with_config([one for one in arguments if one not in ours])
     seen: dict[str, Any] = {}
     with _as_it_was(program), contextlib.ExitStack() as cleanup:
@@ -79,7 +81,7 @@ def run(arguments: Sequence[str]) -> None:
         # s3prl reads the command line from sys.argv alone.
         sys.argv = ["run_downstream.py", *given]
         try:
-            with fence(trusted):
+            with fence(permissions.trust_checkpoint), network(permissions.download):
                 program.main()
         except BarlowSpeechError:
             raise
@@ -211,8 +213,12 @@ def _explanation(error: BaseException, name: str | None, config: dict[str, Any])
             return f"{where} needs the package {package}, which cannot be imported here ({reason})."
         if path:
             return _about_path(path, where, config)
-        if isinstance(one, OSError) and type(one).__module__.split(".")[0] in NETWORK:
-            return f"{where} could not download what it needs ({reason}); check the network."
+        refused = isinstance(one, NetworkRefusedError)
+        if refused or (isinstance(one, OSError) and type(one).__module__.split(".")[0] in NETWORK):
+            return (
+                f"{where} could not download what it needs ({reason}); add --download to let it, "
+                "and check the network."
+            )
         if isinstance(one, soundfile.LibsndfileError):
             return f"{where} cannot read a recording ({reason}); replace the file."
         if isinstance(one, AssertionError):

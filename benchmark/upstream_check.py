@@ -32,6 +32,7 @@ from barlow_speech.benchmark.upstreams import (
 )
 from barlow_speech.upstream.audio import SAMPLE_RATE
 from barlow_speech.upstream.model import seeded
+from barlow_speech.upstream.permissions import NONE, Permissions
 from barlow_speech.upstream.progress import progress
 
 SHORTEST = 800  # samples, 0.05 s: s3prl pads anything shorter (nn/upstream.py, MIN_SECOND)
@@ -77,7 +78,9 @@ def check(needed: bool) -> Callable[[Check], Check]:
     return add
 
 
-def subject(name: str, checkpoint: Path | None, device: str, trust_checkpoint: bool) -> Subject:
+def subject(
+    name: str, checkpoint: Path | None, device: str, permissions: Permissions = NONE
+) -> Subject:
     """An upstream by its name, as `load_upstream` takes it, but not tried out yet.
 
     Raises:
@@ -85,7 +88,7 @@ def subject(name: str, checkpoint: Path | None, device: str, trust_checkpoint: b
     """
 
     def again() -> Any:
-        return build(name, checkpoint, trust_checkpoint=trust_checkpoint)
+        return build(name, checkpoint, permissions=permissions)
 
     with seeded(0):
         module = again().eval().to(device)

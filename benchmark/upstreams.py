@@ -22,6 +22,7 @@ from barlow_speech.upstream.files import digest, file_digest
 from barlow_speech.upstream.huggingface import HuggingFaceUpstream, read_folder
 from barlow_speech.upstream.model import seeded
 from barlow_speech.upstream.peers import build_peer, find_peer
+from barlow_speech.upstream.permissions import NONE, Permissions
 from barlow_speech.upstream.registry import NAMES as OURS
 
 HIDDEN, EMBEDDING = "hidden_states", "embedding"
@@ -133,13 +134,13 @@ def load_upstream(
     checkpoint: Path | None,
     device: str,
     seed: int = 0,
-    trust_checkpoint: bool = False,
+    permissions: Permissions = NONE,
 ) -> Upstream:
     """An upstream by its name on s3prl's hub, as `name@checkpoint`, or as `hf:folder`.
 
     `checkpoint` is used for our own upstreams without an `@`; `seed` draws the weights of
-    `barlow_speech_random`. No code of a checkpoint is run unless `trust_checkpoint`. Whether
-    recordings may run together is tried out, on the CPU, where a batch of another shape does not
+    `barlow_speech_random`. `permissions` are for upstreams of others. Whether recordings may run
+    together is tried out, on the CPU, where a batch of another shape does not
     round differently enough to matter. The global random state is left as it was.
 
     Raises:
@@ -148,7 +149,7 @@ def load_upstream(
     """
     plain, own = _parts(name)
     with seeded(seed):  # what a checkpoint lacks is drawn, and must not differ from call to call
-        module = build(name, checkpoint, seed, trust_checkpoint).eval()
+        module = build(name, checkpoint, seed, permissions).eval()
         parts = [plain, _weights_digest(module)]
         if plain == FOLDER:
             code = Path(huggingface.__file__).read_text(encoding="utf-8")
@@ -173,7 +174,7 @@ def load_upstream(
 
 
 def build(
-    name: str, checkpoint: Path | None = None, seed: int = 0, trust_checkpoint: bool = False
+    name: str, checkpoint: Path | None = None, seed: int = 0, permissions: Permissions = NONE
 ) -> Any:
     """The bare s3prl-like module of a name, as `load_upstream` gets it.
 
@@ -184,7 +185,7 @@ def build(
     if plain == FOLDER:
         return HuggingFaceUpstream(own or Path())
     if plain not in OURS:
-        return build_peer(plain, own, trust_checkpoint)
+        return build_peer(plain, own, permissions)
     # Ours needs no s3prl, whose import takes seconds.
     _check_ours(plain, own or checkpoint)
     random_seed = seed if plain == "barlow_speech_random" else None

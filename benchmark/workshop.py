@@ -20,6 +20,7 @@ from barlow_speech.downstream.corpus import CARDS, named_after
 from barlow_speech.downstream.toy import toy_corpus
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.files import cache_dir, file_digest
+from barlow_speech.upstream.permissions import NONE, Permissions
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Workshop:
     executor: Executor = "local"
     address: str | None = None
     allow_leakage: bool = False
+    permissions: Permissions = NONE
 
     @cached_property
     def campaign(self) -> Campaign:
@@ -52,6 +54,7 @@ class Workshop:
                 metric=self.metric,
                 data_root=self.data_root,
                 allow_leakage=self.allow_leakage,
+                permissions=self.permissions,
             )
         )
 

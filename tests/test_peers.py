@@ -30,12 +30,13 @@ from barlow_speech.benchmark.upstreams import (
     depends_on_batch,
     load_upstream,
 )
-from barlow_speech.upstream import peers
+from barlow_speech.upstream import permissions
 from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
 from barlow_speech.upstream.fence import check_texts, fence
 from barlow_speech.upstream.huggingface import HuggingFaceUpstream
 from barlow_speech.upstream.manifest import Recording
+from barlow_speech.upstream.permissions import Permissions
 from barlow_speech.upstream.registry import register_upstream
 
 MODELS = [(kind, norm) for kind in ("Wav2Vec2", "Hubert", "WavLM") for norm in ("group", "layer")]
@@ -46,8 +47,8 @@ def noise(*lengths: int) -> list[torch.Tensor]:
     return [0.1 * torch.randn(length, generator=generator) for length in lengths]
 
 
-def load(name: str, trust: bool = False) -> Upstream:
-    return load_upstream(name, None, "cpu", trust_checkpoint=trust)
+def load(name: str, trust: bool = False, download: bool = False) -> Upstream:
+    return load_upstream(name, None, "cpu", permissions=Permissions(trust, download))
 
 
 @pytest.fixture(scope="module")
@@ -575,9 +576,12 @@ def test_weights_that_cannot_be_downloaded_are_one_sentence(
     name: str, no_network: list[Any]
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(BarlowSpeechError) as caught:
+    with pytest.raises(BarlowSpeechError, match=r"add --download to let it, or .*@FILE"):
         load(name)
-    assert time.monotonic() - started < 5
+    assert no_network == []
+    with pytest.raises(BarlowSpeechError) as caught:
+        load(name, download=True)
+    assert time.monotonic() - started < 10
     assert no_network  # it did try
     message = str(caught.value)
     assert f"'{name}' of s3prl could not download" in message and f"{name}@FILE" in message
@@ -589,7 +593,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
 ) -> None:
     from urllib.request import urlopen
 
-    monkeypatch.setattr(peers, "NETWORK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(permissions, "NETWORK_TIMEOUT_S", 0.3)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -599,7 +603,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
 
         def run() -> None:
             try:
-                load("silent")
+                load("silent", download=True)
             except BaseException as error:
                 caught.append(error)
 

@@ -323,7 +323,7 @@ def test_a_check_is_added_by_writing_a_function(monkeypatch: pytest.MonkeyPatch)
 
 def failed(name: str, checkpoint: Path | None = None) -> dict[str, bool]:
     """The checks that an upstream fails, and whether the harness needs them."""
-    tested = subject(name, checkpoint, "cpu", trust_checkpoint=False)
+    tested = subject(name, checkpoint, "cpu")
     return {one.name: one.needed for one in check_upstream(tested) if not one.passed}
 
 

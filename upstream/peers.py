@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +23,33 @@ from torch import nn
 from barlow_speech.upstream.checkpoint_format import found
 from barlow_speech.upstream.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.fence import check_texts, fence
+from barlow_speech.upstream.permissions import NONE, NetworkRefusedError, Permissions, network
 from barlow_speech.upstream.registry import register_upstream
 
 LOCAL = ("_local", "_custom")  # endings of s3prl's loaders for a file
 NEEDY = (*LOCAL, "_url")  # endings of names without weights of their own
 EXAMPLE = "s3prl.upstream.example."  # s3prl's template, whose factory passes everything on
-NETWORK_TIMEOUT_S = 20.0  # s3prl waits for ever where packets vanish
 
 
-def build_peer(name: str, checkpoint: Path | None = None, trust: bool = False) -> nn.Module:
+def build_peer(
+    name: str, checkpoint: Path | None = None, permissions: Permissions = NONE
+) -> nn.Module:
     """The upstream of a name on s3prl's hub, with its published weights or those of a checkpoint.
 
-    `trust` lets its checkpoint run code (`upstream/fence.py`). What s3prl prints goes to stderr.
+    What s3prl prints goes to stderr.
 
     Raises:
         BarlowSpeechError: there is no such name, its checkpoint is missing, of another kind or
-            refused by the fence, its weights cannot be downloaded, or s3prl fails.
+            refused by the fence, its weights cannot or may not be downloaded, or s3prl fails.
     """
     factory, arguments = find_peer(name, checkpoint)
-    if "model_config" in arguments and not trust:
+    if "model_config" in arguments and not permissions.trust_checkpoint:
         check_texts(_read_yaml(Path(arguments["model_config"])), f"file {checkpoint}")
     try:
         with (
             warnings.catch_warnings(),
-            fence(trust),
-            _network(wanted=checkpoint is None),
+            fence(permissions.trust_checkpoint),
+            network(permissions.download and checkpoint is None),
             contextlib.redirect_stdout(sys.stderr),
         ):
             warnings.simplefilter("ignore")  # s3prl's code is older than what torch now deprecates
@@ -55,7 +57,7 @@ def build_peer(name: str, checkpoint: Path | None = None, trust: bool = False) -
     except BarlowSpeechError:
         raise
     except Exception as error:  # s3prl's factories raise whatever their authors liked
-        raise _failure(name, checkpoint, factory, error) from error
+        raise _failure(name, checkpoint, factory, error, permissions.download) from error
     if not isinstance(upstream, nn.Module) or not hasattr(upstream, "get_downsample_rates"):
         raise BarlowSpeechError(
             f"'{name}' on s3prl's hub gives a {type(upstream).__name__}, which is no upstream; "
@@ -164,27 +166,12 @@ def _loader(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
     raise BarlowSpeechError(f"upstream '{name}' of s3prl takes no checkpoint; give the name alone.")
 
 
-@contextlib.contextmanager
-def _network(wanted: bool) -> Iterator[None]:
-    """No connection waits longer than `NETWORK_TIMEOUT_S`; unless wanted, huggingface_hub has none.
-
-    s3prl's `hf_*` look a missing feature extractor up on the network, with many retries, even where
-    the model is a local folder.
-    """
-    import huggingface_hub.constants as hub  # needed by transformers, which s3prl needs
-
-    timeout, offline = socket.getdefaulttimeout(), hub.HF_HUB_OFFLINE
-    socket.setdefaulttimeout(NETWORK_TIMEOUT_S)
-    hub.HF_HUB_OFFLINE = offline or not wanted
-    try:
-        yield
-    finally:
-        hub.HF_HUB_OFFLINE = offline
-        socket.setdefaulttimeout(timeout)
-
-
 def _failure(
-    name: str, checkpoint: Path | None, factory: Callable[..., Any], error: Exception
+    name: str,
+    checkpoint: Path | None,
+    factory: Callable[..., Any],
+    error: Exception,
+    download: bool,
 ) -> BarlowSpeechError:
     import urllib.error
 
@@ -197,18 +184,26 @@ def _failure(
             f"upstream '{name}' of s3prl cannot be loaded from {checkpoint}, which is "
             f"{found(checkpoint)} ({reason}); give a checkpoint of this upstream."
         )
-    network = (requests.RequestException, urllib.error.URLError, socket.gaierror, TimeoutError)
-    if not isinstance(error, network):
+    unreachable = (
+        requests.RequestException, urllib.error.URLError, socket.gaierror, TimeoutError,
+        NetworkRefusedError,
+    )  # fmt: skip
+    if not isinstance(error, unreachable):
         return BarlowSpeechError(
             f"upstream '{name}' of s3prl cannot be loaded ({reason}); "
             "check the packages that it needs."
         )
-    host = re.search(r"host='([^']+)'", reason)
     try:
         _loader(name, factory)
         remedy = f", or download them elsewhere and give them as {name}@FILE"
     except BarlowSpeechError:
         remedy = ""
+    if not download:
+        return BarlowSpeechError(
+            f"upstream '{name}' of s3prl needs its weights from the network; "
+            f"add --download to let it{remedy}."
+        )
+    host = re.search(r"host='([^']+)'", reason)
     return BarlowSpeechError(
         f"upstream '{name}' of s3prl could not download its weights "
         f"({f'no connection to {host[1]}' if host else reason}); connect to the network{remedy}."

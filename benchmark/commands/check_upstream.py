@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.upstream_check import Finding, check_upstream, subject
 from barlow_speech.benchmark.upstreams import Upstream, check_name
 from barlow_speech.upstream.errors import BarlowSpeechError
@@ -38,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, …")
-    parser.add_argument(
-        "--trust-checkpoint",
-        action="store_true",
-        help="let s3prl unpickle the checkpoint, which can run code that it brings",
-    )
+    add_permissions(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else on stdout"
     )
@@ -59,7 +56,7 @@ def run(given: argparse.Namespace) -> None:
             f"--device {given.device} cannot be used ({reason}); try cpu."
         ) from error
     tested = subject(
-        given.upstream, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
+        given.upstream, given.upstream_ckpt, given.device, permissions=permissions(given)
     )
     findings = check_upstream(tested)
     if given.json:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.benchmark.coded import coded
+from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.table import printable
 from barlow_speech.benchmark.upstreams import check_name, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
@@ -58,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="that are taken of a corpus at most (default: 5000)")  # fmt: skip
     add("--workers", type=int, metavar="N", help="processes (default: all cores)")
     add("--device", default="cpu", help="of the upstreams: cpu (default), cuda, …")
-    add("--trust-checkpoint", action="store_true",
-        help="let s3prl unpickle a peer's checkpoint, which can run any code in it")  # fmt: skip
+    add_permissions(parser)
     add("--allow-leakage", action="store_true",
         help="go on when splits share a speaker or a recording, and say so")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object and nothing else on stdout")
@@ -95,7 +95,7 @@ def run(given: argparse.Namespace) -> None:
     codes = []
     for name in upstreams:
         upstream = load_upstream(
-            name, given.upstream_ckpt, given.device, trust_checkpoint=given.trust_checkpoint
+            name, given.upstream_ckpt, given.device, permissions=permissions(given)
         )
         cache, manifest = cache_dir() / "features", corpus.manifest.file
         codes.append(coded(name, upstream, recordings, cache, manifest, given.selection))

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.planner import plan_text
 from barlow_speech.benchmark.study import find_study, read_study
 from barlow_speech.benchmark.table import printable
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--executor", choices=("local", "ray"), default="local",
         help="ray: spread the cells over a Ray cluster (extra [ray])")  # fmt: skip
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
+    add_permissions(parser)
     add("--allow-leakage", action="store_true",
         help="go on when splits share a speaker or a recording, and say so")  # fmt: skip
 
@@ -65,6 +67,7 @@ def run(given: argparse.Namespace) -> None:
         executor=given.executor,
         address=given.address,
         allow_leakage=given.allow_leakage,
+        permissions=permissions(given),
     )
     analyses, steps = planned(study, shop, str(path))
     if given.dry_run:
