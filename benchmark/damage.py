@@ -416,8 +416,9 @@ def npy_array(data: bytes, rng: random.Random) -> bytes:
         with np.errstate(all="ignore"):
             array = array.astype(rng.choice(("f8", "i4", "u8", ">i8", "?", "c16", "S8", "M8[s]")))
     elif kind == "shape":
+        one = array.ravel()[0] if array.size else array
         array = rng.choice((array[:0], array[:1], array.reshape(-1, 1), array.reshape(1, -1),
-                            array.ravel()[:1].reshape(()), array[::-1]))  # fmt: skip
+                            np.array(one), array[::-1]))  # fmt: skip
     file = io.BytesIO()
     if kind == "npz":
         np.savez(file, array)

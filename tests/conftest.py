@@ -8,6 +8,7 @@ import os
 # times as long as one. Read by OpenMP when torch is imported, and by every process the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,17 @@ EMOTIONS = ("calm", "excited")
 KEYWORDS = ("low", "middle", "high")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's list of audio folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache or list, and no test finds another's features."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    """No test reads or writes the user's cache, and no test finds another's features."""
     monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -65,7 +65,10 @@ def test_a_variable_allows_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         names(tmp_path / "corpus", str(Path.cwd() / "a.wav"))
 
 
-def test_what_was_allowed_stays_so_and_stands_once(tmp_path: Path) -> None:
+def test_what_was_allowed_stays_so_and_stands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     audio_folders.allow(tmp_path / "audio")
     audio_folders.allow(tmp_path / "audio" / "within")
     audio_folders.allow(tmp_path / "more")
