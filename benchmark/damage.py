@@ -416,6 +416,7 @@ def npy_array(data: bytes, rng: random.Random) -> bytes:
         with np.errstate(all="ignore"):
             array = array.astype(rng.choice(("f8", "i4", "u8", ">i8", "?", "c16", "S8", "M8[s]")))
     elif kind == "shape":
+        array = np.atleast_1d(array)
         one = array.ravel()[0] if array.size else array
         array = rng.choice((array[:0], array[:1], array.reshape(-1, 1), array.reshape(1, -1),
                             np.array(one), array[::-1]))  # fmt: skip

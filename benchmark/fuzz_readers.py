@@ -53,6 +53,7 @@ from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.checkpoint import CHECKSUM, save_model
 from barlow_speech.upstream.encoders import names as encoder_names
+from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.files import digest
 from barlow_speech.upstream.frontend import FrontEndSettings
