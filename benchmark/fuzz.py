@@ -118,7 +118,11 @@ def _fault(reader: Reader, message: str, folder: Path, files: Files) -> str:
     if len(message) > LONGEST:
         return "a message that is too long"
     names = [str(folder), *(name.rpartition("/")[2] for name in files)]
-    if reader.names_file and not any(name in message for name in names):
+    # A message is one line of what can be printed, in which a tab of a name is written otherwise.
+    letters = re.sub(r"\W", "", message)
+    odd = [re.sub(r"\W", "", one) for one in names if not re.fullmatch(r"[\w./-]+", one, re.ASCII)]
+    named = any(one in message for one in names) or any(one in letters for one in odd if one)
+    if reader.names_file and not named:
         return f"a message that names no file: {' '.join(message.split()[:2])}"
     return ""
 

@@ -87,7 +87,9 @@ def prepare_sheet(
             columns[column] = [SPLIT_NAMES.get(one.lower(), one) for one in columns[column]]
     for how in options.split_by:
         columns |= (
-            _by_speaker(columns, options) if how == "speaker" else _by_recording(columns, options)
+            _by_speaker(file, columns, options)
+            if how == "speaker"
+            else _by_recording(columns, options)
         )
     table = Table(tuple(columns), list(zip(*columns.values())))
     try:
@@ -175,11 +177,14 @@ def _drop_absent(file: Path, columns: dict[str, list[str]], root: Path, partial:
     return [f"Partial: {sentence}, were not there."]
 
 
-def _by_speaker(columns: dict[str, list[str]], options: SheetOptions) -> dict[str, list[str]]:
+def _by_speaker(
+    file: Path, columns: dict[str, list[str]], options: SheetOptions
+) -> dict[str, list[str]]:
     """Whole speakers in each split, of every gender alike where it is known."""
     if not any(columns.get("speaker", ())):
         raise BarlowSpeechError(
-            "--split-by speaker needs the column 'speaker'; say which it is by --column speaker=…"
+            f"the table {file} names no speaker, and --split-by speaker needs the column 'speaker'; "
+            "say which it is by --column speaker=…"
         )
     speakers = columns["speaker"]
     genders = dict(zip(speakers, columns.get("gender", [""] * len(speakers))))
