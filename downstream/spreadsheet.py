@@ -86,11 +86,10 @@ def prepare_sheet(
         if column.startswith("split"):
             columns[column] = [SPLIT_NAMES.get(one.lower(), one) for one in columns[column]]
     for how in options.split_by:
-        columns |= (
-            _by_speaker(file, columns, options)
-            if how == "speaker"
-            else _by_recording(columns, options)
-        )
+        if how == "speaker":
+            columns |= _by_speaker(file, columns, options)
+        else:
+            columns |= _by_recording(columns, options)
     table = Table(tuple(columns), list(zip(*columns.values())))
     try:
         text = manifest_text(columns)
@@ -183,7 +182,7 @@ def _by_speaker(
     """Whole speakers in each split, of every gender alike where it is known."""
     if not any(columns.get("speaker", ())):
         raise BarlowSpeechError(
-            f"the table {file} names no speaker, and --split-by speaker needs the column 'speaker'; "
+            f"the table {file} has no speaker: --split-by speaker needs the column 'speaker'; "
             "say which it is by --column speaker=…"
         )
     speakers = columns["speaker"]
