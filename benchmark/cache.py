@@ -28,9 +28,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from barlow_speech.upstream.checkpoint import CHECKSUM, checksum
+from barlow_speech.upstream.checkpoint import CHECKSUM, checksum, write_tensors
 from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.files import digest, write_json, written_whole
+from barlow_speech.upstream.files import digest, write_json
 from barlow_speech.upstream.manifest import Recording
 
 log = logging.getLogger(__name__)
@@ -183,11 +183,8 @@ class Folder:
         """Write a shard, whole or not at all; `tensors` have the recordings first, or `offsets`."""
         stacked = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 16)
         contents = {"keys": stacked, **{k: v.contiguous() for k, v in tensors.items()}}
-        metadata = {"seconds": f"{seconds:.3f}"}
-        metadata[CHECKSUM] = checksum(contents, metadata)
         name = hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:24] + SUFFIX
-        with written_whole(self.path / name) as part:
-            safetensors.torch.save_file(contents, part, metadata=metadata)
+        write_tensors(self.path / name, contents, {"seconds": f"{seconds:.3f}"})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 
 from barlow_speech.benchmark import command_line, features
@@ -250,3 +252,17 @@ def test_an_unwritable_cache_is_one_sentence(
     (tmp_path / "file").write_text("")
     with pytest.raises(BarlowSpeechError, match="BARLOW_SPEECH_CACHE"):
         get(upstream, recordings(tones), tmp_path / "file")
+
+
+def test_a_full_disk_is_one_sentence(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors says so by an error of its own."""
+
+    def full(*args: object, **options: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(BarlowSpeechError, match=r"No space left.*free some space"):
+        get(upstream, recordings(tones), tmp_path)
+    assert not list(tmp_path.glob("*/*.safetensors*"))

@@ -29,7 +29,7 @@ def campaign(target: str, folder: Path, *faults: str) -> str:
 @TARGETS
 def test_what_was_killed_ends_as_if_nothing_had_happened(target: str, tmp_path: Path) -> None:
     """Slow: some twenty starts of four commands."""
-    said = campaign(target, tmp_path, "--kills", "3", "--together", "2", "--damage", "3")
+    said = campaign(target, tmp_path, "--kills", "2", "--together", "2", "--damage", "2")
     assert "2 at once" in said and "files damaged: " in said
 
 
@@ -49,5 +49,5 @@ def test_a_full_disk_is_said_and_loses_nothing(target: str, tmp_path: Path) -> N
     """Slow: some eight starts of four commands."""
     if not may_mount(tmp_path):
         pytest.skip("needs the right to mount a tmpfs")
-    said = campaign(target, tmp_path, "--kills", "0", "--together", "--full", "3")
+    said = campaign(target, tmp_path, "--kills", "0", "--together", "--full", "2")
     assert "1 read-only, said so" in said

@@ -36,9 +36,21 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any])
     """Write tensors and a JSON-able header as one safetensors file, whole or not at all."""
     strings = {"format": FORMAT, **{key: json.dumps(value) for key, value in header.items()}}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_tensors(path, contiguous, strings)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], strings: Mapping[str, str]) -> None:
+    """Write contiguous tensors and a header with its checksum, whole or not at all.
+
+    Raises:
+        BarlowSpeechError: the folder cannot be written, or the disk is full.
+    """
+    metadata = {**strings, CHECKSUM: checksum(tensors, strings)}
     with written_whole(path) as part:
-        metadata = {**strings, CHECKSUM: checksum(contiguous, strings)}
-        safetensors.torch.save_file(contiguous, part, metadata=metadata)
+        try:
+            safetensors.torch.save_file(tensors, part, metadata=metadata)
+        except safetensors.SafetensorError as error:  # of a full disk; it is no OSError
+            raise OSError(str(error)) from error
 
 
 def checksum(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
