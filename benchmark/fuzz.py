@@ -118,6 +118,7 @@ def _fault(reader: Reader, message: str, folder: Path, files: Files) -> str:
     if len(message) > LONGEST:
         return "a message that is too long"
     names = [str(folder), *(name.rpartition("/")[2] for name in files)]
+    names += [repr(one)[1:-1] for one in names]
     # A message is one line of what can be printed, in which a tab of a name is written otherwise.
     letters = re.sub(r"\W", "", message)
     odd = [re.sub(r"\W", "", one) for one in names if not re.fullmatch(r"[\w./-]+", one, re.ASCII)]
