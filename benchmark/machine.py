@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from barlow_speech.upstream.errors import BarlowSpeechError
+
 PACKAGES = ("barlow-speech", "torch", "torchaudio", "s3prl", "numpy", "scipy")
 
 
@@ -25,6 +27,22 @@ def environment(device: str) -> dict[str, Any]:
             "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         },
     }
+
+
+def usable(device: str) -> str:
+    """The device itself if something can be computed on it; `auto` is a GPU where there is one.
+
+    Raises:
+        BarlowSpeechError: nothing can.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BarlowSpeechError(f"--device {device} cannot be used ({reason}); try cpu.") from error
+    return device
 
 
 def processor() -> str:

@@ -12,13 +12,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from barlow_speech.benchmark.campaign import Campaign, Job, Settings, pretrainings
 from barlow_speech.benchmark.cells import cell_json
 from barlow_speech.benchmark.end_to_end import check_trainable, read_end_to_end
 from barlow_speech.benchmark.executor import run_jobs
-from barlow_speech.benchmark.machine import environment
+from barlow_speech.benchmark.machine import environment, usable
 from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.protocol import names as protocols
@@ -197,7 +195,7 @@ def run(arguments: Sequence[str]) -> None:
         Settings(
             results=given.expdir,
             cache=cache_dir() / "features",
-            device=_device(given.device),
+            device=usable(given.device),
             metric=given.metric,
             data_root=given.data_root,
             checkpoint=given.upstream_ckpt,
@@ -262,17 +260,6 @@ def _check_at_hand(chosen: Sequence[tasks.Task]) -> None:
                 f"task '{one.name}' is of the corpus '{one.corpus}': give the folder that holds it "
                 "by --data-root, or the card that `barlow-speech prepare` wrote by --corpus."
             )
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BarlowSpeechError(f"--device {name} cannot be used ({reason}); try cpu.") from error
-    return name
 
 
 def _facts(device: str) -> dict[str, str]:

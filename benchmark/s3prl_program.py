@@ -23,6 +23,7 @@ import soundfile
 import torch
 
 import barlow_speech
+from barlow_speech.benchmark.machine import usable
 from barlow_speech.downstream import superb, task
 from barlow_speech.downstream.registry import PREFIX
 from barlow_speech.upstream.compatibility import installed_version, without_gpu
@@ -187,13 +188,7 @@ def _check(args: argparse.Namespace) -> None:
         raise unknown("upstream", args.upstream, upstreams)
     if args.downstream not in _tasks():
         raise unknown("s3prl task", str(args.downstream), _tasks())
-    try:
-        torch.zeros(1, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BarlowSpeechError(
-            f"--device {args.device} cannot be used ({reason}); give --device cpu."
-        ) from error
+    usable(args.device)
 
 
 def _explanation(error: BaseException, name: str | None, config: dict[str, Any]) -> str | None:

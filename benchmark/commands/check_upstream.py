@@ -18,12 +18,10 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
+from barlow_speech.benchmark.machine import usable
 from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.upstream_check import Finding, check_upstream, subject
 from barlow_speech.benchmark.upstreams import Upstream, check_name
-from barlow_speech.upstream.errors import BarlowSpeechError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,16 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Check it, print the list and exit with 1 if a check failed."""
     check_name(given.upstream, given.upstream_ckpt)
-    try:
-        torch.zeros(1, device=given.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BarlowSpeechError(
-            f"--device {given.device} cannot be used ({reason}); try cpu."
-        ) from error
-    tested = subject(
-        given.upstream, given.upstream_ckpt, given.device, permissions=permissions(given)
-    )
+    device = usable(given.device)
+    tested = subject(given.upstream, given.upstream_ckpt, device, permissions(given))
     findings = check_upstream(tested)
     if given.json:
         print(json.dumps({

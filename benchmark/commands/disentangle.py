@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.benchmark.coded import coded
+from barlow_speech.benchmark.machine import usable
 from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.table import printable
 from barlow_speech.benchmark.upstreams import check_name, load_upstream
@@ -95,7 +96,7 @@ def run(given: argparse.Namespace) -> None:
     codes = []
     for name in upstreams:
         upstream = load_upstream(
-            name, given.upstream_ckpt, given.device, permissions=permissions(given)
+            name, given.upstream_ckpt, usable(given.device), permissions=permissions(given)
         )
         cache, manifest = cache_dir() / "features", corpus.manifest.file
         codes.append(coded(name, upstream, recordings, cache, manifest, given.selection))

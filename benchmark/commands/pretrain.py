@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
+from barlow_speech.benchmark.machine import usable
 from barlow_speech.benchmark.recipe_arguments import (
     add_data_root,
     add_recipe,
@@ -33,16 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say where the encoder is."""
-    device = given.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     path = pretrain(
         chosen_recipe(given),
         given.out or Path("results/pretrain") / Path(given.recipe).stem,
         data_root=data_root(given),
         packed=given.packed,
         resume=given.resume,
-        device=device,
+        device=usable(given.device),
     )
     if processes.rank() == 0:
         print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")

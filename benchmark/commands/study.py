@@ -16,8 +16,7 @@ import shlex
 import sys
 from pathlib import Path
 
-import torch
-
+from barlow_speech.benchmark.machine import usable
 from barlow_speech.benchmark.metrics import METRICS
 from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
 from barlow_speech.benchmark.planner import plan_text
@@ -56,13 +55,10 @@ def run(given: argparse.Namespace) -> None:
 
     path = find_study(given.study)
     study = read_study(path)
-    device = given.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     shop = Workshop(
         folder=given.out or Path("results/study") / path.stem,
         data_root=given.data_root,
-        device=device,
+        device=usable(given.device),
         metric=given.metric,
         executor=given.executor,
         address=given.address,
