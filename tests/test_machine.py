@@ -39,7 +39,9 @@ def test_a_device_that_is_not_there_is_one_sentence(
     if verb in ("disentangle", "run_downstream"):
         given += ["--corpus", str(tones)]
     run = run_downstream.run if verb == "run_downstream" else command_line.run
-    with pytest.raises(BarlowSpeechError, match="--device nowhere cannot be used .*try cpu") as one:
+    with pytest.raises(
+        BarlowSpeechError, match=r"--device nowhere cannot be used .*try cpu"
+    ) as one:
         run(given if verb == "run_downstream" else [verb, *given])
     assert "\n" not in str(one.value)
     assert not list(tmp_path.iterdir())
