@@ -477,11 +477,13 @@ def campaign(
     together: Sequence[int] = (),
     full: int = 0,
     damage: int = 0,
+    done: Callable[[str, Tally], object] = lambda name, tally: None,
 ) -> dict[str, Tally]:
     """At least `kills` kills, in equal shares for every target; what came of them.
 
     Then the numbers of processes in `together`, at once; `full` disks of each target, the first of
     them read-only, the others with room for a growing part of what it writes; and `damage` files.
+    `done` hears of each target when it has met them all.
     """
     for package in (commands, analyses):
         for module in pkgutil.iter_modules(package.__path__):
@@ -513,12 +515,27 @@ def campaign(
                 damaged(target, out, wanted, seconds, rng, tally)
                 shutil.rmtree(out)
                 bar.update()
+            done(target.name, tally)
     return result
 
 
 def _written(folder: Path) -> int:
     """Bytes of all files, in whole pages."""
     return sum(-(-one.stat().st_size // 4096) * 4096 for one in folder.rglob("*") if one.is_file())
+
+
+def say(name: str, tally: Tally) -> None:
+    """Print what a target met."""
+    met = ", ".join(f"{count} in {phase}" for phase, count in sorted(tally.kills.items()))
+    several = f"; {', '.join(map(str, tally.together))} at once" if tally.together else ""
+    lines = [
+        f"{name:10s} {sum(tally.kills.values()):4d} kills ({met or 'none'}), {tally.rounds} "
+        f"ends{several}"
+    ]
+    for title, counts in (("without room", tally.full), ("files damaged", tally.damage)):
+        if counts:
+            lines.append(f"  {title}: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
+    print(*lines, *tally.wrong, sep="\n", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -535,20 +552,9 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         tallies = campaign(
             given.kills, given.seed, Path(folder), given.only, given.together, given.full,
-            given.damage,
+            given.damage, say,
         )  # fmt: skip
     wrong = [one for tally in tallies.values() for one in tally.wrong]
-    for name, tally in tallies.items():
-        met = ", ".join(f"{count} in {phase}" for phase, count in sorted(tally.kills.items()))
-        several = f"; {', '.join(map(str, tally.together))} at once" if tally.together else ""
-        print(
-            f"{name:10s} {sum(tally.kills.values()):4d} kills ({met or 'none'}), {tally.rounds} "
-            f"ends{several}"
-        )
-        for title, counts in (("without room", tally.full), ("files damaged", tally.damage)):
-            if counts:
-                print(f"           {title}: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
-    print(*wrong, sep="\n")
     print(f"{len(wrong)} ends differ from the run without a fault")
     sys.exit(1 if wrong else 0)
 
