@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from barlow_speech.upstream.errors import BarlowSpeechError
+
 STYLE = """
 :root { color-scheme: light; --ink: #1d252c; --soft: #5b6770; --line: #d9dfe4; --tint: #f4f7f9; }
 * { box-sizing: border-box; }
@@ -152,8 +154,19 @@ def definitions(facts: Mapping[str, str]) -> str:
 
 
 def figure(png: Path, alternative: str) -> str:
-    """A PNG file inside the page, with the text for those who do not see it."""
-    image = base64.b64encode(png.read_bytes()).decode("ascii")
+    """A PNG file inside the page, with the text for those who do not see it.
+
+    Raises:
+        BarlowSpeechError: the file cannot be read any more.
+    """
+    try:
+        content = png.read_bytes()
+    except OSError as error:
+        raise BarlowSpeechError(
+            f"figure {png} was lost while the page was made ({error.strerror or error}); run it "
+            "again: what was computed is kept."
+        ) from error
+    image = base64.b64encode(content).decode("ascii")
     return f'<figure><img src="data:image/png;base64,{image}" alt="{text(alternative)}"></figure>'
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from barlow_speech.benchmark.confusion_figure import (
 from barlow_speech.benchmark.figures import boxplot
 from barlow_speech.benchmark.leaderboard import leaderboard
 from barlow_speech.benchmark.metrics import METRICS
+from barlow_speech.benchmark.page import figure
 from barlow_speech.benchmark.report import (
     figure_names,
     findings,
@@ -370,3 +372,8 @@ def test_runs_that_share_levels_are_neither_tested_nor_marked(tmp_path):
     assert all(
         score.rank is None and not score.leading for row in board.rows for score in row.scores
     )
+
+
+def test_a_figure_that_is_lost_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BarlowSpeechError, match=r"figure .*gone\.png was lost .*run it again"):
+        figure(tmp_path / "gone.png", "a figure")
