@@ -367,16 +367,11 @@ def without_room(
     options = f"size={max(size, 4096)}" + ("" if size else ",ro")
     _mount("-t", "tmpfs", "-o", options, "none", str(out))
     try:
-        status = wait(start(target, out), PATIENCE_S)
         how = f"on {size} bytes" if size else "on a read-only disk"
-        if status == 0:
-            tally.full["there was room"] += 1
-        elif status == 2:
-            tally.full["said so" if size else "read-only, said so"] += 1
-            _check_said(target, out, how, tally)
-        else:
-            said = said_in(out).read_text()[-300:]
-            tally.wrong.append(f"{target.name} {how}: it ends with status {status}: {said}")
+        status = _well_or_said(start(target, out), target, out, how, tally)
+        if status is not None:
+            said = "there was room" if status == 0 else "said so"
+            tally.full[said if size else f"read-only, {said}"] += 1
         _mount("-o", f"remount,rw,size={1 << 30}", str(out))
         said_in(out).unlink()
         status = wait(start(target, out), PATIENCE_S)
@@ -411,24 +406,14 @@ def damaged(
         how = f"with {file.relative_to(out)} {kind} {'while it ran' if during else 'afterwards'}"
     else:
         how = "with nothing to damage"
-    if during:
-        status = wait(child, PATIENCE_S)
-        if status is None:
-            kill(child)
-        if status not in (0, 2):
-            said = said_in(out).read_text()[-600:]
-            tally.wrong.append(f"{target.name} {how}: it ends with status {status}: {said}")
-            return
-        if status == 2:
-            _check_said(target, out, how, tally)
+    if during and _well_or_said(child, target, out, how, tally) is None:
+        return
     said_in(out).unlink()
-    status = wait(start(target, out), PATIENCE_S)
-    if status == 2:
-        tally.damage[f"{kind}: named"] += 1
-        _check_said(target, out, f"{how}, again", tally)
-    else:
-        tally.damage[f"{kind}: right at the end"] += 1
+    status = _well_or_said(start(target, out), target, out, f"{how}, again", tally)
+    if status == 0:
         judge(target, out, wanted, [status], how, tally)
+    if status is not None:
+        tally.damage[f"{kind}: {'right at the end' if status == 0 else 'named'}"] += 1
 
 
 def _files(folder: Path) -> list[Path]:
@@ -452,12 +437,17 @@ def _damage(file: Path, kind: str, rng: random.Random) -> None:
         pass
 
 
-def _check_said(target: Target, out: Path, how: str, tally: Tally) -> None:
-    """The last line is the error, one sentence; there is no traceback."""
+def _well_or_said(child: int, target: Target, out: Path, how: str, tally: Tally) -> int | None:
+    """Wait for a command that may end well (0) or by one sentence (2); None, noted, if neither."""
+    status = wait(child, PATIENCE_S)
+    if status is None:
+        kill(child)
     said = said_in(out).read_text()
     last = said.rstrip().rpartition("\n")[2]
-    if "Traceback" in said or "error" not in last.lower():
-        tally.wrong.append(f"{target.name} {how}: it says: {said[-600:]}")
+    if status == 0 or (status == 2 and "Traceback" not in said and "error" in last.lower()):
+        return status
+    tally.wrong.append(f"{target.name} {how}: it ends with status {status}: {said[-600:]}")
+    return None
 
 
 def judge(

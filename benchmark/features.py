@@ -126,7 +126,7 @@ def features(
     """The features of recordings from the cache; what is missing is computed and put there.
 
     Two processes that want the same compute it once. An interrupted computation goes on where its
-    last shard ends. Every shard is compared with its checksum first; those of frames, which are
+    last shard ends. What the recordings need is compared with its checksum first; frames, which are
     mapped and may be larger than memory, only with `verify`.
 
     Raises:
@@ -134,7 +134,7 @@ def features(
     """
     keys = recording_keys(recordings, listed_in)
     folder = Folder(cache, upstream.name, upstream.fingerprint, kind)
-    shards = folder.shards(verify or kind == "pooled")
+    shards = folder.shards(frozenset(keys if verify or kind == "pooled" else ()))
     if _missing(keys, shards):
         with folder.locked():
             shards = folder.shards()

@@ -59,10 +59,10 @@ class Fence:
 
     def holds(self, path: str) -> bool:
         """Whether `path`, relative to the manifest's folder or absolute, is in one of them."""
-        name = path.rpartition("/")[2]
-        folder = path.removesuffix(name)
         if not path.startswith("/") and ".." not in path.split("/"):
             return True
+        name = path.rpartition("/")[2]
+        folder = path.removesuffix(name)
         if folder not in self._known:
             if self._allowed is None:
                 self._allowed = [self.home, *allowed()]
