@@ -6,13 +6,16 @@ every import of torchaudio fail, and the user is told so in one sentence instead
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import logging
+import pkgutil
 import sys
 from collections.abc import Sequence
 
-from barlow_speech.upstream.compatibility import import_torchaudio
-from barlow_speech.upstream.errors import run_command
+from barlow_speech.benchmark import commands
+from barlow_speech.upstream.common.errors import run_command
+from barlow_speech.upstream.third_party.compatibility import import_torchaudio
 
 
 def run_downstream() -> None:
@@ -37,3 +40,36 @@ def _command(module: str) -> None:
 
 if __name__ == "__main__":
     barlow_speech()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of all verbs."""
+    result = argparse.ArgumentParser(
+        prog="barlow-speech",
+        description="Barlow Twins speech encoders, and a benchmark of repeated runs.",
+    )
+    verbs = result.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in sorted(one.name for one in pkgutil.iter_modules(commands.__path__)):
+        module = importlib.import_module(f"{commands.__name__}.{name}")
+        summary, _, more = (module.__doc__ or "").partition("\n")
+        verb = verbs.add_parser(
+            name.replace("_", "-"),
+            help=summary,
+            description=f"{summary[:1].upper()}{summary[1:]}.",
+            epilog=more.strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(verb)
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        verb.set_defaults(run=module.run)
+    return result
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Do what the command line says.
+
+    Raises:
+        BarlowSpeechError: on anything that the user can mend.
+    """
+    given = parser().parse_args(arguments)
+    given.run(given)

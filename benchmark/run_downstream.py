@@ -12,22 +12,24 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from barlow_speech.benchmark.campaign import Campaign, Job, Settings, pretrainings
-from barlow_speech.benchmark.cells import cell_json
-from barlow_speech.benchmark.end_to_end import check_trainable, read_end_to_end
-from barlow_speech.benchmark.executor import run_jobs
-from barlow_speech.benchmark.machine import environment, usable
-from barlow_speech.benchmark.metrics import METRICS
-from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
-from barlow_speech.benchmark.protocol import names as protocols
-from barlow_speech.benchmark.protocol import read_protocol
-from barlow_speech.benchmark.report import write_report
-from barlow_speech.benchmark.table import text_table
-from barlow_speech.benchmark.upstreams import check_name
+from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.evaluation.end_to_end import check_trainable, read_end_to_end
+from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.executor import run_jobs
+from barlow_speech.benchmark.evaluation.job import Job, Settings
+from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
+from barlow_speech.benchmark.evaluation.protocol import names as protocols
+from barlow_speech.benchmark.evaluation.protocol import read_protocol
+from barlow_speech.benchmark.features.upstreams import check_name
+from barlow_speech.benchmark.reporting.report import write_report
+from barlow_speech.benchmark.reporting.tables import text_table
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import check_names
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.files import cache_dir
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import cache_dir
+from barlow_speech.upstream.common.machine import environment, usable
 
 EXAMPLES = """\
 examples:

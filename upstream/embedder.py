@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from barlow_speech.upstream.audio import (
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.audio import (
     MOST_SAMPLES,
     SAMPLE_RATE,
     duration_s,
     read_audio,
     resample,
 )
-from barlow_speech.upstream.chunks import states_in_chunks
-from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
-from barlow_speech.upstream.progress import progress
-from barlow_speech.upstream.readout import read_out_chunks
+from barlow_speech.upstream.model.chunks import states_in_chunks
+from barlow_speech.upstream.model.readout import read_out_chunks
 
 PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Section
-from barlow_speech.benchmark.work import Work
-from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.settings import build
+from barlow_speech.benchmark.reporting.document import Section
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Work
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from barlow_speech.benchmark.cells import cell_summary
-from barlow_speech.benchmark.difference_figure import differences_figure
-from barlow_speech.benchmark.figures import boxplot_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.ranking import ranking, shared_ranks, verdict
-from barlow_speech.benchmark.ranking_figure import critical_difference_figure
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.statistics import (
-    LEVEL,
-    Cell,
-    by_task,
-    compare,
-    compare_all,
-    holm,
-    leaders,
-)
-from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.benchmark.figures.boxplot import boxplot_figure
+from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.matrix import differences_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.comparison import compare, compare_all, holm, leaders
+from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
+from barlow_speech.benchmark.statistics.results import LEVEL, Cell, by_task
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.pretraining_figures import correlations, drawn_correlations
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.work import Pretrain
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.objective import off_diagonal
+from barlow_speech.benchmark.figures.correlation import correlations, drawn_correlations
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Pretrain
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.pretraining.objective import off_diagonal
 
 NOTES = (
     "The objective asks for ones on the diagonal (the views agree) and zeros elsewhere (no "

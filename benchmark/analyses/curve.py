@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barlow_speech.benchmark.curve_points import (
+from barlow_speech.benchmark.analyses._curve_points import (
     chance_of,
     curve_table,
     curves_by_task,
     extremes_finding,
 )
-from barlow_speech.benchmark.line_figure import lines_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.checkpoint import load_tensors
+from barlow_speech.benchmark.figures.curves import lines_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
     "Bands: 95 % BCa interval of the mean over the heads' runs of one pretraining each; another "

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.coded import coded
-from barlow_speech.benchmark.matrix_figure import matrix_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.upstreams import load_upstream
-from barlow_speech.benchmark.work import Measure
-from barlow_speech.benchmark.workshop import Workshop
+from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.features.upstreams import load_upstream
+from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Measure
+from barlow_speech.benchmark.study.workspace import Workshop
 
 NOTES = (
     "Metrics of the utterance embedding for the factors that the corpus has labels of; of the "
@@ -63,9 +63,9 @@ def _measure(settings: Settings, planner: Planner, corpus: str) -> Measure:
 
     def compute(shop: Workshop) -> dict[str, Any]:
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
-        from barlow_speech.benchmark.disentanglement_study import study
-        from barlow_speech.benchmark.disentanglement_tables import json_study
-        from barlow_speech.benchmark.factors import read_factors
+        from barlow_speech.benchmark.disentanglement.factors import read_factors
+        from barlow_speech.benchmark.disentanglement.measure import study
+        from barlow_speech.benchmark.reporting.disentanglement_tables import json_study
 
         read = shop.campaign.corpus(shop.corpus(corpus))
         factors = read_factors(read, settings.factors, settings.recordings, shop.allow_leakage)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barlow_speech.benchmark.curve_points import (
+from barlow_speech.benchmark.analyses._curve_points import (
     areas_finding,
     chance_of,
     curve_table,
     curves_by_task,
 )
-from barlow_speech.benchmark.line_figure import lines_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section
-from barlow_speech.benchmark.statistics import Cell
-from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.benchmark.figures.curves import lines_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section
+from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
 
 NOTES = (
     "Of each class the same share of the training recordings is kept, rounded up, the same for "

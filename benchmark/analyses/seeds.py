@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from barlow_speech.benchmark.figures import boxplot_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.statistics import Cell
-from barlow_speech.benchmark.variance import split_variance, variance_text
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.benchmark.figures.boxplot import boxplot_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 NOTES = (
     "Every pretraining seed meets every head seed. A box holds the heads of one pretraining: how "

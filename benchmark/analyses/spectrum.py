@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.cells import cell_summary
-from barlow_speech.benchmark.coded import coded
-from barlow_speech.benchmark.line_figure import STYLES
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.spectrum import spectrum
-from barlow_speech.benchmark.table import printable, shortened
-from barlow_speech.benchmark.upstreams import load_upstream
-from barlow_speech.benchmark.work import MakeCell, Measure, Work
-from barlow_speech.benchmark.workshop import Workshop
+from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.disentanglement.spectrum import spectrum
+from barlow_speech.benchmark.features.upstreams import load_upstream
+from barlow_speech.benchmark.figures.curves import STYLES
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell, Measure, Work
+from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.upstream.common.text import printable, shortened
 
 NOTES = (
     "Of the utterance embeddings of the corpus (the mean over time of the last layer, where an "

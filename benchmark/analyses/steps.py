@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from barlow_speech.benchmark.analyses._curve_points import recorded_curve
 from barlow_speech.benchmark.analyses.labels import Settings as LabelSettings
 from barlow_speech.benchmark.analyses.labels import asked
-from barlow_speech.benchmark.curve_points import recorded_curve
-from barlow_speech.benchmark.line_figure import Curve, lines_figure, panel_title
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.work import MakeCell
+from barlow_speech.benchmark.figures.curves import Curve, lines_figure, panel_title
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
 
 NOTES = (
     "Mean over the runs on dev, looked at while heads train; bands: 1.96 standard errors. The "

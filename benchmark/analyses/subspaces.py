@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.coded import coded
-from barlow_speech.benchmark.matrix_figure import matrix_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.upstreams import load_upstream
-from barlow_speech.benchmark.work import Measure, Pretrain
-from barlow_speech.benchmark.workshop import Workshop
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.packed import PackedCorpus
-from barlow_speech.upstream.pretrain import Pretraining
+from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.features.upstreams import load_upstream
+from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Measure, Pretrain
+from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.packed import PackedCorpus
+from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 NOTES = (
     "Balanced accuracy of a logistic regression on the embedding, and on the output z of each "
@@ -53,8 +53,8 @@ def _measure(settings: Settings, planner: Planner, corpus: str, work: Pretrain) 
 
     def compute(shop: Workshop) -> list[dict[str, Any]]:
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
-        from barlow_speech.benchmark.factors import read_factors
-        from barlow_speech.benchmark.probe_matrix import probe
+        from barlow_speech.benchmark.disentanglement.factors import read_factors
+        from barlow_speech.benchmark.disentanglement.probes import probe
 
         read = shop.campaign.corpus(shop.corpus(corpus))
         factors = read_factors(read, (), settings.recordings, shop.allow_leakage)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from barlow_speech.benchmark.analyses.compare import against
-from barlow_speech.benchmark.cells import cell_summary
-from barlow_speech.benchmark.matrix_figure import matrix_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.statistics import by_task
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.errors import unknown
+from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.results import by_task
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.upstream.common.errors import unknown
 
 NOTES = (
     "Mean top-1 in percent over the heads' runs; bold: the best of the column. A row is one "

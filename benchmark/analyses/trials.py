@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barlow_speech.benchmark.cells import cell_summary
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Section, Table
-from barlow_speech.benchmark.statistics import by_task
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.checkpoint import load_tensors
+from barlow_speech.benchmark.reporting.document import Section, Table
+from barlow_speech.benchmark.statistics.results import by_task
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
     "Percent. A trial's minutes are those of its pretraining, as its checkpoint has them, by the "

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 import torchaudio
 
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.pretraining_figures import drawn_views, views_of
-from barlow_speech.benchmark.section import Picture, Section, Sound
-from barlow_speech.benchmark.work import Pretrain
-from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
-from barlow_speech.upstream.packed import chosen
+from barlow_speech.benchmark.figures.views import drawn_views, views_of
+from barlow_speech.benchmark.reporting.document import Picture, Section, Sound
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Pretrain
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.data.packed import chosen
+from barlow_speech.upstream.model.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
 
 NOTES = (
     "What the encoder is fed are log-mel spectrograms. The views are made audible again from them "

@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from barlow_speech.downstream.audio_check import check_audio
-from barlow_speech.downstream.preparation import Prepared, prepare
-from barlow_speech.downstream.reader import Options, find_reader, names
-from barlow_speech.downstream.spreadsheet import SheetOptions, prepare_sheet
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.manifest import Recording, read_manifest
+from barlow_speech.downstream.corpora._scan import Options
+from barlow_speech.downstream.preparation.audio_check import check_audio
+from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.manifest import Recording, read_manifest
 
 SILENCE = "_silence_"  # recordings of this class may be silent
 

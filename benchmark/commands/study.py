@@ -16,13 +16,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from barlow_speech.benchmark.machine import usable
-from barlow_speech.benchmark.metrics import METRICS
-from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
-from barlow_speech.benchmark.planner import plan_text
-from barlow_speech.benchmark.study import find_study, read_study
-from barlow_speech.benchmark.table import printable
-from barlow_speech.benchmark.workshop import Workshop
+from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.study.config import find_study, read_study
+from barlow_speech.benchmark.study.planner import plan_text
+from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.upstream.common.machine import usable
+from barlow_speech.upstream.common.text import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can mend.
     """
-    from barlow_speech.benchmark.study_run import planned, run_study
+    from barlow_speech.benchmark.study.run import planned, run_study
 
     path = find_study(given.study)
     study = read_study(path)

@@ -21,8 +21,8 @@ import pkgutil
 from types import ModuleType
 from typing import Any, Literal
 
-from barlow_speech.upstream.errors import unknown
-from barlow_speech.upstream.settings import build
+from barlow_speech.upstream.common.errors import unknown
+from barlow_speech.upstream.common.settings import build
 
 Input = Literal["mean", "mean_std", "frames"]
 

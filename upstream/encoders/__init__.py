@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.settings import build
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build
 
 LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a broken file
 
