@@ -23,7 +23,7 @@ SHAPE = {"seconds": float, "seed": int, "dev": float, "step": int, "curve": [[fl
          "predicted": str}  # fmt: skip
 
 
-class Unfinished:
+class PartialRuns:
     """A folder of finished runs; `seconds` is what those that were found there had taken."""
 
     def __init__(self, folder: Path) -> None:
