@@ -44,7 +44,7 @@ class PartialRuns:
                 raise ValueError("its predictions are not of the test recordings")
         except DAMAGE as error:
             reason = " ".join(str(error).split())[:300]
-            log.warning("run %s is damaged (%s) and is made again", path, reason)
+            log.warning("run %s is corrupt (%s); recomputing", path, reason)
             return None
         self.seconds += seconds
         return run

@@ -125,7 +125,7 @@ class Store:
                 raise ValueError(f"it is of {stored.upstream} on {stored.task} of {stored.corpus}")
             return stored
         except DAMAGE as error:
-            log.warning("record %s is damaged (%s) and is made again", path, _reason(error))
+            log.warning("record %s is corrupt (%s); recomputing", path, _reason(error))
             return record
 
     def save(self, record: Record) -> Path:

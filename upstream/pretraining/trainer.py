@@ -72,8 +72,8 @@ class Pretraining:
         parts = distributed.world_size() * recipe.accumulate
         if recipe.batch % parts or recipe.batch // parts < 2:
             raise BarlowSpeechError(
-                f"batch {recipe.batch} cannot be divided among {distributed.world_size()} processes "
-                f"times accumulate {recipe.accumulate} with at least 2 items in each; change batch."
+                f"batch {recipe.batch} cannot be divided among {distributed.world_size()} processes"
+                f" times accumulate {recipe.accumulate} with 2 items or more in each; change batch."
             )
         distributed.join_batch_norms(self.twins)
         # Convolutions over four axes are two to three times as fast with channels last.
