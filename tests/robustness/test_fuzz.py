@@ -71,7 +71,7 @@ def test_damaged_files_are_read_or_refused_by_name(name: str) -> None:
 
 def test_every_kind_of_failure_is_noticed(tmp_path: Path) -> None:
     names = [reader.name for reader in faulty_readers.READERS[:-1]]
-    found = fuzz.campaign(names, 2, module="faulty_readers", limits=(0.3, 1 << 28))
+    found = fuzz.campaign(names, 2, module="faulty_readers", limits=(0.5, 1 << 28))
     tallies = {tally.reader: tally for tally in found}
     for name in ("refuse", "warn"):
         assert tallies.pop(name).outcomes == {"refused": 2}
