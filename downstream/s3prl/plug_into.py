@@ -195,13 +195,13 @@ def _header(path: Path) -> re.Match[str] | None:
 
 def _body(path: Path) -> str | None:
     """The text of a file of ours below its first line; None if it is not ours."""
-    found = _header(path)
-    return found[2] if found else None
+    header = _header(path)
+    return header[2] if header else None
 
 
 def _is_edited(path: Path) -> bool:
-    found = _header(path)
-    return found is not None and found[1] != _digest(found[2])
+    header = _header(path)
+    return header is not None and header[1] != _digest(header[2])
 
 
 def _digest(body: str) -> str:

@@ -34,9 +34,9 @@ from barlow_speech.downstream.toy.synthesis import (
     EMOTIONS,
     JITTER,
     SPEAKERS,
-    _Espeak,
-    _jittered,
-    _Recorder,
+    Espeak,
+    Recorder,
+    jittered,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import (
@@ -242,8 +242,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _make(folder: Path, settings: ToySettings) -> None:
-    espeak = _Espeak(settings.seed)
-    recorder = _Recorder(espeak.rate)
+    espeak = Espeak(settings.seed)
+    recorder = Recorder(espeak.rate)
     (folder / CLIPS).mkdir()
     speakers = [
         (f"{gender[0]}{number + 1:02d}", gender, number, voice)
@@ -263,7 +263,7 @@ def _make(folder: Path, settings: ToySettings) -> None:
                 for emotion, usual in EMOTIONS.items():
                     for repetition in range(settings.repetitions):
                         draw = np.random.default_rng([settings.seed, len(lines)])
-                        prosody = _jittered(usual, draw)
+                        prosody = jittered(usual, draw)
                         wave = recorder.record(espeak.say(keyword, voice, prosody), prosody, draw)
                         path = f"{CLIPS}/{speaker}_{keyword}_{emotion}_{repetition + 1}.flac"
                         clip = _flac(wave)

@@ -116,7 +116,7 @@ def test_from_scratch_it_learns_the_tones(checkpoint: Path, tones: Path) -> None
             start, tones, "keyword_spotting", Training(80, 16, 20), encoder, plan(seed)
         )
         speech, _ = speech_of(tones, "keyword_spotting")
-        assert np.mean(run.predicted == speech["test"].labels_N.numpy()) > 0.8
+        assert np.mean(run.predicted == speech["test"].labels_N.numpy()) > 0.7  # of twelve
         assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:3])
         assert [step for step, _ in run.curve] == [20, 40, 60, 80]
         assert (run.step, run.dev) == max(run.curve, key=lambda look: (look[1], -look[0]))

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from barlow_speech.benchmark.evaluation.records import Store, check_shape, read_cells, unpack
 from barlow_speech.benchmark.features.cache import entries
 from barlow_speech.downstream.corpus import read_corpus
-from barlow_speech.downstream.preparation.from_table import prepare_sheet
+from barlow_speech.downstream.preparation.from_table import prepare_table
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml, shown
 from barlow_speech.upstream.data import audio
@@ -741,7 +741,7 @@ def test_a_path_that_no_file_has_is_left_out_or_refused_by_name(tmp_path: Path, 
     (tmp_path / "my.csv").write_text(f"path,speaker,gender,keyword\n{row}\n")
     (tmp_path / "a" / "0.wav\t").write_bytes(b"")
     with pytest.raises(BarlowSpeechError, match=r"my\.csv"):
-        prepare_sheet(tmp_path / "my.csv", tmp_path / "out")
+        prepare_table(tmp_path / "my.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
