@@ -48,7 +48,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         (labels[at], *_cost(labels[at], planner), *means[:, at], means[:, at].mean())
         for at in order
     )
-    judged = {cell.details.get("judged", "test") for group in groups.values() for cell in group}
+    judged = {cell.setup.eval_split for group in groups.values() for cell in group}
     best = labels[order[0]]
     finding = (
         f"Of {len(labels)} trials, {best} has the best mean over the tasks, "
