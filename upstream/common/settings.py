@@ -187,7 +187,7 @@ def build(cls: type[Settings], tree: Any, where: str) -> Settings:
     try:
         _check_plain(tree, where, ())
         # As JSON, of which strict pydantic takes lists for tuples and mappings for dataclasses.
-        return _validator(cls).validate_json(json.dumps(tree))
+        return _validator(typing.cast(Any, cls)).validate_json(json.dumps(tree))
     except RecursionError as error:
         raise BarlowSpeechError(f"{where} is nested too deeply; fix it there.") from error
     except ValidationError as error:
@@ -204,10 +204,10 @@ UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
 
 
 @functools.cache
-def _validator(cls: type) -> TypeAdapter[Any]:
+def _validator(cls: Any) -> TypeAdapter[Any]:
     # A dataclass alone takes no configuration from here; as one of two types it does.
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    return TypeAdapter(typing.Optional[cls], config=config)  # noqa: UP045 - cls is no type to mypy
+    return TypeAdapter(cls | None, config=config)
 
 
 def _check_plain(value: Any, where: str, path: Sequence[Any]) -> None:
