@@ -134,12 +134,23 @@ class Pretraining:
         return self.steps_done >= self.recipe.steps
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to zero at the last step."""
+        """Linear warm-up, then down to zero at the last step: a cosine, or over `decay` steps."""
         settings = self.recipe.optimiser
         if step < settings.warmup:
             return settings.lr * (step + 1) / settings.warmup
+        if settings.decay:
+            return settings.lr * min(1.0, (self.recipe.steps - step) / settings.decay)
         rest = max(self.recipe.steps - settings.warmup, 1)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
+
+    @property
+    def families(self) -> dict[str, Family]:
+        """The view families that the step that comes next trains."""
+        families = self.recipe.families
+        if not self.recipe.rotate:
+            return families
+        name = list(families)[self.steps_done % len(families)]
+        return {name: families[name]}
 
     @property
     def looks(self) -> bool:
@@ -161,8 +172,8 @@ class Pretraining:
 
         Empty where the figures are not read (see `looks`).
 
-        After the first and the last step `correlations` holds each family's cross-correlation
-        matrix of that step.
+        After the first and the last step `correlations` holds the cross-correlation matrix of
+        each family that the step trained.
 
         Raises:
             BarlowSpeechError: the loss is not finite (recordings of the batch are named; nothing
@@ -177,7 +188,7 @@ class Pretraining:
         losses = []
         looks = self.looks
         self.optimiser.zero_grad(set_to_none=True)
-        for name, family in recipe.families.items():
+        for name, family in self.families.items():
             passes = self._whole if recipe.accumulate == 1 else self._in_parts
             with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
                 terms, embedding_BE = passes(name, family, *views[name])
@@ -214,19 +225,23 @@ class Pretraining:
         return figures
 
     def pairs(self, positions: np.ndarray) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        """Both views of the items at `positions`, for every family, and the plain log-mel.
+        """Both views of the items at `positions` for each of `families`, and the plain log-mel.
 
         Views are log-mel [B, T, F], plain log-mel is [B, F, T]; mixup takes from the memory as it
         is, and leaves it so.
         """
-        segments = 2 if any(f.segments == "different" for f in self.recipe.families.values()) else 1
-        waves_SBN = self.crops(positions, segments).to(self.device, non_blocking=True) / 32768
+        cut, here = (
+            2 if any(one.segments == "different" for one in families.values()) else 1
+            for families in (self.recipe.families, self.families)
+        )
+        crops = self.crops(positions, cut)[:here]
+        waves_SBN = crops.to(self.device, non_blocking=True) / 32768
         with torch.no_grad():
             clean_SBFT = torch.stack(
                 [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
             )
         result = {}
-        for name, family in self.recipe.families.items():
+        for name, family in self.families.items():
             views = []
             for view in (0, 1):
                 segment = view if family.segments == "different" else 0
@@ -325,12 +340,24 @@ class Pretraining:
             frames_BFT = self.twins.model.frontend(changed_BN).transpose(1, 2)
         return views.spectrogram(frames_BFT, keys_B, self.memory).transpose(1, 2)
 
+    def identity(self) -> str:
+        """What must be equal for a state to go on: the recipe, but for what changes no past step.
+
+        With a decay of its own the learning rate up to there does not depend on the end, which may
+        thus be moved: a state before the decay goes on with any `steps`.
+        """
+        recipe = self.recipe.as_dict()
+        decay = self.recipe.optimiser.decay
+        if decay and self.steps_done <= self.recipe.steps - decay:
+            recipe = {**recipe, "steps": None}
+        return digest(recipe)
+
     def save(self, folder: Path) -> None:
         """Write the state of the training, from which `load` goes on."""
         tensors = {f"twins.{key}": value for key, value in self.twins.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-        header = {"steps_done": self.steps_done, "recipe": digest(self.recipe.as_dict())}
+        header = {"steps_done": self.steps_done, "recipe": self.identity()}
         if self.memory is not None:
             memory = self.memory.state_dict()
             header["memory_pushed"] = memory["pushed"]
@@ -348,7 +375,7 @@ class Pretraining:
         tensors, header = load_tensors(file)
         state: Any = header.get("training")  # a broken file may hold anything
         try:
-            if state["recipe"] != digest(self.recipe.as_dict()):
+            if state["recipe"] != self.identity():
                 raise BarlowSpeechError(
                     f"{file} is of another recipe than the one given, --with and --set included; "
                     "give the one it was trained by, or choose another folder."
