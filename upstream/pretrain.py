@@ -340,16 +340,15 @@ class Pretraining:
             frames_BFT = self.twins.model.frontend(changed_BN).transpose(1, 2)
         return views.spectrogram(frames_BFT, keys_B, self.memory).transpose(1, 2)
 
-    def identity(self) -> str:
-        """What must be equal for a state to go on: the recipe, but for what changes no past step.
+    def _digest(self, steps_done: int) -> str:
+        """Of what must be equal for a state after so many steps to go on.
 
-        With a decay of its own the learning rate up to there does not depend on the end, which may
-        thus be moved: a state before the decay goes on with any `steps`.
+        That is the recipe; but where the learning rate ends in a decay of its own, a state before
+        it does not depend on where that begins, and goes on with other `steps` and `decay`.
         """
         recipe = self.recipe.as_dict()
-        decay = self.recipe.optimiser.decay
-        if decay and self.steps_done <= self.recipe.steps - decay:
-            recipe = {**recipe, "steps": None}
+        if 0 < recipe["optimiser"]["decay"] <= recipe["steps"] - steps_done:
+            recipe["optimiser"]["decay"] = recipe["steps"] = "open"
         return digest(recipe)
 
     def save(self, folder: Path) -> None:
@@ -357,7 +356,7 @@ class Pretraining:
         tensors = {f"twins.{key}": value for key, value in self.twins.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-        header = {"steps_done": self.steps_done, "recipe": self.identity()}
+        header = {"steps_done": self.steps_done, "recipe": self._digest(self.steps_done)}
         if self.memory is not None:
             memory = self.memory.state_dict()
             header["memory_pushed"] = memory["pushed"]
@@ -375,18 +374,20 @@ class Pretraining:
         tensors, header = load_tensors(file)
         state: Any = header.get("training")  # a broken file may hold anything
         try:
-            if state["recipe"] != self.identity():
+            steps = state["steps_done"]
+            if type(steps) is not int or steps < 0:
+                raise ValueError(f"{steps} steps are none")
+            if state["recipe"] != self._digest(steps):
                 raise BarlowSpeechError(
                     f"{file} is of another recipe than the one given, --with and --set included; "
                     "give the one it was trained by, or choose another folder."
                 )
+            if steps > self.recipe.steps:
+                raise ValueError(f"{steps} steps are none")
             self.twins.load_state_dict(_under(tensors, "twins."))
             self._load_optimiser(_under(tensors, "optimiser."))
             if self.memory is not None:
                 self._load_memory(self.memory, state["memory_pushed"], tensors.get("memory"))
-            steps = state["steps_done"]
-            if type(steps) is not int or not 0 <= steps <= self.recipe.steps:
-                raise ValueError(f"{steps} steps are none")
         except (KeyError, TypeError, ValueError, RuntimeError, LookupError) as error:
             raise BarlowSpeechError(
                 f"{file} is no whole state of a training ({error}); remove it to start anew."
