@@ -12,7 +12,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -224,15 +224,20 @@ class Pretraining:
             figures["effective_rank"] = effective_rank(embedding_BE)
         return figures
 
-    def pairs(self, positions: np.ndarray) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        """Both views of the items at `positions` for each of `families`, and the plain log-mel.
+    def pairs(
+        self, positions: np.ndarray, families: Mapping[str, Family] | None = None
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        """Both views of the items at `positions`, and their plain log-mel.
+
+        Of each of `families`, or of those of the step that comes next.
 
         Views are log-mel [B, T, F], plain log-mel is [B, F, T]; mixup takes from the memory as it
         is, and leaves it so.
         """
+        families = self.families if families is None else families
         cut, here = (
-            2 if any(one.segments == "different" for one in families.values()) else 1
-            for families in (self.recipe.families, self.families)
+            2 if any(one.segments == "different" for one in some.values()) else 1
+            for some in (self.recipe.families, families)
         )
         crops = self.crops(positions, cut)[:here]
         waves_SBN = crops.to(self.device, non_blocking=True) / 32768
@@ -241,7 +246,7 @@ class Pretraining:
                 [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
             )
         result = {}
-        for name, family in self.families.items():
+        for name, family in families.items():
             views = []
             for view in (0, 1):
                 segment = view if family.segments == "different" else 0
