@@ -15,13 +15,13 @@ __version__ = "0.1.0"
 def register() -> None:
     """Make an installed s3prl know us: `s3prl.hub.barlow_speech` and the tasks `barlow_emotion`, …
 
-    Works on an unmodified s3prl; what a current torch lacks is mended first. Nothing is written.
+    Works on an unmodified s3prl; what a current torch lacks is fixed first. Nothing is written.
 
     Raises:
         BarlowSpeechError: s3prl cannot be imported, or torch and torchaudio do not fit each other.
     """
-    from barlow_speech.downstream.registry import register_downstream
-    from barlow_speech.upstream.registry import register_upstream
+    from barlow_speech.downstream.s3prl.registry import register_downstream
+    from barlow_speech.upstream.third_party.registry import register_upstream
 
     register_upstream()
     register_downstream()
@@ -38,7 +38,7 @@ def load(checkpoint: str | os.PathLike[str] | None = None, device: str = "cpu") 
         BarlowSpeechError: the checkpoint is missing or none of ours, the device cannot be used, or
             torch and torchaudio do not fit each other.
     """
-    from barlow_speech.upstream.compatibility import import_torchaudio
+    from barlow_speech.upstream.third_party.compatibility import import_torchaudio
 
     import_torchaudio()
     from barlow_speech.upstream.embedder import load as load_embedder

@@ -13,11 +13,11 @@ import yaml
 
 from barlow_speech import configs
 from barlow_speech.downstream.task import Task, all_names, names, read_task
-from barlow_speech.downstream.toy import toy_corpus
-from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.files import write_text
-from barlow_speech.upstream.manifest import Manifest, Recording, Spans, read_manifest
-from barlow_speech.upstream.settings import build, read_yaml
+from barlow_speech.downstream.toy.corpus import toy_corpus
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.common.settings import build, read_yaml
+from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
 CARDS = Path(configs.__path__[0]) / "corpora"
 SPLITS = ("train", "dev", "test")

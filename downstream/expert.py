@@ -6,6 +6,7 @@ that names it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,10 @@ from torch.distributed import is_initialized
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from barlow_speech.downstream.corpus import Corpus, read_corpus
-from barlow_speech.downstream.head import UtteranceHead
 from barlow_speech.downstream.task import read_task
-from barlow_speech.upstream.audio import read_audio
-from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.files import write_text
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.data.audio import read_audio
 
 
 class UtteranceDataset(Dataset):
@@ -68,7 +68,7 @@ class UtteranceExpert(nn.Module):
         leaks = self.corpus.leaks(self.task, self.examples)
         if leaks and not self.datarc.get("allow_leakage"):
             raise BarlowSpeechError(
-                f"corpus '{self.corpus.name}', task '{self.task_name}': {leaks[0]}; mend its "
+                f"corpus '{self.corpus.name}', task '{self.task_name}': {leaks[0]}; fix its "
                 "splits, or add -o config.downstream_expert.datarc.allow_leakage=True"
             )
         self.head = UtteranceHead(
@@ -168,3 +168,20 @@ class UtteranceExpert(nn.Module):
                 file.write(f"{name}\t{one}\n")
                 print(f"{name}: {one}")
         return classes
+
+
+class UtteranceHead(nn.Module):
+    """Linear(D, P) → mean over valid frames → Linear(P, C), for features already weighted.
+
+    Inside s3prl the Featurizer holds the layer weights.
+    """
+
+    def __init__(self, width: int, classes: int, projector_dim: int) -> None:
+        super().__init__()
+        self.projector = nn.Linear(width, projector_dim)
+        self.classifier = nn.Linear(projector_dim, classes)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features [T_i, D] of each utterance → logits [B, C]."""
+        means = torch.stack([self.projector(one).mean(dim=0) for one in features])
+        return self.classifier(means)

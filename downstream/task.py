@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.upstream.errors import unknown
-from barlow_speech.upstream.settings import build, read_yaml
+from barlow_speech.upstream.common.errors import unknown
+from barlow_speech.upstream.common.settings import build, read_yaml
 
 FOLDER = Path(__file__).parent
 

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 import torch
 
-from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.checkpoint import save_model
-from barlow_speech.upstream.frontend import FrontEndSettings
-from barlow_speech.upstream.model import ModelSettings, random_model
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.model.checkpoint import save_model
+from barlow_speech.upstream.model.frontend import FrontEndSettings
+from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model
 
 EMOTIONS = ("calm", "excited")
 KEYWORDS = ("low", "middle", "high")

@@ -20,7 +20,7 @@ from barlow_speech.downstream.corpora import crema_d as crema_d_reader
 from barlow_speech.downstream.corpora import emodb as emodb_reader
 from barlow_speech.downstream.corpora import iemocap as iemocap_reader
 from barlow_speech.downstream.corpora import timit as timit_reader
-from barlow_speech.upstream.audio import SAMPLE_RATE
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
 
 
 def touch(root: Path, paths: Iterable[str]) -> Path:

@@ -129,7 +129,7 @@ FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
 
 def s3prl_checkpoint(family: str, path: Path, seed: int = 0) -> Path:
     """Write a checkpoint of one of `FAMILIES` and return its path."""
-    from barlow_speech.upstream.registry import register_upstream
+    from barlow_speech.upstream.third_party.registry import register_upstream
 
     register_upstream()
     with torch.random.fork_rng():

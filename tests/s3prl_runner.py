@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from barlow_speech.downstream import superb
 from barlow_speech.downstream.heads import linear
-from barlow_speech.upstream.registry import register_upstream
-from barlow_speech.upstream.settings import override, read_yaml
+from barlow_speech.downstream.s3prl import superb
+from barlow_speech.upstream.common.settings import override, read_yaml
+from barlow_speech.upstream.third_party.registry import register_upstream
 
 
 def superb_config(task: str, changes: Sequence[str], patch: Any) -> dict[str, Any]:

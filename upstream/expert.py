@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream.audio import LOUDEST
-from barlow_speech.upstream.checkpoint import load_model
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.model import SpeechEncoder, random_model
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import LOUDEST
+from barlow_speech.upstream.model.checkpoint import load_model
+from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "barlow_speech.safetensors"
 

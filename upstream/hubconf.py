@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert as _UpstreamExpert
 
 

@@ -8,16 +8,16 @@ once that is done.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Section
-from barlow_speech.benchmark.work import Work
-from barlow_speech.upstream.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.settings import build
+from barlow_speech.benchmark.reporting.document import Section
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Stage
+from barlow_speech.upstream.common.discovery import module_names
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Analysis:
     module: Any
     settings: Any
 
-    def works(self, planner: Planner) -> list[Work]:
+    def stages(self, planner: Planner) -> list[Stage]:
         """All that must be done before it can be shown.
 
         Raises:
             BarlowSpeechError: its settings name something that the study has not.
         """
-        return list(self.module.works(self.settings, planner))
+        return list(self.module.stages(self.settings, planner))
 
     def present(self, planner: Planner) -> Section:
         """Its section of the report."""
@@ -44,7 +44,7 @@ class Analysis:
 
 def kinds() -> list[str]:
     """The kinds that there are."""
-    return sorted(one.name for one in pkgutil.iter_modules(__path__))
+    return module_names(__path__)
 
 
 def read_analyses(given: Mapping[str, Mapping[str, Any]], where: str) -> list[Analysis]:

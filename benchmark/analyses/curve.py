@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barlow_speech.benchmark.curve_points import (
+from barlow_speech.benchmark.analyses._curve_points import (
     chance_of,
     curve_table,
     curves_by_task,
     extremes_finding,
 )
-from barlow_speech.benchmark.line_figure import lines_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.checkpoint import load_tensors
+from barlow_speech.benchmark.figures.curves import lines_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Evaluate
+from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
     "Bands: 95 % BCa interval of the mean over the heads' runs of one pretraining each; another "
@@ -37,7 +37,7 @@ class Settings:
     logarithmic: bool = True
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every upstream, task and corpus."""
     labels = planner.upstreams([*settings.x, *settings.beside], "curve")
     return [
@@ -55,7 +55,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             (first, *_) = planner.pretrainings(label)
             places[label] = float(load_tensors(first.encoder)[1]["facts"]["hours"])
     points = []
-    for cell in planner.cells(works(settings, planner)):
+    for cell in planner.cells(stages(settings, planner)):
         if cell.upstream in places:
             points.append((places[cell.upstream], "pretrained", cell))
         else:

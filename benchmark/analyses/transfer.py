@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from barlow_speech.benchmark.analyses.compare import against
-from barlow_speech.benchmark.cells import cell_summary
-from barlow_speech.benchmark.matrix_figure import matrix_figure
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.section import Picture, Section, Table
-from barlow_speech.benchmark.statistics import by_task
-from barlow_speech.benchmark.work import MakeCell
-from barlow_speech.upstream.errors import unknown
+from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.results import by_task
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Evaluate
+from barlow_speech.upstream.common.errors import unknown
 
 NOTES = (
     "Mean top-1 in percent over the heads' runs; bold: the best of the column. A row is one "
@@ -30,7 +30,7 @@ class Settings:
     home: dict[str, tuple[str, ...]] | None = None
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every row and column.
 
     Raises:
@@ -56,7 +56,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     labels = planner.upstreams(settings.upstreams, "transfer")
     home = settings.home or {}
     asked = planner.study.columns(settings.tasks)
-    groups = by_task(planner.cells(works(settings, planner)))
+    groups = by_task(planner.cells(stages(settings, planner)))
     means = np.array(
         [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
     ).T

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 import torchaudio
 
-from barlow_speech.benchmark.planner import Planner
-from barlow_speech.benchmark.pretraining_figures import drawn_views, views_of
-from barlow_speech.benchmark.section import Picture, Section, Sound
-from barlow_speech.benchmark.work import Pretrain
-from barlow_speech.upstream.audio import SAMPLE_RATE
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
-from barlow_speech.upstream.packed import chosen
+from barlow_speech.benchmark.figures.views import drawn_views, views_of
+from barlow_speech.benchmark.reporting.document import Picture, Section, Sound
+from barlow_speech.benchmark.study.planner import Planner
+from barlow_speech.benchmark.study.stages import Pretrain
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.data.packed import chosen
+from barlow_speech.upstream.model.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
 
 NOTES = (
     "What the encoder is fed are log-mel spectrograms. The views are made audible again from them "
@@ -36,7 +36,7 @@ class Settings:
     seed: int = 0
 
 
-def works(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
+def stages(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
     """Its pretraining."""
     found = planner.pretrainings(settings.upstream)
     if not found:
@@ -48,14 +48,14 @@ def works(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A picture a family of views, the crop and both views as sounds."""
-    (work,) = works(settings, planner)
-    every = chosen(work.recipe.data, planner.shop.speech)
+    (stage,) = stages(settings, planner)
+    every = chosen(stage.recipe.data, planner.workspace.speech)
     first = settings.recording % len(every)
     step = max(1, len(every) // OTHERS)
     paths = [every[first].path, *(one.path for one in every[first + 1 :: step][:OTHERS])]
     parts: list[Picture | Sound] = []
-    for family in settings.families or tuple(work.recipe.families):
-        shown = views_of(work.recipe, paths, family, seed=settings.seed)
+    for family in settings.families or tuple(stage.recipe.families):
+        shown = views_of(stage.recipe, paths, family, seed=settings.seed)
         parts.append(
             Picture(
                 f"{title} {family}",

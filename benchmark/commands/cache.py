@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 
-from barlow_speech.benchmark.cache import entries, remove, verify
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.files import cache_dir
+from barlow_speech.benchmark.features.cache import entries, remove, verify
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import cache_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,10 +18,10 @@ import json
 import sys
 from pathlib import Path
 
-from barlow_speech.benchmark.machine import usable
-from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
-from barlow_speech.benchmark.upstream_check import Finding, check_upstream, subject
-from barlow_speech.benchmark.upstreams import Upstream, check_name
+from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.features.upstream_check import Finding, check_upstream, subject
+from barlow_speech.benchmark.features.upstreams import Upstream, check_name
+from barlow_speech.upstream.common.machine import usable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

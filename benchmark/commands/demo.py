@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.downstream.toy import toy_corpus
-from barlow_speech.upstream.pretrain import pretrain
-from barlow_speech.upstream.recipe import find_recipe, read_recipe
+from barlow_speech.downstream.toy.corpus import toy_corpus
+from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.run import pretrain
 
 UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
 

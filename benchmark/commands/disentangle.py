@@ -18,15 +18,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from barlow_speech.benchmark.coded import coded
-from barlow_speech.benchmark.machine import usable
-from barlow_speech.benchmark.permission_arguments import add_permissions, permissions
-from barlow_speech.benchmark.table import printable
-from barlow_speech.benchmark.upstreams import check_name, load_upstream
+from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.disentanglement.representations import represent
+from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.files import cache_dir, write_json, write_text
-from barlow_speech.upstream.registry import NAMES as OURS
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
+from barlow_speech.upstream.common.machine import usable
+from barlow_speech.upstream.common.text import printable
+from barlow_speech.upstream.third_party.registry import NAMES as OURS
 
 RANDOM = "barlow_speech_random"
 
@@ -70,17 +70,17 @@ def run(given: argparse.Namespace) -> None:
     """Measure, print and write.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend.
+        BarlowSpeechError: on anything that the user can fix.
     """
     # Only this verb pays for scikit-learn, which takes a second or two to import.
-    from barlow_speech.benchmark.disentanglement_figures import draw_study
-    from barlow_speech.benchmark.disentanglement_study import check_factors, study
-    from barlow_speech.benchmark.disentanglement_tables import (
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.measure import check_factors, study
+    from barlow_speech.benchmark.figures.disentanglement import draw_study
+    from barlow_speech.benchmark.reporting.disentanglement_tables import (
         json_study,
         markdown_study,
         text_study,
     )
-    from barlow_speech.benchmark.factors import read_factors
 
     for name, least in (("dimensions", 2), ("resamples", 0), ("recordings", 8), ("workers", 1)):
         value = getattr(given, name)
@@ -99,7 +99,7 @@ def run(given: argparse.Namespace) -> None:
             name, given.upstream_ckpt, usable(given.device), permissions=permissions(given)
         )
         cache, manifest = cache_dir() / "features", corpus.manifest.file
-        codes.append(coded(name, upstream, recordings, cache, manifest, given.selection))
+        codes.append(represent(name, upstream, recordings, cache, manifest, given.selection))
     found = study(
         corpus.name,
         factors,

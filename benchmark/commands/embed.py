@@ -15,11 +15,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from barlow_speech.upstream.checkpoint import save_tensors
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.embedder import load
-from barlow_speech.upstream.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
-from barlow_speech.upstream.files import file_digest
+from barlow_speech.upstream.model.checkpoint import save_tensors
 
 # Of the files of a folder, those with these names are audio; a file that is named may have any.
 ENDINGS = (

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.upstream.checkpoint import load_model
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
-from barlow_speech.upstream.files import file_digest
-from barlow_speech.upstream.onnx_export import export_onnx
+from barlow_speech.upstream.model.checkpoint import load_model
+from barlow_speech.upstream.model.onnx_export import export_onnx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

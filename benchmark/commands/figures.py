@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.pretraining_figures import correlation_figure, views_figure
-from barlow_speech.benchmark.recipe_arguments import add_recipe, chosen_recipe
+from barlow_speech.benchmark.arguments import add_recipe, chosen_recipe
+from barlow_speech.benchmark.figures.correlation import correlation_figure
+from barlow_speech.benchmark.figures.views import views_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,18 +14,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.latex import latex_leaderboard
-from barlow_speech.benchmark.leaderboard import leaderboard, merged
-from barlow_speech.benchmark.leaderboard_page import leaderboard_page
-from barlow_speech.benchmark.leaderboard_tables import (
+from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.reporting.latex import latex_leaderboard
+from barlow_speech.benchmark.reporting.leaderboard import leaderboard, merged
+from barlow_speech.benchmark.reporting.leaderboard_page import leaderboard_page
+from barlow_speech.benchmark.reporting.leaderboard_tables import (
     csv_leaderboard,
     markdown_leaderboard,
     text_leaderboard,
 )
-from barlow_speech.benchmark.metrics import METRICS
-from barlow_speech.benchmark.published import read_published
-from barlow_speech.benchmark.store import read_cells
-from barlow_speech.upstream.files import write_text
+from barlow_speech.benchmark.reporting.published import read_published
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.upstream.common.files import write_text
 
 FORMATS = {
     "md": markdown_leaderboard,

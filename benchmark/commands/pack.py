@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.recipe_arguments import (
-    add_data_root,
-    add_recipe,
-    chosen_recipe,
-    data_root,
-)
-from barlow_speech.upstream.packed import PackedCorpus, chosen, pack
+from barlow_speech.benchmark.arguments import add_data_root, add_recipe, chosen_recipe, data_root
+from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

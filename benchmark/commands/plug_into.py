@@ -10,10 +10,10 @@ import argparse
 import shlex
 from pathlib import Path
 
-from barlow_speech.benchmark.plug_into import LINES, is_imported, plug_into, unplug
 from barlow_speech.downstream import task
-from barlow_speech.downstream.registry import PREFIX
-from barlow_speech.upstream.registry import NAMES
+from barlow_speech.downstream.s3prl.plug_into import LINES, is_imported, plug_into, unplug
+from barlow_speech.downstream.s3prl.registry import PREFIX
+from barlow_speech.upstream.third_party.registry import NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from barlow_speech.downstream.audio_check import check_audio
-from barlow_speech.downstream.preparation import Prepared, prepare
-from barlow_speech.downstream.reader import Options, find_reader, names
-from barlow_speech.downstream.spreadsheet import SheetOptions, prepare_sheet
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.manifest import Recording, read_manifest
+from barlow_speech.downstream.corpora._scan import Options
+from barlow_speech.downstream.preparation.audio_check import check_audio
+from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.manifest import Recording, read_manifest
 
 SILENCE = "_silence_"  # recordings of this class may be silent
 
@@ -104,7 +104,7 @@ def run(given: argparse.Namespace) -> None:
     """Do it, say where it is and what differs, and with --check-audio what is broken.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend; among it broken recordings.
+        BarlowSpeechError: on anything that the user can fix; among it broken recordings.
     """
     if given.workers is not None and given.workers < 1:
         raise BarlowSpeechError(f"--workers must be 1 or more, not {given.workers}.")

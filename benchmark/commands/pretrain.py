@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.machine import usable
-from barlow_speech.benchmark.recipe_arguments import (
-    add_data_root,
-    add_recipe,
-    chosen_recipe,
-    data_root,
-)
-from barlow_speech.upstream import processes
-from barlow_speech.upstream.pretrain import pretrain
+from barlow_speech.benchmark.arguments import add_data_root, add_recipe, chosen_recipe, data_root
+from barlow_speech.upstream.common.machine import usable
+from barlow_speech.upstream.pretraining import distributed
+from barlow_speech.upstream.pretraining.run import pretrain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,5 +35,5 @@ def run(given: argparse.Namespace) -> None:
         resume=given.resume,
         device=usable(given.device),
     )
-    if processes.rank() == 0:
+    if distributed.rank() == 0:
         print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")

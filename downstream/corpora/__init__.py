@@ -1,1 +1,1 @@
-"""Readers of corpora in their official folder layouts, a file each (downstream/reader.py)."""
+"""Readers of corpora in their official folder layouts, a file each (`_scan.py`)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     Found,
     Options,
     Reader,
@@ -20,8 +20,8 @@ from barlow_speech.downstream.reader import (
     files_below,
     read_lines,
 )
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.progress import progress
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.progress import progress
 
 SPLITS = ("train", "dev", "test")
 NEEDED = ("client_id", "path", "sentence", "gender")

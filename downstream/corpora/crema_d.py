@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     Found,
     Options,
     Reader,
@@ -23,8 +23,8 @@ from barlow_speech.downstream.reader import (
     read_rows,
     refuse_pointers,
 )
-from barlow_speech.downstream.splits import held_out, split_speakers
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.downstream.corpora._splits import held_out, split_speakers
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 DEMOGRAPHICS = "VideoDemographics.csv"
 # The level of 1040_ITH_SAD_X.wav has one letter in the corpus itself.

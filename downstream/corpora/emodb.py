@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     Found,
     Options,
     Reader,
@@ -21,7 +21,7 @@ from barlow_speech.downstream.reader import (
     parsed,
     peek,
 )
-from barlow_speech.downstream.splits import held_out
+from barlow_speech.downstream.corpora._splits import held_out
 
 NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])[a-z]\.wav", re.IGNORECASE)
 EXAMPLE = "03a01Fa.wav (speaker, sentence, emotion, version)"

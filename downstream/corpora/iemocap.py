@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Found,
     Options,
@@ -25,7 +25,7 @@ from barlow_speech.downstream.reader import (
     parsed,
     read_lines,
 )
-from barlow_speech.downstream.splits import split_names
+from barlow_speech.downstream.corpora._splits import split_names
 
 SESSIONS = (1, 2, 3, 4, 5)
 NAME = re.compile(r"(Ses(0[1-5])[FM]_(?:impro|script)\w*_([FM])(?:XX)?\d+)\.wav")

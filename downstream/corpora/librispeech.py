@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Found,
     Options,
@@ -26,8 +26,8 @@ from barlow_speech.downstream.reader import (
     parsed,
     read_lines,
 )
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.progress import progress
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.progress import progress
 
 SPEAKERS = "SPEAKERS.TXT"
 NAME = re.compile(r"(\d+)-(\d+)-(\d{4})\.flac")

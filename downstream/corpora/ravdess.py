@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     Found,
     Options,
     Reader,
@@ -22,7 +22,7 @@ from barlow_speech.downstream.reader import (
     known,
     parsed,
 )
-from barlow_speech.downstream.splits import held_out
+from barlow_speech.downstream.corpora._splits import held_out
 
 SPEECH_FOLDER = "Audio_Speech_Actors_01-24"  # what the archive is called
 NAME = re.compile(r"03-(0[12])-(\d\d)-0[12]-(0[12])-(0[12])-(\d\d)\.wav", re.IGNORECASE)

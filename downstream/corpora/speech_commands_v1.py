@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     Found,
     Options,
     Reader,
@@ -35,8 +35,8 @@ from barlow_speech.downstream.reader import (
     parsed,
     read_lines,
 )
-from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 UNKNOWN, SILENCE, NOISE = "_unknown_", "_silence_", "_background_noise_"

@@ -6,12 +6,7 @@ table of the words of version 2.
 
 from __future__ import annotations
 
-from barlow_speech.downstream.corpora.speech_commands_v1 import (
-    SILENCE,
-    UNKNOWN,
-    Version,
-    reader_of,
-)
+from barlow_speech.downstream.corpora.speech_commands_v1 import SILENCE, UNKNOWN, Version, reader_of
 
 VERSION = Version(
     number="0.02",

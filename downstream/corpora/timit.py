@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Found,
     Options,
@@ -22,7 +22,7 @@ from barlow_speech.downstream.reader import (
     parsed,
     read_lines,
 )
-from barlow_speech.downstream.splits import shuffled
+from barlow_speech.downstream.corpora._splits import shuffled
 
 PARTS = ("TRAIN", "TEST")
 NAME = re.compile(r"(SA|SI|SX)(\d+)\.wav", re.IGNORECASE)

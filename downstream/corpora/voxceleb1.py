@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from barlow_speech.downstream.reader import (
+from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Found,
     Options,
@@ -31,10 +31,10 @@ from barlow_speech.downstream.reader import (
     read_lines,
     read_rows,
 )
-from barlow_speech.downstream.splits import split_speakers
-from barlow_speech.upstream.audio import SAMPLE_RATE, duration_s
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.progress import progress
+from barlow_speech.downstream.corpora._splits import split_speakers
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s
 
 SPLIT, META = "iden_split.txt", "vox1_meta.csv"
 SITE = "www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"

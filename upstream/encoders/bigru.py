@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.encoders import BaseEncoder, shorter
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.subsampling import STRIDE, Subsampling
+from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
-from barlow_speech.upstream.errors import BarlowSpeechError
 
 BLOCKS = 3  # each halves frequency
 

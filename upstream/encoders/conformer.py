@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torchaudio.models.conformer import ConformerLayer
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.subsampling import STRIDE, Subsampling
+from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
-from barlow_speech.upstream.errors import BarlowSpeechError
-from barlow_speech.upstream.subsampling import STRIDE, Subsampling
+from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 POSITION_KERNEL = 31  # states that the position of a state is told from, 1.2 s around it
 POSITION_GROUPS = 16  # as in wav2vec 2.0

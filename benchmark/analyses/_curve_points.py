@@ -1,0 +1,126 @@
+"""Cells as points of curves: (x, label, cell), their panels, their table, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from barlow_speech.benchmark.figures.curves import Curve, ends, panel_title
+from barlow_speech.benchmark.reporting.document import Table
+from barlow_speech.benchmark.statistics.comparison import compare, holm
+from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
+from barlow_speech.benchmark.statistics.summaries import cell_summary
+
+Point = tuple[float, str, TaskResult]
+
+
+def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
+    """A panel for each task of a corpus, in it a curve for each label, from small x to large."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for title, labels in _grouped(points).items():
+        for label, own in labels.items():
+            numbers = [(x, cell_summary(cell)) for x, cell in sorted(own, key=lambda one: one[0])]
+            sides = [ends(one["ci95"]) for _, one in numbers]
+            panels.setdefault(title, {})[label] = Curve(
+                tuple(x for x, _ in numbers),
+                tuple(one["mean"] for _, one in numbers),
+                tuple(low for low, _ in sides),
+                tuple(high for _, high in sides),
+            )
+    return panels
+
+
+def chance_of(cells: Sequence[TaskResult]) -> dict[str, float]:
+    """Panel → the score of always saying the most frequent class, where it is recorded."""
+    return {
+        panel_title(cell.task, cell.corpus): float(cell.details["chance"])
+        for cell in cells
+        if "chance" in cell.details
+    }
+
+
+def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
+    """Every point with its interval."""
+    rows = []
+    for x, label, cell in points:
+        numbers = cell_summary(cell)
+        low, high = ends(numbers["ci95"])
+        rows.append(
+            (
+                cell.task, cell.corpus, label, x, 100 * numbers["mean"],
+                None if numbers["std"] is None else 100 * numbers["std"],
+                None if low is None else 100 * low, None if high is None else 100 * high,
+                numbers["n"],
+            )
+        )  # fmt: skip
+    return Table(
+        f"{title} points",
+        "Every point of the curves, in percent.",
+        ("task", "corpus", "upstream", x_name, "mean", "std", "95 % from", "to", "runs"),
+        tuple(rows),
+        texts=3,
+    )
+
+
+def areas_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
+    """For each task, which label is best at the smallest x, and which at the largest."""
+    sentences = []
+    for title, labels in _grouped(points).items():
+        common = set.intersection(*({x for x, _ in own} for own in labels.values()))
+        parts = []
+        for x in sorted({min(common), max(common)} if common else ()):
+            means = {
+                label: next(cell_summary(cell)["mean"] for at, cell in own if at == x)
+                for label, own in labels.items()
+            }
+            best = max(means, key=lambda label: means[label])
+            parts.append(f"{best} has the best mean at {say(x)} ({100 * means[best]:.1f} %)")
+        if parts:
+            sentences.append(f"{title}, {x_name}: {' and '.join(parts)}; not tested.")
+    return sentences
+
+
+def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
+    """Whether the largest x differs from the smallest, by the paired test, task by task."""
+    tests = []
+    for title, labels in _grouped(points).items():
+        for own in labels.values():
+            (low, first), *_, (high, last) = sorted(own, key=lambda one: one[0])
+            tests.append((title, low, high, compare(last, first)))
+    corrected = holm([pair["p_sign_flip"] for *_, pair in tests])
+    sentences = []
+    for (title, low, high, pair), p in zip(tests, corrected):
+        points_moved = 100 * pair["difference"]
+        if p < LEVEL:
+            how = f"{'gains' if points_moved > 0 else 'loses'} {abs(points_moved):.1f} points"
+        else:
+            how = f"is not separated ({points_moved:+.1f} points)".replace("-", "−")
+        sentences.append(f"{title}: {high:.3g} against {low:.3g} ({x_name}) {how}.")
+    return sentences
+
+
+def recorded_curve(cell: TaskResult) -> Curve | None:
+    """The mean score on dev over the runs, against optimiser steps; None where there is none."""
+    curves = cell.details.get("curves")
+    if not curves:
+        return None
+    steps = tuple(float(step) for step, _ in curves[0])
+    scores_RS = np.array([[score for _, score in one] for one in curves])
+    half = 1.96 * scores_RS.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else None
+    mean_S = scores_RS.mean(axis=0)
+    none = (None,) * len(steps)
+    return Curve(
+        steps,
+        tuple(mean_S.tolist()),
+        none if half is None else tuple((mean_S - half).tolist()),
+        none if half is None else tuple((mean_S + half).tolist()),
+    )
+
+
+def _grouped(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, TaskResult]]]]:
+    panels: dict[str, dict[str, list[tuple[float, TaskResult]]]] = {}
+    for x, label, cell in points:
+        panel = panels.setdefault(panel_title(cell.task, cell.corpus), {})
+        panel.setdefault(label, []).append((x, cell))
+    return panels

@@ -1,0 +1,1 @@
+"""Which factor of speech an embedding holds where: measures, bases, probes, spectrum."""

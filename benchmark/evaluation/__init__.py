@@ -1,0 +1,1 @@
+"""Evaluating an upstream on a task: protocol, inputs, the runs of heads, records."""

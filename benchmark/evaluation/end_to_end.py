@@ -1,0 +1,376 @@
+"""The supervised baselines: the encoder is trained together with the head, run after run.
+
+From random weights (`barlow_speech_random`: from scratch) or from a checkpoint (fine-tuned), with
+what `runs.train_runs` has for heads alone: the same training rows, batches, initial heads, looks at
+dev and choice there. Nothing is frozen, so that there is nothing to share between runs.
+
+Shapes: N utterances, B batch, T frames of log-mel, F mel bands, S states, L layers, D width,
+E embedding size, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Training, row_batches
+from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
+from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
+from barlow_speech.benchmark.features.extraction import Selection
+from barlow_speech.benchmark.statistics.metrics import score
+from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.settings import build, override
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.encoders import shorter, valid
+from barlow_speech.upstream.model.frontend import HOP
+from barlow_speech.upstream.model.readout import SMALLEST_VARIANCE, read_out
+from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model, seeded
+from barlow_speech.upstream.third_party.registry import NAMES
+
+KEY = "encoder"  # of an assignment that is for the encoder's training
+FRAMES_PER_S = SAMPLE_RATE // HOP
+SHORTEST_CROP_S = 0.1
+EVALUATION_FRAMES = 60 * FRAMES_PER_S  # of a batch while dev and test are judged, padding included
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """How the encoder is trained along with the head.
+
+    Each recording of a batch gives a random crop of `crop_s` seconds; one that is shorter is
+    repeated until it fills it. 0 takes whole recordings, padded. Dev and test are judged on whole
+    recordings. `rate` is the encoder's learning rate as a share of the head's, which is the run's;
+    at 0 the encoder's weights stay. `batch_norm` says whose statistics it trains with: those of the
+    `batch`, which are also averaged for dev and test, or those it starts with, `kept`.
+    """
+
+    crop_s: float = 2.0
+    rate: float = 1.0
+    batch_norm: Literal["batch", "kept"] = "batch"
+
+    def note(self) -> str:
+        """A few words for the records."""
+        of = f"random crops of {self.crop_s:g} s" if self.crop_s else "whole recordings"
+        return f"trained together with the encoder on {of}"
+
+
+@dataclass(frozen=True)
+class EndToEnd(Protocol):
+    """A protocol whose runs train the encoder too.
+
+    A run's `order` also draws the crops and what dropout drops; its `init`, for an encoder from
+    scratch, the encoder's weights.
+    """
+
+    encoder: EncoderTraining = field(default_factory=EncoderTraining)
+
+
+def read_end_to_end(
+    name: str, task: str, assignments: Sequence[str] = (), changes: dict[str, Any] | None = None
+) -> EndToEnd:
+    """The protocol that `read_protocol` reads, for training the encoder too.
+
+    Assignments such as `encoder.crop_s=3` change the keys of `EncoderTraining`.
+
+    Raises:
+        BarlowSpeechError: as `read_protocol`; or its head cannot train an encoder, or a key of the
+            encoder is unknown or out of range.
+    """
+    own = [one for one in assignments if one.partition("=")[0].split(".")[0] == KEY]
+    protocol = read_protocol(name, task, [one for one in assignments if one not in own], changes)
+    where = f"--set {KEY}"
+    encoder = build(EncoderTraining, override({}, own).get(KEY, {}), where)
+    if not hasattr(head_module(protocol.head["name"]), "Head"):
+        raise BarlowSpeechError(
+            f"protocol {name}: the head '{protocol.head['name']}' is fitted without gradients and "
+            "cannot train an encoder; choose another head, such as --set head.name=linear."
+        )
+    if encoder.crop_s != 0 and encoder.crop_s < SHORTEST_CROP_S:
+        raise BarlowSpeechError(
+            f"{where}.crop_s must be at least {SHORTEST_CROP_S:g} seconds, or 0 for whole "
+            f"recordings, not {encoder.crop_s:g}."
+        )
+    if encoder.rate < 0:
+        raise BarlowSpeechError(f"{where}.rate must not be below zero.")
+    if encoder.crop_s == 0 and encoder.batch_norm == "batch":
+        raise BarlowSpeechError(
+            f"{where}.crop_s=0 pads recordings, and the padding would count in the statistics of a "
+            f"batch norm; add {KEY}.batch_norm=kept, or train on crops."
+        )
+    given = {**vars(protocol), "name": f"{protocol.name}, encoder trained"}
+    return EndToEnd(**given, encoder=encoder)
+
+
+def check_trainable(name: str) -> None:
+    """Refuse an upstream whose encoder is not ours.
+
+    Raises:
+        BarlowSpeechError: it is not.
+    """
+    if name.partition("@")[0] not in NAMES:
+        raise BarlowSpeechError(
+            f"upstream '{name}' cannot be trained here, only {', '.join(NAMES)} can; leave -f away "
+            "to judge it frozen, or let s3prl fine-tune it (-m train -f)."
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    `model` itself is never changed. With `redraw` its weights are drawn anew by the run's `init`,
+    as those of the head always are. `selection` and `layer` say what the head sees of the encoder.
+    """
+
+    model: SpeechEncoder
+    head: dict[str, Any]
+    redraw: bool = False
+    selection: Selection = "hidden_states"
+    layer: int | None = None
+
+    def network(self, classes: int, init: int) -> Network:
+        """Encoder and head with their initial weights, on the CPU.
+
+        The head is the one that `batched_heads` makes of the same seed.
+        """
+        model = copy.deepcopy(self.model).cpu()
+        if self.redraw:
+            # Not the seed itself: the head's weights would be the same numbers as the encoder's.
+            model = random_model(model.settings, init + (4 << 32))
+        return Network(model, self, classes, init)
+
+
+class Network(nn.Module):
+    """Log-mel → encoder → what the head sees → logits [B, C]."""
+
+    def __init__(self, model: SpeechEncoder, start: Start, classes: int, init: int) -> None:
+        super().__init__()
+        module = head_module(start.head["name"])
+        self.frontend = model.frontend.settings
+        self.rate, self.encoder = model.rate, model.encoder
+        self.readout = model.settings.readout
+        self.kind, self.selection, self.layer = module.INPUT, start.selection, start.layer
+        with torch.no_grad():
+            probe_BTF = torch.zeros(1, self.encoder.stride, self.frontend.n_mels)
+            seen = self.eval()._seen(Batch(probe_BTF, torch.tensor([self.encoder.stride]), (HOP,)))
+        with seeded(init):
+            self.head = module.Head(
+                head_settings(start.head), seen[0].shape[-2], seen[0].shape[-1], classes
+            )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, C] of a batch on the network's device."""
+        return self.head(*self._seen(batch))
+
+    def _seen(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the head takes (downstream/heads), as the features of a frozen encoder have it."""
+        hidden, _ = self.encoder(batch.frames_BTF, batch.lengths_B)
+        if self.selection == "embedding":
+            states_B = shorter(batch.lengths_B, self.encoder.stride)
+            return (read_out(self.readout, hidden, states_B).unsqueeze(1),)
+        if self.layer is not None:
+            hidden = [hidden[self.layer]]
+        x_BSLD = torch.stack(hidden, dim=2)
+        # As many states as s3prl's Featurizer cuts, but at least one: see `Upstream.frames`.
+        counts = [max(1, round(samples / self.rate)) for samples in batch.samples]
+        counts_B = torch.tensor(counts, device=x_BSLD.device)
+        x_BSLD = x_BSLD[:, : max(counts)]
+        mask_BS11 = valid(counts_B, x_BSLD.shape[1])[:, :, None, None]
+        x_BSLD = x_BSLD * mask_BS11
+        if self.kind == "frames":
+            return x_BSLD, counts_B
+        mean_BLD = x_BSLD.sum(dim=1) / counts_B[:, None, None]
+        if self.kind == "mean":
+            return (mean_BLD,)
+        square_BSLD = (x_BSLD - mean_BLD.unsqueeze(1)).square() * mask_BS11
+        variance_BLD = square_BSLD.sum(dim=1) / counts_B[:, None, None]
+        # A state that is zero all the time would have a gradient that is not finite.
+        std_BLD = variance_BLD.clamp(min=SMALLEST_VARIANCE).sqrt()
+        return (torch.cat([mean_BLD, std_BLD], dim=2),)
+
+
+def train_end_to_end(
+    start: Start,
+    speech: Mapping[str, Speech],
+    classes: int,
+    training: Training,
+    encoder: EncoderTraining,
+    device: torch.device,
+    partial_runs: PartialRuns,
+    key: Any,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[float], Any],
+    judged: bool,
+) -> list[Run]:
+    """One run per plan, in their order; none depends on the others. See `runs.train_runs`.
+
+    Each run goes into `unfinished` as soon as it is done, under its plan and `key` (JSON-able, what
+    tells these runs from others there), and is not made where it is found there. `speech` is by
+    split; test is looked at if `judged`.
+
+    Raises:
+        BarlowSpeechError: as `train_run`.
+    """
+    share = 1 / len(plans)
+    runs = []
+    for plan in plans:
+        own = {"key": key, "plan": dataclasses.asdict(plan), "judged": judged}
+        run = partial_runs.find(own, len(speech["test"].labels_N) if judged else 0, classes)
+        if run is not None:
+            on_step(training.steps * share)
+        else:
+            started = time.monotonic()
+            run = train_run(
+                start,
+                speech["train"],
+                speech["dev"],
+                speech["test"] if judged else None,
+                classes,
+                training,
+                encoder,
+                plan,
+                device,
+                partial(on_step, share),
+            )
+            partial_runs.keep(own, run, time.monotonic() - started)
+        runs.append(run)
+    return runs
+
+
+def train_run(
+    start: Start,
+    train: Speech,
+    dev: Speech,
+    test: Speech | None,
+    classes: int,
+    training: Training,
+    encoder: EncoderTraining,
+    plan: RunPlan,
+    device: torch.device,
+    on_step: Callable[[], Any] = lambda: None,
+    on_loss: Callable[[float], Any] = lambda loss: None,
+) -> Run:
+    """One run: on a CPU with as many threads the same to the bit, whatever ran before.
+
+    Dev is looked at every `eval_step` steps and after the last; `test` once, with the weights and
+    the batch statistics that were best on dev, the earliest of equals, and not at all when it is
+    None. The gradient is clipped over the parameters of encoder and head together. Nothing is in
+    half precision. `on_loss` gets each step's loss. The global random state is left as it was.
+
+    Raises:
+        BarlowSpeechError: the loss is not finite, in a training whose test is asked for.
+    """
+    network = start.network(classes, plan.init)
+    # Convolutions over four axes are two to three times as fast with channels last.
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = _optimiser(network, training, encoder, plan.lr)
+    trained = [one for group in optimiser.param_groups for one in group["params"]]
+    batches = row_batches(train.labels_N, training, plan)
+    crops = torch.Generator().manual_seed(plan.order + (3 << 32))
+    dev_labels_N = dev.labels_N.to(device)
+    best_score, best_step, best_state = -1.0, 0, network.state_dict()
+    curve = []
+    for step in range(1, training.steps + 1):
+        _train_mode(network, encoder)
+        optimiser.zero_grad(set_to_none=True)
+        loss = 0.0
+        with seeded(_dropout_seed(plan, step)):
+            for _ in range(training.accumulate):
+                rows = next(batches)
+                batch = _taken(train, rows.tolist(), network, encoder, crops, device)
+                part = nn.functional.cross_entropy(network(batch), train.labels_N[rows].to(device))
+                (part / training.accumulate).backward()
+                loss += part.item() / training.accumulate
+        on_loss(loss)
+        if training.clip > 0:
+            nn.utils.clip_grad_norm_(trained, training.clip)
+        optimiser.step()
+        if step % training.eval_step == 0 or step == training.steps:
+            predicted_1N = predict(network, dev, device)[None]
+            now = float(score(predicted_1N, dev_labels_N, classes, training.selection)[0])
+            curve.append((step, now))
+            if now > best_score:
+                best_score, best_step = now, step
+                best_state = copy.deepcopy(network.state_dict())
+        on_step()
+    if test is not None and not math.isfinite(loss):
+        raise BarlowSpeechError(
+            f"the loss of the run with seed {plan.seed} is not finite at a learning rate of "
+            f"{plan.lr:g}; lower the rate."
+        )
+    predicted_N = np.zeros(0, dtype=np.int64)
+    if test is not None:
+        network.load_state_dict(best_state)
+        predicted_N = predict(network, test, device).cpu().numpy()
+    return Run(plan.seed, best_score, best_step, tuple(curve), predicted_N)
+
+
+@torch.no_grad()
+def predict(network: Network, speech: Speech, device: torch.device) -> Tensor:
+    """The class [N] that the network gives to each whole utterance, in evaluation mode."""
+    network.eval()
+    lengths = [len(one) for one in speech.frames]
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    predicted_N = torch.zeros(len(rows), dtype=torch.long, device=device)
+    while rows:
+        count = max(1, EVALUATION_FRAMES // lengths[rows[0]])
+        part, rows = rows[:count], rows[count:]
+        batch = _on(speech.whole(part, network.frontend), device)
+        predicted_N[torch.tensor(part, device=device)] = network(batch).argmax(dim=1)
+    return predicted_N
+
+
+def _taken(
+    speech: Speech,
+    rows: Sequence[int],
+    network: Network,
+    encoder: EncoderTraining,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Batch:
+    """The batch of these rows that the network is trained on."""
+    if encoder.crop_s == 0:
+        return _on(speech.whole(rows, network.frontend), device)
+    length = round(encoder.crop_s * FRAMES_PER_S)
+    return _on(speech.crops(rows, network.frontend, length, generator), device)
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.frames_BTF.to(device), batch.lengths_B.to(device), batch.samples)
+
+
+def _train_mode(network: Network, encoder: EncoderTraining) -> None:
+    network.train()
+    if encoder.batch_norm == "kept":
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.eval()
+
+
+def _optimiser(
+    network: Network, training: Training, encoder: EncoderTraining, lr: float
+) -> torch.optim.Optimizer:
+    """torch's fused optimiser with a learning rate for each of the two."""
+    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    groups: list[dict[str, Any]] = [{"params": list(network.head.parameters()), "lr": lr}]
+    if encoder.rate > 0:
+        groups.append({"params": list(network.encoder.parameters()), "lr": lr * encoder.rate})
+    else:  # neither updated nor part of the gradient that is clipped
+        network.encoder.requires_grad_(False)
+    return kind[training.optimiser](groups, lr=lr, weight_decay=training.weight_decay, fused=True)
+
+
+def _dropout_seed(plan: RunPlan, step: int) -> int:
+    return int(np.random.SeedSequence((plan.order, step)).generate_state(1)[0])

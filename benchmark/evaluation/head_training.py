@@ -1,0 +1,343 @@
+"""Many runs of one head at once: the exact, stacked form of SUPERB's utterance training.
+
+R runs train as one stacked tensor: the same initialisation, batches, losses, clipped gradients and
+Adam steps as R runs one after the other through s3prl's Runner (`downstream/runner.py`).
+
+Shapes: N utterances, R runs, B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads, batched_heads, predict
+from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
+from barlow_speech.benchmark.statistics.metrics import score
+from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for itself
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a head is trained: a fixed rate, gradients clipped per run; the best on dev is kept.
+
+    A step takes `accumulate` batches; its loss is the mean of their means, as in s3prl's Runner.
+    `sampling`: `shuffle` is a DataLoader with shuffle=True; `balanced` draws with replacement,
+    every class as often as another, and drops a short last batch, as SUPERB's keyword spotting
+    does. `selection` is the metric by which dev chooses. `label_fraction` is the share of each
+    class's training recordings that a run sees.
+    """
+
+    steps: int
+    batch: int
+    eval_step: int
+    clip: float = 1.0
+    accumulate: int = 1
+    sampling: str = "shuffle"
+    selection: str = "top1"
+    weight_decay: float = 0.0
+    optimiser: str = "adam"
+    label_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """The utterances of a split and their class numbers."""
+
+    inputs: Inputs
+    labels_N: Tensor
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run to be made: its name, the seeds of what it draws, and its learning rate.
+
+    `resample` draws the training set anew (see `training_rows`); None takes it as it is.
+    """
+
+    seed: int
+    init: int
+    order: int
+    resample: int | None = None
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run gave: `dev` is the selection metric of the weights that were best on dev.
+
+    `step` is where that was; `curve` has the step and the score of every look at dev; `predicted`
+    the class number of every test utterance.
+    """
+
+    seed: int
+    dev: float
+    step: int
+    curve: tuple[tuple[int, float], ...]
+    predicted: np.ndarray = field(compare=False)
+
+
+def train_runs(
+    head: dict[str, Any],
+    train: Split,
+    dev: Split,
+    test: Split | None,
+    classes: int,
+    training: Training,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[float], Any] = lambda share: None,
+    on_loss: Callable[[Tensor], None] = lambda losses_R: None,
+) -> list[Run]:
+    """One head per plan, in the order of the plans, on the device and in the dtype of `train`.
+
+    `head` is its name and settings (downstream/heads). Runs are trained side by side, as many as
+    memory is set aside for; none depends on the others. Dev is looked at every `eval_step` steps
+    and after the last; `test` once per run, with the weights that were best on dev (the earliest of
+    equals), and not at all when it is None. `on_step` is called after every step with the share of
+    the runs that made it, `on_loss` with each step's losses [R].
+
+    Raises:
+        BarlowSpeechError: the loss of a run is not finite, in a training whose test is asked for.
+    """
+    module = head_module(head["name"])
+    settings = head_settings(head)
+    if not hasattr(module, "Head"):
+        return _fit(module, settings, train, dev, test, training.label_fraction, plans, on_step)
+    order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
+    probe = batched_heads(module, settings, train.inputs, classes, [0])
+    numbers = sum(one.numel() for one in probe.parameters)
+    # Weights, the best ones, gradients and two moments; the rows of the training set (int64) and
+    # their order (int32); the predictions for a split, twice.
+    judged = max(len(split.labels_N) for split in (dev, test) if split is not None)
+    bytes_of_one = 5 * numbers * probe.parameters[0].element_size()
+    bytes_of_one += 12 * len(train.labels_N) + 16 * judged
+    together = max(1, TOGETHER_BYTES // bytes_of_one)
+    results: dict[int, Run] = {}
+    for start in range(0, len(order), together):
+        part = order[start : start + together]
+        chosen = [plans[i] for i in part]
+        stack = batched_heads(module, settings, train.inputs, classes, [p.init for p in chosen])
+        share = len(part) / len(plans)
+        runs = _train(
+            stack, train, dev, test, classes, training, chosen, partial(on_step, share), on_loss
+        )
+        results.update(zip(part, runs))
+    return [results[i] for i in range(len(plans))]
+
+
+def _train(
+    stack: BatchedHeads,
+    train: Split,
+    dev: Split,
+    test: Split | None,
+    classes: int,
+    training: Training,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[], Any],
+    on_loss: Callable[[Tensor], None],
+) -> list[Run]:
+    device = train.inputs.device
+    optimisers = _optimisers(stack, plans, training)
+    batches = [row_batches(train.labels_N, training, plan) for plan in plans]
+    best = [one.detach().clone() for one in stack.parameters]
+    best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
+    best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
+    looks: list[tuple[int, Tensor]] = []
+    for step in range(1, training.steps + 1):
+        rows_RB, weights_B = _step_batch(batches, training.accumulate)
+        rows_RB = rows_RB.to(device)
+        losses_R = stack.step(
+            train.inputs,
+            rows_RB,
+            train.labels_N[rows_RB],
+            weights_B.to(device, train.inputs.dtype),
+            training.clip,
+        )
+        on_loss(losses_R)
+        for optimiser in optimisers:
+            optimiser.step()
+        for one in stack.parameters:
+            if one.requires_grad:  # autograd adds to it; the linear stack writes over it
+                one.grad = None
+        if step % training.eval_step == 0 or step == training.steps:
+            with torch.no_grad():
+                predicted_RN = predict(stack, dev.inputs)
+                now_R = score(predicted_RN, dev.labels_N, classes, training.selection)
+                looks.append((step, now_R))
+                better_R = now_R > best_R
+                best_R = torch.maximum(now_R, best_R)
+                best_step[better_R] = step
+                for kept, now in zip(best, stack.parameters):
+                    kept[better_R] = now[better_R]
+        on_step()
+    if test is not None and not torch.isfinite(losses_R).all():
+        bad = int((~torch.isfinite(losses_R)).nonzero()[0])
+        raise BarlowSpeechError(
+            f"the loss of the run with seed {plans[bad].seed} is not finite at a learning rate of "
+            f"{plans[bad].lr:g}; lower the rate, or look at the features."
+        )
+    with torch.no_grad():
+        for now, kept in zip(stack.parameters, best):
+            now.copy_(kept)
+        predicted = np.zeros((len(plans), 0), dtype=np.int64)
+        if test is not None:
+            smallest = np.min_scalar_type(classes - 1)  # of many runs, they are all that is kept
+            predicted = predict(stack, test.inputs).cpu().numpy().astype(smallest)
+    return [
+        Run(
+            plan.seed,
+            float(best_R[i]),
+            int(best_step[i]),
+            tuple((step, float(now_R[i])) for step, now_R in looks),
+            predicted[i],
+        )
+        for i, plan in enumerate(plans)
+    ]
+
+
+class _Optimiser:
+    """torch's fused optimiser of the runs of one learning rate, over their span of the stack."""
+
+    def __init__(self, stack: BatchedHeads, span: slice, lr: float, training: Training) -> None:
+        self.parameters, self.span = stack.parameters, span
+        self.views = [one.detach()[span] for one in self.parameters]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        self.optimiser = kind[training.optimiser](
+            self.views, lr=lr, weight_decay=training.weight_decay, fused=True
+        )
+
+    def step(self) -> None:
+        for view, whole in zip(self.views, self.parameters):
+            assert whole.grad is not None
+            view.grad = whole.grad[self.span]
+        self.optimiser.step()
+
+
+def _optimisers(
+    stack: BatchedHeads, plans: Sequence[RunPlan], training: Training
+) -> list[_Optimiser]:
+    """One for each span of runs that share a learning rate."""
+    spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
+    return [
+        _Optimiser(stack, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
+        for span in spans
+    ]
+
+
+def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[Tensor, Tensor]:
+    """Each run's rows [R, B] of one step, and the weight [B] of every row in the step's loss."""
+    parts = [[next(one) for one in batches] for _ in range(accumulate)]
+    rows_RB = torch.cat([torch.stack(part) for part in parts], dim=1)
+    sizes = torch.tensor([len(part[0]) for part in parts])
+    weights_B = (1.0 / (sizes.double() * accumulate)).repeat_interleave(sizes)
+    return rows_RB, weights_B
+
+
+def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
+    """Endless batches of the row numbers that one run trains on."""
+    labels_N = labels_N.cpu()
+    if training.label_fraction >= 1 and plan.resample is None:
+        rows_N = None  # all of them, in their order
+    else:
+        rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
+        labels_N = labels_N[rows_N]
+    if training.sampling == "balanced":
+        order = balanced_order(labels_N, training.batch, plan.order)
+    else:
+        order = batch_order(len(labels_N), training.batch, plan.order)
+    for batch in order:
+        yield batch if rows_N is None else rows_N[batch]
+
+
+def training_rows(labels_N: Tensor, fraction: float, seed: int | None) -> Tensor:
+    """The row numbers of a run's training set.
+
+    The whole set; with a `seed`, as many rows drawn with replacement (a bootstrap sample). A
+    `fraction` below 1 takes that share of each class, rounded up, without replacement: drawn by the
+    seed, or without one the same for every run.
+    """
+    count = len(labels_N)
+    if fraction >= 1 and seed is None:
+        return torch.arange(count)
+    generator = torch.Generator().manual_seed((seed or 0) + (2 << 32))
+    if fraction >= 1:
+        return torch.randint(count, (count,), generator=generator)
+    shuffled_N = torch.randperm(count, generator=generator)
+    kept = []
+    for label in labels_N.unique():
+        of_class = shuffled_N[labels_N[shuffled_N] == label]
+        kept.append(of_class[: math.ceil(fraction * len(of_class))])
+    return torch.cat(kept).sort().values
+
+
+def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches of row numbers: shuffled epochs, the last batch of each as short as it is.
+
+    That is torch's DataLoader with shuffle=True. The order comes from a generator of its own, so
+    that it does not depend on how many numbers the initialisation drew.
+    """
+    generator = torch.Generator().manual_seed(seed + (1 << 32))
+    while True:  # kept in 32 bits, since many runs keep one each
+        for part in torch.randperm(count, generator=generator).int().split(batch):
+            yield part.long()
+
+
+def balanced_order(labels_N: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches drawn with replacement, each class with the same probability.
+
+    That is torch's WeightedRandomSampler of s3prl's `downstream/speech_commands/expert.py`, with
+    drop_last.
+    """
+    generator = torch.Generator().manual_seed(seed + (1 << 32))
+    weights_N = 1.0 / torch.bincount(labels_N)[labels_N].double()
+    count = len(labels_N)
+    whole = max(1, count // batch) * batch
+    while True:
+        drawn = torch.multinomial(weights_N, max(count, whole), True, generator=generator)
+        for part in drawn[:whole].int().split(batch):
+            yield part.long()
+
+
+def _fit(
+    module: Any,
+    settings: Any,
+    train: Split,
+    dev: Split,
+    test: Split | None,
+    fraction: float,
+    plans: Sequence[RunPlan],
+    on_step: Callable[[float], Any],
+) -> list[Run]:
+    """Closed forms, one after the other; plans that fit the same training set share one fit."""
+
+    def flat(split: Split) -> np.ndarray:
+        assert isinstance(split.inputs, Means)
+        rows_N = torch.arange(len(split.inputs), device=split.inputs.device)
+        return split.inputs.take(rows_N).flatten(1).cpu().numpy()
+
+    train_NX, dev_NX = flat(train), flat(dev)
+    test_NX = None if test is None else flat(test)
+    labels_N, dev_labels_N = train.labels_N.cpu().numpy(), dev.labels_N.cpu().numpy()
+    fitted: dict[int | None, Run] = {}
+    for plan in plans:
+        if plan.resample not in fitted:
+            rows_N = training_rows(train.labels_N.cpu(), fraction, plan.resample).numpy()
+            say = module.fit(
+                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init
+            )
+            dev_score = float(np.mean(say(dev_NX) == dev_labels_N))
+            predicted = np.zeros(0, np.int64) if test_NX is None else np.asarray(say(test_NX))
+            fitted[plan.resample] = Run(plan.seed, dev_score, 0, (), predicted)
+        on_step(1 / len(plans))
+    return [replace(fitted[plan.resample], seed=plan.seed) for plan in plans]

@@ -1,0 +1,84 @@
+"""Runs of a cell that is not finished yet, each in a file: where runs are slow, none is made twice.
+
+`<folder>/<digest>.json`, one per run; the folder goes when the cell's record is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from barlow_speech.benchmark.evaluation.head_training import Run
+from barlow_speech.benchmark.evaluation.records import check_shape, pack, unpack
+from barlow_speech.upstream.common.files import digest, write_json
+
+log = logging.getLogger(__name__)
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+SHAPE = {"seconds": float, "seed": int, "dev": float, "step": int, "curve": [[float]],
+         "predicted": str}  # fmt: skip
+
+
+class PartialRuns:
+    """A folder of finished runs; `seconds` is what those that were found there had taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seconds = 0.0
+
+    def find(self, key: Any, tested: int | None = None, classes: int = 1 << 31) -> Run | None:
+        """The run of a JSON-able key, if it is there; on `tested` recordings of `classes` classes.
+
+        A file that is damaged, or of other recordings, is named in a warning and counts as absent.
+        """
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            run, seconds = _read(path, key)
+            if tested not in (None, len(run.predicted)) or max(run.predicted, default=0) >= classes:
+                raise ValueError("its predictions are not of the test recordings")
+        except DAMAGE as error:
+            reason = " ".join(str(error).split())[:300]
+            log.warning("run %s is corrupt (%s); recomputing", path, reason)
+            return None
+        self.seconds += seconds
+        return run
+
+    def keep(self, key: Any, run: Run, seconds: float) -> None:
+        """Write a run that took so many seconds, whole or not at all."""
+        kept = {
+            "key": key,
+            "seconds": round(seconds, 3),
+            "seed": run.seed,
+            "dev": run.dev,
+            "step": run.step,
+            "curve": [list(look) for look in run.curve],
+            "predicted": pack(run.predicted),
+        }
+        write_json(self._path(key), {**kept, "sha256": digest(kept)})
+
+    def _path(self, key: Any) -> Path:
+        return self.folder / f"{digest(key)[:24]}.json"
+
+    def clear(self) -> None:
+        """Drop them all, and the folder above where no other cell has runs in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is not empty, or not there
+            self.folder.parent.rmdir()
+
+
+def _read(path: Path, key: Any) -> tuple[Run, float]:
+    """A run, and the seconds that it took."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    checksum = kept.pop("sha256")
+    if checksum != digest(kept) or kept["key"] != key:
+        raise ValueError("its checksum does not match")
+    check_shape(kept, SHAPE, "it")
+    curve = tuple((step, score) for step, score in kept["curve"])
+    run = Run(kept["seed"], kept["dev"], kept["step"], curve, unpack(kept["predicted"]))
+    return run, kept["seconds"]

@@ -1,0 +1,45 @@
+"""The several pretrainings that one upstream's name may stand for."""
+
+from __future__ import annotations
+
+import glob
+
+from barlow_speech.benchmark.evaluation.protocol import Protocol
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+
+def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
+    """The (name, seed) of each pretraining of an upstream; one, unless `pretrain_seed` varies.
+
+    `name@some/*/encoder.safetensors` stands for every file that it matches, in their order;
+    `barlow_speech_random` for as many draws of its weights as the protocol has levels or runs.
+
+    Raises:
+        BarlowSpeechError: nothing matches, or the number does not fit the protocol.
+    """
+    varies = "pretrain_seed" in protocol.varies
+    wanted = protocol.levels.get("pretrain_seed", protocol.runs)
+    plain, _, pattern = name.partition("@")
+    if plain == "barlow_speech_random" and varies:
+        return [(name, seed) for seed in range(wanted)]
+    if not any(mark in pattern for mark in "*?["):
+        if varies:
+            raise BarlowSpeechError(
+                f"upstream '{name}' is one pretraining, but the protocol '{protocol.name}' varies "
+                f"pretrain_seed; give several as '{plain}@folder/*/encoder.safetensors'."
+            )
+        return [(name, 0)]
+    files = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    if not files:
+        raise BarlowSpeechError(f"upstream '{name}': no file matches {pattern}; check the path.")
+    if not varies:
+        raise BarlowSpeechError(
+            f"upstream '{name}' is {len(files)} pretrainings; choose a protocol whose runs vary in "
+            "pretrain_seed, such as --protocol pretraining, or give one file."
+        )
+    if protocol.levels and len(files) != wanted:
+        raise BarlowSpeechError(
+            f"upstream '{name}' is {len(files)} pretrainings, but the protocol '{protocol.name}' "
+            f"has {wanted} levels of pretrain_seed; let them agree."
+        )
+    return [(f"{plain}@{file}", 0) for file in files]

@@ -1,0 +1,206 @@
+"""A protocol: how a task is repeated, as data. One YAML file under configs/protocols, or your own.
+
+It decides every number of a record, and stands in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from barlow_speech import configs
+from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
+from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+
+FOLDER = Path(configs.__path__[0]) / "protocols"
+SOURCES = ("init", "order", "train_resample", "pretrain_seed")
+SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from those of the runs
+
+Source = Literal["init", "order", "train_resample", "pretrain_seed"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One head's training, repeated.
+
+    `varies` names what differs between the runs: the head's initialisation (`init`), the order of
+    its batches (`order`), a training set drawn anew with replacement (`train_resample`), the
+    upstream's pretraining (`pretrain_seed`: the checkpoints of an upstream given as several).
+    Run i draws all of them from the seed `seed + i`, together; with `levels`, a number for each of
+    them, every level of one meets every level of the others, so that the variance can be split
+    into its sources; `runs` is then their product. What does not vary is drawn from `seed`.
+
+    With several `learning_rates`, the one with the best mean dev score over `search_runs` runs is
+    taken, for every upstream from the same grid; those runs have seeds of their own and are not
+    reported. Dev is looked at every `eval_step` steps; the weights that were best there by
+    `selection`, the earliest of equals, are judged on test, once per run.
+
+    `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
+    `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
+    class's training recordings that a run sees: the same for every run, or with `train_resample`
+    another one for each.
+
+    `judge` is the split whose scores are reported. A choice between recipes or settings is made on
+    `dev`, with test unseen; the record says so.
+    """
+
+    name: str
+    runs: int
+    steps: int
+    batch: int
+    eval_step: int
+    head: dict[str, Any] = field(default_factory=lambda: {"name": "linear"})
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rates: tuple[float, ...] = (1e-3,)
+    search_runs: int = 3
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    accumulate: int = 1
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    label_fraction: float = 1.0
+    selection: Literal["top1", "uar", "f1"] = "top1"
+    judge: Literal["test", "dev"] = "test"
+    seed: int = 1337
+    varies: tuple[Source, ...] = ("init", "order")
+    levels: dict[str, int] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the numbers of one run, JSON-able; neither the name nor how many.
+
+        `judge` is there where it is not test.
+        """
+        tree = dataclasses.asdict(self)
+        full = dataclasses.asdict(head_settings(self.head))
+        tree["head"] = {"name": self.head["name"], **full}
+        for key in ("name", "runs", *(["judge"] if self.judge == "test" else [])):
+            del tree[key]
+        return tree
+
+    def training(self) -> Training:
+        """How one of its heads is trained."""
+        return Training(
+            steps=self.steps,
+            batch=self.batch,
+            eval_step=min(self.eval_step, self.steps),
+            clip=self.clip,
+            accumulate=self.accumulate,
+            sampling=self.sampling,
+            selection=self.selection,
+            weight_decay=self.weight_decay,
+            optimiser=self.optimiser,
+            label_fraction=self.label_fraction,
+        )
+
+    def sources(self, run: int) -> dict[str, int | None]:
+        """The level of each source of variance in run `run`; None for a set that is not drawn."""
+        if self.levels:
+            places = np.unravel_index(run, [self.levels[one] for one in self.varies])
+            at = dict(zip(self.varies, map(int, places)))
+        else:
+            at = dict.fromkeys(self.varies, run)
+        return {
+            "init": self.seed + at.get("init", 0),
+            "order": self.seed + at.get("order", 0),
+            "train_resample": self.seed + at["train_resample"] if "train_resample" in at else None,
+            "pretrain_seed": at.get("pretrain_seed", 0),
+        }
+
+    def plan(self, run: int, lr: float) -> RunPlan:
+        """Run `run` of the reported ones."""
+        sources = self.sources(run)
+        assert sources["init"] is not None and sources["order"] is not None
+        return RunPlan(
+            seed=self.seed + run,
+            init=sources["init"],
+            order=sources["order"],
+            resample=sources["train_resample"],
+            lr=lr,
+        )
+
+    def search_plans(self) -> list[RunPlan]:
+        """The runs of the learning-rate search: far from the reported ones."""
+        seeds = [self.seed + SEARCH_SEEDS + run for run in range(self.search_runs)]
+        return [RunPlan(seed, seed, seed, None, lr) for lr in self.learning_rates for seed in seeds]
+
+
+def names() -> list[str]:
+    """The built-in protocols."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_protocol(
+    name: str, task: str, assignments: Sequence[str] = (), changes: dict[str, Any] | None = None
+) -> Protocol:
+    """The protocol in a YAML file or of a built-in name, as it is for one task.
+
+    What stands under `tasks.<task>` in the file is laid over the rest; then `key=value`
+    assignments, then `changes` (keys whose value is None are left alone).
+
+    Raises:
+        BarlowSpeechError: there is no such protocol, a key is unknown, or a number out of range.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if name not in names():
+            raise unknown("protocol", name, names(), "--protocol (or a path to a .yaml)")
+        path = FOLDER / f"{name}.yaml"
+    tree = read_yaml(path)
+    own = tree.pop("tasks", None) or {}
+    if not isinstance(own, dict) or not isinstance(own.get(task) or {}, dict):
+        raise BarlowSpeechError(f"{path}: tasks must be a mapping of tasks to their changes.")
+    tree = merge(merge({"head": {"name": "linear"}}, tree), own.get(task) or {})
+    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    where = f"protocol {path}" + (" with what the command line changes" if given else "")
+    tree = override(tree, assignments) | given
+    protocol = build(Protocol, {"name": path.stem, **tree}, where)
+    _check(protocol, where)
+    return protocol
+
+
+def _check(protocol: Protocol, where: str) -> None:
+    module = head_module(str(protocol.head.get("name")), where)
+    head_settings(protocol.head, where)
+    positive = ("runs", "steps", "batch", "eval_step", "search_runs", "accumulate")
+    for name in positive:
+        if getattr(protocol, name) <= 0:
+            raise BarlowSpeechError(f"{where}: {name} must be above zero.")
+    if not protocol.learning_rates or min(protocol.learning_rates) <= 0:
+        raise BarlowSpeechError(f"{where}: learning_rates must be one or more, all above zero.")
+    if protocol.runs > 100_000:
+        raise BarlowSpeechError(f"{where}: runs must be at most 100000, not {protocol.runs}.")
+    if not 0 <= protocol.seed < 1 << 31:
+        raise BarlowSpeechError(f"{where}: seed must be from 0 to {(1 << 31) - 1}.")
+    if not 0 < protocol.label_fraction <= 1:
+        raise BarlowSpeechError(f"{where}: label_fraction must be above 0 and at most 1.")
+    if protocol.clip < 0 or protocol.weight_decay < 0:
+        raise BarlowSpeechError(f"{where}: clip and weight_decay must not be below zero.")
+    if len(set(protocol.varies)) != len(protocol.varies) or not protocol.varies:
+        raise BarlowSpeechError(
+            f"{where}: varies must name at least one of {', '.join(SOURCES)}, each once."
+        )
+    if protocol.levels:
+        if set(protocol.levels) != set(protocol.varies):
+            raise BarlowSpeechError(
+                f"{where}: levels must have a number for each of {', '.join(protocol.varies)}."
+            )
+        count = 1
+        for levels in protocol.levels.values():
+            count *= levels
+        if min(protocol.levels.values()) < 1 or count != protocol.runs:
+            raise BarlowSpeechError(
+                f"{where}: levels make {count} combinations, but runs is {protocol.runs}; "
+                "let them agree."
+            )
+    drawn = set(protocol.varies) & {"train_resample", "pretrain_seed"}
+    if not hasattr(module, "Head") and not drawn and protocol.runs > 1:
+        raise BarlowSpeechError(
+            f"{where}: the head '{protocol.head['name']}' draws nothing at random, so that its "
+            "runs would all be equal; let train_resample vary."
+        )

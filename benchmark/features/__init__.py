@@ -1,0 +1,1 @@
+"""Upstreams and what they make of recordings: features, their cache, cost and contract."""

@@ -1,0 +1,264 @@
+"""Features on disk, addressed by what made them: safe to share, to interrupt and to delete.
+
+`<root>/<digest>/` holds what one upstream makes of recordings. The digest is over its weights, its
+code and the kind of features, so that a change of any of them is another folder. Inside lie
+shards, safetensors files that are written whole and never changed, each with the keys of its
+recordings; a key is over a file's place, size, time of change, span and gain. Recordings are found
+by their keys, whichever corpus or task asks, and only what no shard has is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.data.manifest import Recording
+from barlow_speech.upstream.model.checkpoint import CHECKSUM, checksum, write_tensors
+
+log = logging.getLogger(__name__)
+
+VERSION = 3  # of what a shard holds and of how it is computed
+ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
+DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
+# What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
+POOLED, FRAMED = {"keys", "audio", "mean", "std"}, {"keys", "audio", "frames", "offsets"}
+EMBEDDING = "embedding"
+FLOATS = ("F16", "F32", "F64")
+
+
+def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[bytes]:
+    """16 bytes for each recording: its file's place, size and time of change, its span and gain.
+
+    Raises:
+        BarlowSpeechError: a file does not exist.
+    """
+    seen: dict[Path, str] = {}
+    keys = []
+    for one in recordings:
+        if one.path not in seen:
+            try:
+                stat = one.path.stat()
+            except OSError as error:
+                raise BarlowSpeechError(
+                    f"recording {one.path} does not exist; check the path column of {listed_in}."
+                ) from error
+            seen[one.path] = f"{one.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        text = f"{seen[one.path]}\0{one.start_s}\0{one.end_s}"
+        text += f"\0{one.gain_db}" if one.gain_db else ""
+        keys.append(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest())
+    return keys
+
+
+class Shard:
+    """One file of features; its tensors are mapped, not read, until they are used."""
+
+    def __init__(self, path: Path, verify: bool = False) -> None:
+        self.path = path
+        self._file = safetensors.safe_open(path, framework="pt")
+        metadata = self._file.metadata() or {}
+        self.seconds = float(metadata["seconds"])
+        self.names = set(self._file.keys())
+        self._check()
+        self.keys = [row.tobytes() for row in self.tensor("keys").numpy()]
+        if verify:
+            self.verify()
+
+    def verify(self) -> None:
+        """Read all of it and compare it with its checksum.
+
+        Raises:
+            ValueError: it was changed since it was written.
+        """
+        metadata = self._file.metadata()
+        stored = metadata.pop(CHECKSUM)
+        if checksum({name: self.tensor(name) for name in self.names}, metadata) != stored:
+            raise ValueError("its checksum does not match")
+
+    def _check(self) -> None:
+        """Compare the tensors with each other; only the offsets are read.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        parts = {name: self._file.get_slice(name) for name in self.names}
+        shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"{self.seconds} seconds are none")
+        if self.names - {EMBEDDING} not in (POOLED, FRAMED):
+            raise ValueError(f"it holds {', '.join(sorted(self.names)) or 'nothing'}")
+        kinds = {"keys": ("U8",), "audio": ("I64",), "offsets": ("I64",)}
+        wrong = [n for n in self.names if parts[n].get_dtype() not in kinds.get(n, FLOATS)]
+        count = shapes["keys"][0] if shapes["keys"] else 0
+        rows = {"keys": (count, 16), "audio": (count,), "offsets": (count + 1,)}
+        wrong += [name for name, shape in rows.items() if shapes.get(name, shape) != shape]
+        several = ("frames",) if "frames" in self.names else ("mean", "std")
+        layers = [shapes[name] for name in several]
+        if wrong or count == 0 or any(len(one) != 3 or 0 in one for one in layers):
+            raise ValueError(f"tensors of the shapes {shapes} do not fit")
+        self.layers, self.width = layers[0][1:]
+        embedding = shapes.get(EMBEDDING)
+        kinds_of = {n: parts[n].get_dtype() for n in self.names - {"frames"}}
+        # What all shards of a folder share; frames may be in half or in single precision.
+        self.layout = (self.layers, self.width, embedding and embedding[1:], kinds_of)
+        if "frames" in self.names:
+            offsets = self.tensor("offsets")
+            whole = offsets[0] == 0 and offsets[-1] == layers[0][0]
+            fits = bool(whole and (offsets[1:] > offsets[:-1]).all())
+        else:
+            fits = layers[0] == layers[1] and layers[0][0] == count
+        if embedding is not None:
+            fits = fits and len(embedding) == 2 and embedding[0] == count
+        if not fits:
+            raise ValueError(f"tensors of the shapes {shapes} do not fit")
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of the file, mapped."""
+        return self._file.get_tensor(name)
+
+
+class Folder:
+    """The features of one kind that one upstream made."""
+
+    def __init__(self, root: Path, upstream: str, fingerprint: str, kind: str) -> None:
+        self.key = digest([VERSION, fingerprint, kind])
+        self.path = root / self.key[:32]
+        self._about = {"upstream": upstream, "fingerprint": fingerprint, "kind": kind}
+
+    def shards(self, verified: Set[bytes] = frozenset()) -> list[Shard]:
+        """Every whole shard; a damaged one is named in a warning, taken away and made again.
+
+        Those with a recording whose key is in `verified` are compared with their checksums.
+        """
+        found = []
+        for path in sorted(self.path.glob(f"*{SUFFIX}")):
+            try:
+                shard = Shard(path)
+                if not verified.isdisjoint(shard.keys):
+                    shard.verify()
+                found.append(shard)
+            except FileNotFoundError:  # another process has just pruned it
+                continue
+            except DAMAGE as error:
+                reason = " ".join(str(error).split())[:300]
+                log.warning("features %s are damaged (%s) and are computed again", path, reason)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        if found:
+            with contextlib.suppress(OSError):  # when it was last used, for pruning
+                os.utime(self.path / ABOUT)
+        return found
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside, no other process of this machine computes the same; a dead one holds no lock.
+
+        Where the file system knows no locks both compute, and what they write is equal.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / ABOUT, self._about)
+            lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise BarlowSpeechError(
+                f"cannot write {self.path}: {error.strerror or error}; choose a folder that can be "
+                "written by setting BARLOW_SPEECH_CACHE."
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning(
+                    "another process computes features of %s; waiting for it",
+                    self._about["upstream"],
+                )
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                pass
+            yield
+
+    def add(self, keys: Sequence[bytes], tensors: dict[str, Tensor], seconds: float) -> None:
+        """Write a shard, whole or not at all; `tensors` have the recordings first, or `offsets`."""
+        stacked = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 16)
+        contents = {"keys": stacked, **{k: v.contiguous() for k, v in tensors.items()}}
+        name = hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:24] + SUFFIX
+        write_tensors(self.path / name, contents, {"seconds": f"{seconds:.3f}"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder of the cache, as `barlow-speech cache` lists it; `days` since it was last used."""
+
+    path: Path
+    upstream: str
+    kind: str
+    recordings: int
+    size: int
+    days: float
+
+
+def entries(root: Path) -> list[Entry]:
+    """Every folder of the cache, the one used last first."""
+    found = []
+    for about in root.glob(f"*/{ABOUT}"):
+        facts = _about_of(about)
+        paths = list(about.parent.glob(f"*{SUFFIX}"))
+        recordings = 0
+        for path in paths:
+            with contextlib.suppress(*DAMAGE), safetensors.safe_open(path, framework="pt") as file:
+                recordings += file.get_slice("keys").get_shape()[0]
+        days = (time.time() - about.stat().st_mtime) / 86400
+        size = sum(path.stat().st_size for path in about.parent.iterdir())
+        found.append(Entry(about.parent, facts["upstream"], facts["kind"], recordings, size, days))
+    return sorted(found, key=lambda entry: entry.days)
+
+
+def verify(entry: Entry) -> list[Path]:
+    """The shards of a folder whose bytes are not those that were written."""
+    broken = []
+    for path in sorted(entry.path.glob(f"*{SUFFIX}")):
+        try:
+            Shard(path, verify=True)
+        except DAMAGE:
+            broken.append(path)
+    return broken
+
+
+def remove(entry: Entry) -> None:
+    """Delete a folder of the cache; a process that reads from it keeps what it has mapped.
+
+    Raises:
+        BarlowSpeechError: it cannot be deleted.
+    """
+    try:
+        shutil.rmtree(entry.path)
+    except OSError as error:
+        raise BarlowSpeechError(
+            f"cannot delete {entry.path}: {error.strerror or error}; check its permissions."
+        ) from error
+
+
+def _about_of(path: Path) -> dict[str, str]:
+    facts: Any = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    given = facts if isinstance(facts, dict) else {}
+    names = {key: given.get(key) for key in ("upstream", "kind")}
+    return {key: name if isinstance(name, str) else "?" for key, name in names.items()}

@@ -1,0 +1,309 @@
+"""Upstreams by name: ours, s3prl's and Hugging Face's, with a fingerprint of their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from barlow_speech.upstream import expert
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest, file_digest
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.model.checkpoint import found, load_settings
+from barlow_speech.upstream.model.speech_encoder import seeded
+from barlow_speech.upstream.third_party import huggingface
+from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream, read_folder
+from barlow_speech.upstream.third_party.permissions import NONE, Permissions
+from barlow_speech.upstream.third_party.registry import NAMES as OURS
+from barlow_speech.upstream.third_party.s3prl_upstreams import build_peer, find_peer
+
+HIDDEN, EMBEDDING = "hidden_states", "embedding"
+FOLDER = "hf:"  # in front of the path of a local Hugging Face folder
+# Relative, between a recording's features alone and in a batch. Rounding in single precision leaves
+# 1e-6 of a deep model; what is heard of the others or of the padding is 1e-3 and more.
+TOLERANCE = 1e-4
+PROBE_S = (0.4, 0.5, 0.7)  # seconds of the recordings that are run alone and together
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An upstream that is ready to run.
+
+    `fingerprint` changes with its weights, its code and its checkpoint. `batched`: its output for
+    a recording does not depend on the batch, so recordings may be run together; where it is false,
+    those of one length may. `alone`: not even those, so each recording gets a forward of its own.
+    """
+
+    name: str
+    module: nn.Module
+    rate: int
+    fingerprint: str
+    batched: bool
+    alone: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and its waveforms have to be; the CPU where it has none."""
+        parameter = next(self.module.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def outputs(self, waves: Sequence[Tensor]) -> dict[str, Any]:
+        """What it makes of 1-D waveforms on its device, without gradients.
+
+        `hidden_states`, a list of [B, T, D], and, where the upstream has one, `embedding` [B, E];
+        what else s3prl upstreams give is left out.
+        """
+        if self.alone and len(waves) > 1:
+            return _joined([self.outputs([wave]) for wave in waves])
+        with torch.no_grad():
+            given = self.module(list(waves))
+        hidden = given[HIDDEN]
+        result: dict[str, Any] = {
+            HIDDEN: list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
+        }
+        if given.get(EMBEDDING) is not None:
+            result[EMBEDDING] = given[EMBEDDING]
+        return result
+
+    def layers(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """Hidden states, a list of [B, T, D], of 1-D waveforms on its device."""
+        return self.outputs(waves)[HIDDEN]
+
+    def embedding(self, waves: Sequence[Tensor]) -> Tensor:
+        """The upstream's own embedding [B, E] of 1-D waveforms on its device.
+
+        Raises:
+            BarlowSpeechError: it has none.
+        """
+        outputs = self.outputs(waves)
+        if EMBEDDING not in outputs:
+            raise BarlowSpeechError(
+                f"upstream '{self.name}' gives no embedding of an utterance, only "
+                f"{len(outputs[HIDDEN])} layers of hidden states; select hidden_states."
+            )
+        return outputs[EMBEDDING]
+
+    def frames(self, layer_BTD: Tensor, row: int, samples: int) -> Tensor:
+        """[T, D]: the frames of one recording of a batch, as s3prl's Featurizer cuts them.
+
+        The first round(samples / rate) (`upstream/interfaces.py`, `tolist`), but at least one.
+        """
+        return layer_BTD[row, : max(1, round(samples / self.rate))]
+
+
+def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The outputs of one recording each as those of a batch."""
+    layers = zip(*(one[HIDDEN] for one in outputs))
+    result: dict[str, Any] = {
+        HIDDEN: [
+            nn.utils.rnn.pad_sequence([state_1TD[0] for state_1TD in layer], batch_first=True)
+            for layer in layers
+        ]
+    }
+    if EMBEDDING in outputs[0]:
+        result[EMBEDDING] = torch.cat([one[EMBEDDING] for one in outputs])
+    return result
+
+
+def check_name(name: str, checkpoint: Path | None) -> None:
+    """Refuse a name that nothing can be loaded for, before anything is computed.
+
+    Raises:
+        BarlowSpeechError: there is no such upstream, or its checkpoint is missing or of another
+            kind.
+    """
+    plain, own = _parts(name)
+    if plain == FOLDER:
+        read_folder(own or Path())
+    elif plain in OURS:
+        _check_ours(plain, own or checkpoint)
+    else:
+        find_peer(plain, own)
+
+
+def load_upstream(
+    name: str,
+    checkpoint: Path | None,
+    device: str,
+    seed: int = 0,
+    permissions: Permissions = NONE,
+) -> Upstream:
+    """An upstream by its name on s3prl's hub, as `name@checkpoint`, or as `hf:folder`.
+
+    `checkpoint` is used for our own upstreams without an `@`; `seed` draws the weights of
+    `barlow_speech_random`. `permissions` are for upstreams of others. Whether recordings may run
+    together is tried out, on the CPU, where a batch of another shape does not
+    round differently enough to matter. The global random state is left as it was.
+
+    Raises:
+        BarlowSpeechError: there is no such upstream, its checkpoint is wrong or refused, it fails,
+            or it has no single rate.
+    """
+    plain, own = _parts(name)
+    with seeded(seed):  # what a checkpoint lacks is drawn, and must not differ from call to call
+        module = build(name, checkpoint, seed, permissions).eval()
+        parts = [plain, _weights_digest(module)]
+        if plain == FOLDER:
+            code = Path(huggingface.__file__).read_text(encoding="utf-8")
+            parts += [version("transformers"), code, digest(module.settings)]
+        elif plain in OURS:
+            parts += [_code_digest()]
+        else:
+            parts += [version("s3prl")]
+            parts += [file_digest(file) for file in _files(own)]
+        loaded = Upstream(name, module, rate_of(name, module), digest(parts), batched=False)
+        try:
+            alone = depends_on_batch(loaded, equal=True)
+            batched = not alone and not depends_on_batch(loaded)
+        except Exception as error:  # of any upstream's forward
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise BarlowSpeechError(
+                f"upstream '{name}' fails on half a second of noise ({reason}); "
+                f"see: barlow-speech check-upstream {name}"
+            ) from error
+    module.to(device)
+    return dataclasses.replace(loaded, batched=batched, alone=alone)
+
+
+def build(
+    name: str, checkpoint: Path | None = None, seed: int = 0, permissions: Permissions = NONE
+) -> Any:
+    """The bare s3prl-like module of a name, as `load_upstream` gets it.
+
+    Raises:
+        BarlowSpeechError: as `load_upstream`.
+    """
+    plain, own = _parts(name)
+    if plain == FOLDER:
+        return HuggingFaceUpstream(own or Path())
+    if plain not in OURS:
+        return build_peer(plain, own, permissions)
+    # Ours needs no s3prl, whose import takes seconds.
+    _check_ours(plain, own or checkpoint)
+    random_seed = seed if plain == "barlow_speech_random" else None
+    return expert.UpstreamExpert(own or checkpoint, random_seed=random_seed)
+
+
+def depends_on_batch(upstream: Upstream, equal: bool = False) -> bool:
+    """Whether what an upstream makes of a recording depends on what else is in the batch.
+
+    Tried on noise of half a second, alone and together: with a longer and a shorter recording, or,
+    if `equal`, with another of its length. The tolerance is `TOLERANCE`.
+    """
+    return batch_difference(upstream, equal) > TOLERANCE
+
+
+def batch_difference(upstream: Upstream, equal: bool = False) -> float:
+    """The largest relative difference between a recording's features alone and in a batch.
+
+    Of every layer the frames that s3prl takes and their number (a loader that pads gives a
+    recording frames of nothing where another is longer), and the embedding if there is one.
+    Differences and values are root mean squares over a recording.
+    """
+    generator = torch.Generator().manual_seed(0)
+    seconds = (PROBE_S[1],) * 3 if equal else PROBE_S
+    waves = [
+        (0.1 * torch.randn(round(length * SAMPLE_RATE), generator=generator)).to(upstream.device)
+        for length in seconds
+    ]
+    together = upstream.outputs([wave.clone() for wave in waves])
+    worst = 0.0
+    for row, wave in enumerate(waves):
+        single = upstream.outputs([wave.clone()])
+        for one, other in zip(single[HIDDEN], together[HIDDEN]):
+            one_TD = upstream.frames(one, 0, len(wave)).double()
+            other_TD = upstream.frames(other, row, len(wave)).double()
+            shared = min(len(one_TD), len(other_TD))
+            worst = max(
+                worst,
+                abs(len(one_TD) - len(other_TD)) / len(one_TD),
+                _relative(one_TD[:shared] - other_TD[:shared], one_TD),
+            )
+        if EMBEDDING in single:
+            one_E, other_E = single[EMBEDDING][0].double(), together[EMBEDDING][row].double()
+            worst = max(worst, _relative(one_E - other_E, one_E))
+    return worst
+
+
+def _relative(difference: Tensor, values: Tensor) -> float:
+    part, whole = (float(x.square().mean().sqrt()) for x in (difference, values))
+    return part / whole if whole > 0 else part
+
+
+def _parts(name: str) -> tuple[str, Path | None]:
+    """(plain name, checkpoint) of `name@checkpoint`; (`hf:`, folder) of `hf:folder`."""
+    if name.startswith(FOLDER):
+        return FOLDER, Path(name[len(FOLDER) :])
+    plain, _, own = name.partition("@")
+    return plain, Path(own) if own else None
+
+
+def _check_ours(name: str, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        if name == "barlow_speech_local":
+            raise BarlowSpeechError(
+                "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
+            )
+        return
+    what = found(checkpoint)
+    if checkpoint.exists() and "safetensors" not in what:
+        raise BarlowSpeechError(
+            f"upstream '{name}' expects a safetensors file that `barlow-speech pretrain` wrote, "
+            f"and {checkpoint} is {what}; a checkpoint of s3prl's goes behind the name of its own "
+            "upstream, as in hubert@FILE."
+        )
+    load_settings(checkpoint)
+
+
+def rate_of(name: str, module: Any) -> int:
+    """Samples per frame that an upstream declares for all its layers.
+
+    Raises:
+        BarlowSpeechError: they have several rates.
+    """
+    rates = module.get_downsample_rates(HIDDEN)
+    several = set(rates) if isinstance(rates, (list, tuple)) else {rates}
+    if len(several) != 1:
+        raise BarlowSpeechError(
+            f"upstream '{name}' has layers of several rates ({sorted(several)}), which the heads "
+            "cannot add up; choose another upstream."
+        )
+    return int(several.pop())
+
+
+def _files(checkpoint: Path | None) -> list[Path]:
+    """The files of a checkpoint, which is a file or a folder."""
+    if checkpoint is None:
+        return []
+    if checkpoint.is_file():
+        return [checkpoint]
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+
+
+def _code_digest() -> str:
+    """A digest of the sources that our features depend on, so that a change of them is noticed."""
+    folder = Path(expert.__file__).parent
+    names = ("expert.py", "frontend.py", "model.py", "readout.py", "subsampling.py")
+    sources = [folder / name for name in names]
+    sources += sorted((folder / "encoders").glob("*.py"))
+    return digest([source.read_text(encoding="utf-8") for source in sources])
+
+
+def _weights_digest(module: nn.Module) -> str:
+    result = hashlib.sha256()
+    settings: Any = getattr(getattr(module, "model", None), "settings", None)
+    if settings is not None and hasattr(settings, "as_dict"):
+        result.update(digest(settings.as_dict()).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        result.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+        result.update(values.view(-1).view(torch.uint8).numpy().tobytes())
+    return result.hexdigest()

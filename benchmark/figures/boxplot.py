@@ -1,0 +1,177 @@
+"""Figures of results, drawn without a display and without matplotlib's global state."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from barlow_speech.benchmark.figures.style import (
+    BOX,
+    CHANCE,
+    DOT,
+    EDGE,
+    WIDTH,
+    figure_kind,
+    write_figure,
+)
+from barlow_speech.benchmark.statistics.intervals import summary
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.text import printable, shortened
+
+MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
+
+MAX_LABEL = 3  # lines of an upstream's name, about
+
+
+def boxplot(cells: Sequence[TaskResult], path: Path) -> Path:
+    """Write `boxplot_figure` to a path ending in .png, .pdf or .svg, which is returned.
+
+    It is written whole or not at all.
+
+    Raises:
+        BarlowSpeechError: as `boxplot_figure`; or the ending is unknown, or the file cannot be
+            written.
+    """
+    figure_kind(path)  # before any work
+    return write_figure(boxplot_figure(cells), path)
+
+
+def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
+    """Draw one task: a box per upstream, from the top in the given order, over its runs.
+
+    The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
+    the extremes, each dot is a run; under five runs only the dots and the mean are drawn. Chance
+    (`details["chance"]`) is a dashed line, or a note at the edge of the axis where it lies so far
+    off that it would take more than three quarters of the width. The same cells give the same
+    figure.
+
+    Raises:
+        BarlowSpeechError: the cells are of several tasks or none, or one is refused by `by_task`.
+    """
+    groups = by_task(cells)
+    if len(groups) != 1:
+        raise BarlowSpeechError(
+            f"a boxplot shows one task of one corpus, not {len(groups)}; give it the cells of one."
+        )
+    ((task, corpus),) = groups
+
+    labels = [_wrapped(printable(cell.upstream)) for cell in cells]
+    lines = sum(max(2, label.count("\n") + 1) for label in labels)
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * lines), layout="constrained")
+    axes = figure.add_subplot()
+    for row, cell in enumerate(cells):
+        _draw_runs(axes, row, cell.values)
+
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    axes.set_yticks(range(len(cells)), labels, fontsize=10)
+    # A name may hold a $: it is text, not mathematics.
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.tick_params(axis="y", length=0)
+    _draw_chance(axes, cells)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    metric = METRICS.get(cells[0].metric, cells[0].metric)
+    axes.set_xlabel(f"test {printable(metric)}", parse_math=False)
+    # Over the whole figure, not the axes, which long names push to the right.
+    title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    return figure
+
+
+def _draw_runs(axes: Any, row: int, values: Sequence[float]) -> None:
+    numbers = summary(values)
+    points = 100 * np.asarray(values)
+    if len(points) >= MIN_FOR_BOX:
+        q1, median, q3, low, high = (
+            100 * numbers[name] for name in ("q1", "median", "q3", "min", "max")
+        )
+        axes.hlines(row, low, high, color=EDGE, linewidth=1.0, zorder=2)
+        axes.vlines([low, high], row - 0.12, row + 0.12, color=EDGE, linewidth=1.0, zorder=2)
+        axes.barh(
+            row, q3 - q1, left=q1, height=0.56, color=BOX, edgecolor=EDGE, linewidth=1.0, zorder=3
+        )
+        axes.vlines(median, row - 0.28, row + 0.28, color=EDGE, linewidth=2.4, zorder=5)
+    # A shift of its own for each run, the same in every figure, since accuracies k/N coincide.
+    shift = np.random.default_rng(0).uniform(-0.22, 0.22, size=len(points))
+    axes.scatter(points, row + shift, s=9, color=DOT, alpha=0.55, linewidths=0, zorder=4)
+    axes.scatter(
+        100 * numbers["mean"], row, s=34, marker="D", color="white", edgecolors=EDGE, zorder=6
+    )
+
+
+def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
+    """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
+    values = [100 * value for cell in cells for value in cell.values]
+    low, high = min(values), max(values)
+    known = sorted({100 * cell.details["chance"] for cell in cells if _has_chance(cell)})
+    near = [level for level in known if high - level <= 4 * (high - low)] if high > low else known
+    far = [level for level in known if level not in near]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(0.04 * (high - low), 0.25) if high > low else 1.0
+    # Nothing lies outside 0 and 100 %, but a dot on the edge still needs room to be seen.
+    axes.set_xlim(max(low - margin, -1.0), min(high + margin, 101.0))
+    for level in near:
+        axes.axvline(level, color=CHANCE, linestyle=(0, (5, 3)), linewidth=1.2, zorder=1)
+        axes.annotate(
+            f"chance {level:.3g} %",
+            (level, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="left" if level <= (low + high) / 2 else "right",
+            va="bottom",
+            fontsize=9,
+            color=CHANCE,
+        )
+    if far:
+        levels = ", ".join(f"{level:.3g} %" for level in far)
+        axes.annotate(
+            f"← chance {levels}",
+            (0.0, 1.0),
+            xycoords="axes fraction",
+            xytext=(0, 3),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=9,
+            color=CHANCE,
+        )
+
+
+def _has_chance(cell: TaskResult) -> bool:
+    chance = cell.details.get("chance")
+    return isinstance(chance, (int, float)) and 0.0 <= chance <= 1.0
+
+
+def _wrapped(name: str, columns: int = 22) -> str:
+    """The name on a few lines, broken after an underscore, hyphen, dot or slash where it can be."""
+    name = shortened(name, MAX_LABEL * (columns - 5))  # leaves room for ragged lines
+    lines = [""]
+    for piece in _pieces(name):
+        for start in range(0, len(piece), columns):
+            part = piece[start : start + columns]
+            if len(lines[-1]) + len(part) > columns:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(line.strip() for line in lines if line.strip())
+
+
+def _pieces(name: str) -> list[str]:
+    pieces = [""]
+    for letter in name:
+        pieces[-1] += letter
+        if letter in "_-./ …":
+            pieces.append("")
+    return pieces

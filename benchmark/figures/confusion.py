@@ -1,0 +1,132 @@
+"""The confusion matrix of a cell: what its runs took for what, as a figure and in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from barlow_speech.benchmark.figures.style import EDGE, WIDTH, figure_kind, write_figure
+from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.text import printable, shortened
+
+MAX_CLASSES = 40  # with more, neither a row nor a name can be read
+MAX_WITH_NUMBERS = 12  # classes up to which each field holds its percentage
+MAX_CLASS_NAME = 14  # letters
+MAX_MISTAKES = 3  # named in words
+
+# From white to one dark blue: lightness alone says the value, in greyscale as in colour.
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
+
+
+def confusion_counts(cell: TaskResult) -> np.ndarray | None:
+    """The cell's counts [truth, predicted] over all its runs; None where they are not recorded.
+
+    Raises:
+        BarlowSpeechError: they do not fit the names of the classes.
+    """
+    counts, names = cell.details.get("confusion"), cell.details.get("class_names")
+    if counts is None or names is None:
+        return None
+    matrix = np.asarray(counts)
+    if matrix.shape != (len(names), len(names)):
+        raise BarlowSpeechError(
+            f"the confusion matrix of {cell} is {' × '.join(map(str, matrix.shape))} for "
+            f"{len(names)} classes; run the task again."
+        )
+    return matrix
+
+
+def confusion_shares(cell: TaskResult) -> np.ndarray:
+    """Each row of the cell's counts over its sum; NaN where a class has no test recordings.
+
+    Raises:
+        BarlowSpeechError: no confusion is recorded.
+    """
+    counts = confusion_counts(cell)
+    if counts is None:
+        raise BarlowSpeechError(f"no confusion is recorded for {cell}; run the task again.")
+    sums = counts.sum(axis=1, keepdims=True).astype(float)
+    return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
+
+
+def shade(share: float) -> str:
+    """The colour of a share (0..1), as #rrggbb; lightness falls as the share rises."""
+    return to_hex(SHADES(share))
+
+
+def confusion_figure(cell: TaskResult, path: Path) -> Path:
+    """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
+
+    A field is the percentage of the recordings of its row's class, over all runs; up to twelve
+    classes it is written too. A class without test recordings is an empty row. The same cell gives
+    the same figure. `path` ends in .png, .pdf or .svg; it is written whole or not at all, and
+    returned.
+
+    Raises:
+        BarlowSpeechError: no confusion is recorded, there are over 40 classes, the ending is
+            unknown, or the file cannot be written.
+    """
+    figure_kind(path)
+    counts = confusion_counts(cell)
+    if counts is None or len(counts) > MAX_CLASSES:
+        raise BarlowSpeechError(
+            f"{cell} has no confusion matrix of at most {MAX_CLASSES} classes; nothing to draw."
+        )
+    classes = len(counts)
+    percents = 100 * confusion_shares(cell)
+    names = [shortened(printable(name), MAX_CLASS_NAME) for name in cell.details["class_names"]]
+
+    figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(percents, cmap=SHADES, vmin=0, vmax=100, aspect="equal")
+    letters = min(9.0, 190.0 / classes)  # points; the fields share some 3.6 inches
+    across = max(map(len, names)) > 24 // classes
+    axes.set_xticks(range(classes), names, fontsize=letters, rotation=90 if across else 0)
+    axes.set_yticks(range(classes), names, fontsize=letters)
+    for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
+        label.set_parse_math(False)
+    axes.tick_params(length=0)
+    if classes <= MAX_WITH_NUMBERS:
+        for (row, column), percent in np.ndenumerate(percents):
+            if np.isfinite(percent):
+                colour = "white" if percent > 55 else "black"
+                axes.text(column, row, f"{percent:.0f}", ha="center", va="center", color=colour,
+                          fontsize=min(9.0, 80.0 / classes))  # fmt: skip
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, format=FuncFormatter(lambda v, _: f"{v:g} %"))
+    bar.ax.tick_params(labelsize=8)
+    title = f"{shortened(printable(cell.upstream), 40)}\n{printable(cell.task)} – "
+    figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11, parse_math=False)
+    return write_figure(figure, path)
+
+
+def confusion_text(cell: TaskResult) -> str:
+    """The matrix in words: how much of each class is recognised, and the most frequent mistakes.
+
+    Raises:
+        BarlowSpeechError: no confusion is recorded.
+    """
+    shares = confusion_shares(cell)
+    names = [str(name) for name in cell.details["class_names"]]
+    there = [i for i in range(len(names)) if np.isfinite(shares[i, i])]
+    sentences = [f"Confusion matrix of {cell}."]
+    if len(there) <= MAX_WITH_NUMBERS:
+        kept = ", ".join(f"{names[i]} {100 * shares[i, i]:.0f} %" for i in there)
+        sentences.append(f"Recognised: {kept}.")
+    mistakes = [
+        (shares[i, j], i, j) for i in there for j in range(len(names)) if i != j and shares[i, j]
+    ]
+    mistakes.sort(key=lambda one: (-one[0], one[1], one[2]))
+    if mistakes:
+        said = "; ".join(
+            f"{names[i]} taken for {names[j]} {100 * share:.0f} %"
+            for share, i, j in mistakes[:MAX_MISTAKES]
+        )
+        sentences.append(f"Most frequent mistakes: {said}.")
+    return " ".join(sentences)

@@ -1,0 +1,1 @@
+"""How results become words: numbers, tables, documents, and one renderer a format."""

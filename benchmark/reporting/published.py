@@ -1,0 +1,75 @@
+"""Scores that others published, from a small YAML file in which each number names its source.
+
+They are shown beside measured ones and never ranked with them: another protocol, other heads, and
+mostly a single run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from barlow_speech import configs
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build, read_yaml
+
+FOLDER = Path(configs.__path__[0]) / "published"
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """One number and where it stands; `score` is in percent, `source` an address or a citation."""
+
+    upstream: str
+    task: str
+    corpus: str
+    score: float
+    source: str
+    metric: Literal["top1", "uar", "f1"] = "top1"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """Scores of one publication; `note` says how they were made."""
+
+    name: str
+    citation: str
+    rows: tuple[PublishedScore, ...]
+    note: str = ""
+
+
+def read_published(name: str) -> PublishedTable:
+    """A table of published scores: the name of one in `configs/published`, or a YAML file.
+
+    Raises:
+        BarlowSpeechError: there is no such table, a key is wrong, a score is no percentage or has
+            no source, or a number is there twice; each is named.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        built_in = {one.stem: one for one in FOLDER.glob("*.yaml")}
+        if name not in built_in:
+            raise unknown("table of published scores", name, built_in, "--published (or a .yaml)")
+        path = built_in[name]
+    table = build(PublishedTable, read_yaml(path), str(path))
+    if not table.rows:
+        raise BarlowSpeechError(f"{path} has no rows; add published scores, or leave it out.")
+    seen = set()
+    for row in table.rows:
+        what = f"{path}: {row.upstream} on {row.task} of {row.corpus}"
+        if not 0.0 <= row.score <= 100.0:
+            raise BarlowSpeechError(f"{what}: {row.score} is no percentage from 0 to 100; fix it.")
+        if not row.source.strip():
+            raise BarlowSpeechError(f"{what} has no source; say where the number stands.")
+        key = (row.upstream, row.task, row.corpus, row.metric)
+        if key in seen:
+            raise BarlowSpeechError(f"{what} is there twice; leave one of the numbers out.")
+        seen.add(key)
+    return table
+
+
+def cited(row: PublishedScore) -> str:
+    """The source of a score, with its note."""
+    return f"{row.source} ({row.note})" if row.note else row.source

@@ -1,0 +1,243 @@
+"""What a set of runs says about an upstream, and what two sets say about each other.
+
+A *cell* holds the test scores of one upstream on one task of one corpus, one per run. A run is
+a head trained anew on the same frozen features: the spread, the intervals and the tests below are
+over what varied between the runs (the cell's `details["varied"]`, usually initialisation and batch
+order). They say nothing about another choice of test recordings, another corpus or another
+pretraining of the upstream, each of which may move a score by far more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+from scipy.special import ndtri
+
+from barlow_speech.benchmark.statistics.intervals import _mean_interval, summary
+from barlow_speech.benchmark.statistics.results import (
+    DIGITS,
+    LEVEL,
+    TaskResult,
+    _runs,
+    shares_levels,
+)
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
+
+ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
+
+
+def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
+    """How upstream `a` differs from `b` on one task, from the runs with the same seed in both.
+
+    Where a cell does not record its seeds, run i is taken to have seed i. Keys:
+
+    - `a`, `b`: the upstreams; `n`: the number of shared seeds;
+    - `difference`: mean of the paired differences a - b; `ci95`: its BCa interval (Efron 1987);
+    - `p_sign_flip`: two-sided paired permutation test of the mean difference (Fisher 1935): all
+      sign flips where they can be enumerated, else drawn ones, with the observed one counted so
+      that p is never 0 (Phipson & Smyth 2010). It tests what the tables show, the mean, and is
+      the one that separates upstreams;
+    - `p_wilcoxon`: Wilcoxon's signed-rank test (1945), zero differences left out;
+    - `a12`: the probability that a run of `a` is better than a run of `b`, ties counting one half
+      (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its score interval, paired by
+      seed (`improvement_interval`).
+
+    Differences that are all zero have p = 1. With one shared seed the intervals are None and p is
+    1; with none, every number is None.
+
+    Raises:
+        BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
+            refused by `by_task`.
+    """
+    if (a.task, a.corpus, a.metric) != (b.task, b.corpus, b.metric):
+        raise BarlowSpeechError(
+            f"{a} and {b} differ in task, corpus or metric; compare like cells."
+        )
+    runs_a, runs_b = _runs(a), _runs(b)
+    shared = [run for run in runs_a if run in runs_b]
+    numbers = _paired(
+        tuple(runs_a[run] for run in shared), tuple(runs_b[run] for run in shared), seed
+    )
+    return {"a": a.upstream, "b": b.upstream, **numbers}
+
+
+def compare_all(cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
+    """`compare` for every pair of the cells of one task, with Holm's correction over these pairs.
+
+    Adds to each `p_holm` (the corrected `p_sign_flip`), `p_wilcoxon_holm` (the corrected
+    `p_wilcoxon`), and `separable`: whether `p_holm` is under 5 %. The family of tests is one task
+    of one corpus, so that adding a task to a table changes nothing about the others. Runs that are
+    not independent (`shares_levels`) are not tested: all p of such a pair are None.
+    """
+    pairs = [compare(a, b) for a, b in itertools.combinations(cells, 2)]
+    dependent = {cell.upstream for cell in cells if shares_levels(cell)}
+    for pair in pairs:
+        pair.update(p_holm=None, p_wilcoxon_holm=None, separable=False)
+        if dependent & {pair["a"], pair["b"]}:
+            pair.update(p_sign_flip=None, p_wilcoxon=None)
+    testable = [pair for pair in pairs if pair["p_sign_flip"] is not None]
+    for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
+        for pair, p in zip(testable, holm([pair[raw] for pair in testable])):
+            pair[name] = p
+    for pair in testable:
+        pair["separable"] = pair["p_holm"] < LEVEL
+    return pairs
+
+
+def leaders(cells: Sequence[TaskResult]) -> list[str]:
+    """The upstream of the best mean on one task, and those that cannot be separated from it.
+
+    Separated means below it in `compare_all`. Best first, the others in their given order.
+    """
+    best = max(cells, key=lambda cell: summary(cell.values)["mean"]).upstream
+    beaten = {
+        pair["b"] if pair["a"] == best else pair["a"]
+        for pair in compare_all(cells)
+        if best in (pair["a"], pair["b"]) and pair["separable"]
+    }
+    names = [cell.upstream for cell in cells]
+    return [best, *(name for name in names if name != best and name not in beaten)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979) of the p values of one family, in their given order."""
+    count = len(p_values)
+    corrected = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p of the mean of paired differences under random signs (see `compare`).
+
+    Zero differences change no flipped sum; if there is no other, p is 1.
+    """
+    sample = np.asarray(differences, dtype=np.float64)
+    kept = sample[sample != 0]
+    count = len(kept)
+    if count == 0:
+        return 1.0
+    # Equal sums must compare equal whatever the order in which their terms were added.
+    observed = abs(kept.sum()) - 1e-12 * np.abs(kept).sum()
+    if count <= ENUMERABLE:
+        # Flipping every sign leaves the absolute sum as it is: the first sign can stay fixed.
+        codes = np.arange(2 ** (count - 1))
+        signs = 1.0 - 2.0 * ((codes[:, None] >> np.arange(count)) & 1)
+        return float((np.abs(signs @ kept) >= observed).mean())
+    # Zeros stay in, so that comparisons of as many runs share one drawn table of signs.
+    extreme = int((np.abs(_drawn_signs(len(sample), seed) @ sample) >= observed).sum())
+    return (extreme + 1) / (SIGN_FLIPS + 1)
+
+
+def wilcoxon_p(differences: Sequence[float]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test (1945), zero differences left out.
+
+    Exact up to 16 differences, ties or not: it is the sign-flip test of the ranks. Beyond, SciPy's
+    (exact up to 50 without ties, else the normal approximation corrected for ties). If no
+    difference is left, p is 1.
+    """
+    sample = np.asarray(differences, dtype=np.float64)
+    kept = sample[sample != 0]
+    if len(kept) <= ENUMERABLE:
+        return sign_flip_p(np.sign(kept) * stats.rankdata(np.abs(kept)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older SciPy warns when ties rule out the exact p
+        return float(stats.wilcoxon(kept).pvalue)
+
+
+def improvement(a: Sequence[float], b: Sequence[float]) -> float:
+    """P(A > B) + P(A = B) / 2 over all pairs of a value of `a` and one of `b`: A12.
+
+    Vargha & Delaney (2000), equation 3: 0.5 is no effect, 1 is every run of `a` above every run of
+    `b`.
+    """
+    return float(_wins(np.asarray(a), np.asarray(b)).mean())
+
+
+def improvement_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """95 % interval of `improvement(a, b)` for runs that are paired: run i of both has one seed.
+
+    It holds the effects θ whose distance from the observed one is at most 1.96 standard errors *at
+    θ* (Newcombe 2006, method 5), which keeps it inside 0..1 and gives it a width where one upstream
+    beats the other in every run. The variance at θ is that of Hanley & McNeil (1982), scaled so
+    that at the observed effect it is the one that the pairs show (DeLong et al. 1988; no less than
+    1/n of independent runs', since that estimate leaves out terms of this order). Where every run
+    of one is above every run of the other, the pairs show none and count as independent.
+
+    Raises:
+        BarlowSpeechError: there are not two pairs, or the two are not equally long.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise BarlowSpeechError(
+            f"an interval of A12 needs two or more pairs of runs, not {len(a)} and {len(b)} runs."
+        )
+    wins, count = _wins(np.asarray(a), np.asarray(b)), len(a)
+    observed = float(wins.mean())
+    if 0.0 < observed < 1.0:
+        # How run i of `a` does against all of `b`, and all of `a` against run i of `b`.
+        shown = float(np.var(wins.mean(axis=1) + wins.mean(axis=0), ddof=1)) / count
+        scale = max(shown / _improvement_variance(observed, count), 1.0 / count)
+    else:
+        scale = 1.0
+    z = float(ndtri(1.0 - LEVEL / 2.0))
+
+    def beyond(effect: float) -> float:
+        """Under 0 inside the interval, over 0 outside."""
+        return (effect - observed) ** 2 - z**2 * scale * _improvement_variance(effect, count)
+
+    # It is above 0 at the ends and under 0 at the observed effect. An effect observed at an end is
+    # a root itself, which the step aside keeps out of the search.
+    step = 1e-9
+    low = 0.0 if observed <= step else optimize.brentq(beyond, 0.0, min(observed, 1.0 - step))
+    high = 1.0 if observed >= 1.0 - step else optimize.brentq(beyond, max(observed, step), 1.0)
+    return [float(low), float(high)]
+
+
+def _improvement_variance(effect: float, count: int) -> float:
+    """Hanley & McNeil (1982) of A12 = `effect` between two independent samples of `count`."""
+    shared = (1.0 - effect) / (2.0 - effect) + effect / (1.0 + effect)
+    return effect * (1.0 - effect) * (1.0 + (count - 1) * shared) / count**2
+
+
+def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Entry (i, j) is 1 where a[i] is above b[j], 1/2 where they are equal, else 0."""
+    difference = np.round(a[:, None] - b[None, :], DIGITS)
+    return (np.sign(difference) + 1.0) / 2.0
+
+
+@lru_cache(maxsize=4)
+def _drawn_signs(count: int, seed: int) -> np.ndarray:
+    """Random signs [SIGN_FLIPS, count]."""
+    bits = np.random.default_rng(seed).integers(0, 2, size=(SIGN_FLIPS, count), dtype=np.int8)
+    return (1 - 2 * bits).astype(np.int8)
+
+
+@lru_cache(maxsize=4096)
+def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, Any]:
+    """The numbers of `compare` for values that are already aligned by seed."""
+    numbers: dict[str, Any] = {"n": len(a)}
+    if not a:
+        names = ("difference", "ci95", "p_sign_flip", "p_wilcoxon", "a12", "a12_ci95")
+        return numbers | dict.fromkeys(names)
+    sample_a, sample_b = np.asarray(a), np.asarray(b)
+    differences = np.round(sample_a - sample_b, DIGITS)
+    several = len(a) > 1
+    return numbers | {
+        "difference": float(differences.mean()),
+        "ci95": list(_mean_interval(tuple(differences.tolist()), seed)) if several else None,
+        "p_sign_flip": sign_flip_p(differences, seed),
+        "p_wilcoxon": wilcoxon_p(differences),
+        "a12": improvement(a, b),
+        "a12_ci95": improvement_interval(a, b) if several else None,
+    }

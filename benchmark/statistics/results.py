@@ -1,0 +1,121 @@
+"""The runs of one upstream on one task of one corpus, and which of them share a level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+LEVEL = 0.05  # of every test, and one minus the confidence of every interval
+
+# Scores are fractions of counts. Two differences that are equal as fractions may differ in their
+# last bit, which would turn ties and zeros into ranks; no test set is large enough to need more
+# digits.
+DIGITS = 9
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """The runs of one upstream on one task of one corpus.
+
+    `values` holds one test score per run, 0..1 and better the higher (`metric`: top1, uar, f1, …).
+    `details` holds facts for the reader, all optional: `seeds` (one per run), `sources` (see
+    `variance.py`), `varied`, `lr`, `steps`, `chance`, `classes`, `test_recordings`, `seconds`,
+    `notes`, and any other.
+    """
+
+    upstream: str
+    task: str
+    corpus: str
+    metric: str
+    values: tuple[float, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.upstream} on {self.task} of {self.corpus}"
+
+
+def by_task(cells: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskResult]]:
+    """The cells of each (task, corpus), both in the order in which they are given.
+
+    Raises:
+        BarlowSpeechError: a cell is empty, holds a value that is no score (NaN, infinite or
+            outside 0..1), has another number of seeds than of values or a seed twice, is there
+            twice, or is measured otherwise than the others of its task.
+    """
+    groups: dict[tuple[str, str], list[TaskResult]] = {}
+    for cell in cells:
+        _check(cell)
+        group = groups.setdefault((cell.task, cell.corpus), [])
+        if any(other.upstream == cell.upstream for other in group):
+            raise BarlowSpeechError(
+                f"the results of {cell} are given twice; leave one of them out."
+            )
+        if group and group[0].metric != cell.metric:
+            raise BarlowSpeechError(
+                f"{cell} is measured by {cell.metric} and {group[0].upstream} by "
+                f"{group[0].metric}; compare results of one metric."
+            )
+        group.append(cell)
+    return groups
+
+
+def shares_levels(cell: TaskResult) -> bool:
+    """Whether several runs share a level of a source that varied, and so are not independent.
+
+    For such a cell the intervals of `summary` are too short and the p values of `compare` too
+    small, so that none is shown; `variance.split_variance` has an interval of its mean.
+
+    Raises:
+        BarlowSpeechError: as `source_levels`.
+    """
+    return any(0 < max(levels) < len(levels) - 1 for levels in source_levels(cell).values())
+
+
+def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
+    """The level of each source in each run, numbered in the order in which they turn up.
+
+    Raises:
+        BarlowSpeechError: the cell's `details["sources"]` do not fit its runs.
+    """
+    recorded: Sequence[dict[str, Any]] | None = cell.details.get("sources")
+    if not recorded:
+        return {}
+    names = list(recorded[0])
+    if len(recorded) != len(cell.values) or any(set(run) != set(names) for run in recorded):
+        raise BarlowSpeechError(
+            f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
+            "each of them with the same keys; record them anew."
+        )
+    levels = {}
+    for name in names:
+        seen: dict[str, int] = {}
+        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in recorded)
+    return levels
+
+
+def _check(cell: TaskResult) -> None:
+    if not cell.values:
+        raise BarlowSpeechError(f"{cell} has no runs; run the task first.")
+    for run, value in enumerate(cell.values):
+        # Written so that NaN, which compares false with everything, is refused as well.
+        if not 0.0 <= value <= 1.0:
+            raise BarlowSpeechError(
+                f"run {run} of {cell} has the {cell.metric} {value}, "
+                "which is not between 0 and 1; run it again."
+            )
+    _runs(cell)
+
+
+def _runs(cell: TaskResult) -> dict[str, float]:
+    """The cell's values by seed."""
+    seeds = cell.details.get("seeds")
+    names = [str(seed) for seed in (range(len(cell.values)) if seeds is None else seeds)]
+    if len(names) != len(cell.values) or len(set(names)) != len(names):
+        raise BarlowSpeechError(
+            f"{cell} has {len(cell.values)} values and {len(set(names))} different seeds; "
+            "give each run a seed of its own."
+        )
+    return dict(zip(names, cell.values))

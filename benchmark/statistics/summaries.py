@@ -1,0 +1,45 @@
+"""The numbers of a cell as tables, pages and JSON show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from barlow_speech.benchmark.statistics.intervals import summary
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
+from barlow_speech.benchmark.statistics.variance import split_variance
+
+DEPENDENT = (
+    "Runs that share a level of what varied are not independent: their interval is that of the "
+    "split variance, and no upstreams are tested or marked."
+)
+
+
+def cell_summary(cell: TaskResult) -> dict[str, Any]:
+    """`summary` of the cell's runs; where they share levels, with the interval of the split.
+
+    Raises:
+        BarlowSpeechError: as `summary` and `split_variance`.
+    """
+    numbers = summary(cell.values)
+    if shares_levels(cell):
+        split = split_variance(cell)
+        if split.mean_ci95 is not None:
+            numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
+    return numbers
+
+
+def cell_json(cell: TaskResult) -> dict[str, Any]:
+    """The cell as it stands in `cells.json`: who, what, the values, and their summary.
+
+    Raises:
+        BarlowSpeechError: the cell's values are no scores; it is named.
+    """
+    by_task([cell])
+    return {
+        "upstream": cell.upstream,
+        "task": cell.task,
+        "corpus": cell.corpus,
+        "metric": cell.metric,
+        "values": list(cell.values),
+        **cell_summary(cell),
+    }

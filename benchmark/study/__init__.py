@@ -1,0 +1,1 @@
+"""Studies: what a YAML file names, planned as stages, run once, presented by its analyses."""

@@ -1,0 +1,153 @@
+"""Run a study: its works in order, then its report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from barlow_speech.benchmark.analyses import Analysis, read_analyses
+from barlow_speech.benchmark.reporting.document import Table
+from barlow_speech.benchmark.reporting.study_page import Report, write_study
+from barlow_speech.benchmark.study.config import Study
+from barlow_speech.benchmark.study.planner import Planner, Step, check, duration, in_order, plan
+from barlow_speech.benchmark.study.stages import KINDS, Evaluate
+from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.upstream.common.machine import environment
+
+
+def planned(study: Study, workspace: Workspace, where: str) -> tuple[list[Analysis], list[Step]]:
+    """The analyses of a study, and the plan of all their works; nothing is computed.
+
+    Raises:
+        BarlowSpeechError: an analysis, an upstream, a protocol or a recipe is wrong.
+    """
+    planner = Planner(study, workspace)
+    analyses = read_analyses(study.analyses, where)
+    stages = in_order(stage for one in analyses for stage in one.stages(planner))
+    return analyses, plan(stages, workspace)
+
+
+def run_study(
+    study: Study,
+    workspace: Workspace,
+    analyses: Sequence[Analysis],
+    steps: Sequence[Step],
+    command: str,
+) -> Path:
+    """Do what the plan says, and write the report; the path of its page.
+
+    What was done before is not done again: pretrainings go on from their last state, cells and
+    measurements are kept one by one.
+
+    Raises:
+        BarlowSpeechError: as the works raise.
+    """
+    check([step.stage for step in steps], workspace)
+    seconds: dict[str, float] = {}
+    for batch in _batches(steps, workspace):
+        if not all(step.done for step in batch):
+            first, last = len(seconds) + 1, len(seconds) + len(batch)
+            # Planned anew, since what is done by now says how long the rest will take.
+            rest = plan([step.stage for step in steps[len(seconds) :]], workspace)
+            ahead = sum(step.seconds for step in rest[: len(batch)] if not step.done)
+            left = sum(step.seconds for step in rest if not step.done)
+            which = f"{first}–{last}" if len(batch) > 1 else f"{last}"
+            what = batch[0].stage.title if len(batch) == 1 else f"{len(batch)} cells"
+            _say(
+                f"[{which}/{len(steps)}] {what}: about {duration(ahead)}, "
+                f"{duration(left)} left in all"
+            )
+        started = time.monotonic()
+        if len(batch) == 1:
+            batch[0].stage.run(workspace)
+        else:
+            made = [one.stage for one in batch if isinstance(one.stage, Evaluate)]
+            workspace.cells([(stage.label, stage.job) for stage in made])
+        took = (time.monotonic() - started) / len(batch)
+        for step in batch:
+            stage = step.stage
+            if not step.done:
+                estimate = stage.seconds(workspace)
+                workspace.note(
+                    {"key": stage.key, "kind": stage.kind, "seconds": took, "estimate": estimate}
+                )
+            seconds[stage.key] = step.seconds if step.done else took
+    planner = Planner(study, workspace)
+    _say("writing the report")
+    report = Report(
+        title=study.title,
+        introduction=study.introduction,
+        sections=tuple(one.present(planner) for one in analyses),
+        commands=(command,),
+        facts=_facts(study, workspace, steps),
+        spent=_spent(steps, seconds),
+        warnings=study.warnings,
+    )
+    return write_study(report, workspace.folder)
+
+
+def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
+    """One work at a time; on a cluster all cells of a kind together, to be spread over it."""
+    if workspace.executor == "local":
+        return [[step] for step in steps]
+    batches: list[list[Step]] = []
+    for step in steps:
+        same = batches and step.stage.kind == batches[-1][0].stage.kind
+        if same and isinstance(step.stage, Evaluate):
+            batches[-1].append(step)
+        else:
+            batches.append([step])
+    return batches
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _spent(steps: Sequence[Step], seconds: Mapping[str, float]) -> Table:
+    rows: list[tuple[str | float | int | None, ...]] = []
+    for kind in KINDS:
+        took = [seconds[step.stage.key] for step in steps if step.stage.kind == kind]
+        if took:
+            rows.append((f"{kind}s", len(took), round(sum(took), 1)))
+    rows.append(("all", len(steps), round(sum(seconds.values()), 1)))
+    return Table(
+        "time_spent",
+        "Time spent, in seconds, over all calls of the command; waiting for a busy machine counts.",
+        ("works", "number", "seconds"),
+        tuple(rows),
+    )
+
+
+def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
+    facts: dict[str, Any] = environment(workspace.device)
+    result = {
+        part: {name: str(value) for name, value in facts[part].items()}
+        for part in ("versions", "hardware")
+    }
+    seeds = {}
+    for step in steps:
+        if isinstance(step.stage, Evaluate):
+            protocol = step.stage.job.protocol
+            last = protocol.seed + protocol.runs - 1
+            seeds[protocol.name] = (
+                f"{protocol.seed} to {last}, varying {', '.join(protocol.varies)}"
+            )
+    result["seeds of the runs"] = seeds
+    result["upstreams"] = {
+        label: member.name
+        or (f"{member.untrained}, random weights" if member.untrained else "")
+        or " ".join(
+            [
+                f"recipe {member.recipe or study.pretraining.recipe}",
+                *(f"--with {one}" for one in member.deltas),
+                *(f"--set {one}" for one in (*study.pretraining.set, *member.set)),
+                *([f"{member.seeds} seeds"] if member.seeds > 1 else []),
+            ]
+        )
+        for label, member in study.upstreams.items()
+    }
+    return result

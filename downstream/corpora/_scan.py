@@ -1,0 +1,234 @@
+"""What reads a corpus from its official folder layout: a file each in downstream/corpora.
+
+Such a file has a docstring (what the corpus is, and its source) and a `READER`. Adding a file adds
+a corpus; its cards stand in configs/corpora.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.progress import progress
+
+GENDERS = {"F": "female", "M": "male"}
+
+DEEPEST = 6  # folders below a root; no corpus is deeper, and a ring of links ends there
+
+PEEK = 500  # names of a folder that are looked at to tell corpora apart
+
+LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about a corpus besides its folder.
+
+    `partial` takes what is there of a corpus that is not whole. `test_set` is the folder of a test
+    set that is a download of its own (Speech Commands), `statistics` the file of published counts
+    of a corpus that has a new one every few months (Common Voice).
+    """
+
+    partial: bool = False
+    test_set: Path | None = None
+    statistics: Path | None = None
+
+
+class Table(NamedTuple):
+    """Rows of a manifest; `path` is relative to the corpus's folder, or absolute."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+@dataclass
+class Found:
+    """What a reader found in a folder.
+
+    `tables` are manifests by the stem of their file. `counts` and `published` are how many there
+    are of each item, here and in the corpus's own publication (`source`); items whose names begin
+    with "files" or "speakers" decide whether a download is whole. `missing` names what is absent
+    altogether, `notes` are sentences for the card, `hours` the published ones.
+    """
+
+    tables: dict[str, Table]
+    counts: dict[str, int]
+    published: dict[str, int]
+    source: str
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    revision: str = ""
+    hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A corpus that `barlow-speech prepare` knows.
+
+    `layout` says what its folder holds, for messages. `recognises` tells it from the other corpora
+    at a glance; `read` lists its recordings, and opens only those whose length it must know.
+    `cards` are names in configs/corpora.
+    """
+
+    title: str
+    layout: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Options], Found]
+    cards: tuple[str, ...]
+
+
+def peek(folder: Path, pattern: str) -> bool:
+    """Whether one of the first few hundred names in `folder` matches all of `pattern`."""
+    matches = re.compile(pattern, re.IGNORECASE).fullmatch
+    try:
+        with os.scandir(folder) as entries:
+            return any(matches(entry.name) for entry in itertools.islice(entries, PEEK))
+    except OSError:
+        return False
+
+
+def folders(folder: Path) -> list[str]:
+    """The names of the folders in `folder`, sorted; none when it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except OSError:
+        return []
+
+
+def child(folder: Path, name: str) -> Path:
+    """The entry of that name whatever its case; `folder / name` when there is none."""
+    if not (folder / name).exists():
+        with_case = {one.casefold(): one for one in listing(folder)}
+        name = with_case.get(name.casefold(), name)
+    return folder / name
+
+
+def listing(folder: Path) -> list[str]:
+    """All names in `folder`, sorted; none when it cannot be read."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return []
+
+
+def files_below(folder: Path, suffix: str, expected: int) -> list[str]:
+    """All files below `folder` whose names end in `suffix`, as sorted paths relative to it.
+
+    One pass over the names; no file is opened. Case of the suffix and hidden files (among them the
+    "._" files of macOS) are ignored. `expected` is their number, for the progress bar.
+
+    Raises:
+        BarlowSpeechError: a folder cannot be listed.
+    """
+    found: list[str] = []
+    waiting = [("", 0)]
+    with progress(expected, f"list {folder.name}", "file") as bar:
+        while waiting:
+            prefix, depth = waiting.pop()
+            try:
+                with os.scandir(folder / prefix) as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        if entry.name.lower().endswith(suffix):
+                            found.append(prefix + entry.name)
+                            bar.update()
+                        elif depth < DEEPEST and entry.is_dir():
+                            waiting.append((f"{prefix}{entry.name}/", depth + 1))
+            except OSError as error:
+                raise BarlowSpeechError(
+                    f"cannot list {folder / prefix}: {error.strerror}; check its permissions."
+                ) from error
+    return sorted(found)
+
+
+def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
+    """The lines of a text file of a corpus, without their ends.
+
+    Raises:
+        BarlowSpeechError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding=encoding).split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise BarlowSpeechError(f"cannot read {file}: {reason}; download it again.") from error
+
+
+def read_rows(file: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """The rows of a table of a corpus by the names in its header; what a row lacks is empty.
+
+    Raises:
+        BarlowSpeechError: it cannot be read.
+    """
+    try:
+        return list(csv.DictReader(read_lines(file), delimiter=delimiter, restval=""))
+    except csv.Error as error:
+        raise BarlowSpeechError(f"cannot read {file}: {error}; download it again.") from error
+
+
+def parsed(
+    paths: Iterable[str], pattern: re.Pattern[str], example: str, options: Options, found: Found
+) -> list[tuple[str, re.Match[str]]]:
+    """The paths with the match of `pattern` on their file names.
+
+    Others are refused; with `--partial` they are left out, and a note says so.
+
+    Raises:
+        BarlowSpeechError: a file is not named as the corpus names its files.
+    """
+    result, strays = [], []
+    for path in paths:
+        match = pattern.fullmatch(path.rpartition("/")[2])
+        if match:
+            result.append((path, match))
+        else:
+            strays.append(path)
+    if strays and not options.partial:
+        raise BarlowSpeechError(
+            f"{len(strays)} files, such as {strays[0]}, are not named as {example}; move them "
+            "away, or add --partial to leave them out."
+        )
+    if strays:
+        found.notes.append(f"{len(strays)} files of other names, such as {strays[0]}, left out.")
+    return result
+
+
+def known(labels: Mapping[str, str], code: str, what: str, path: str) -> str:
+    """The label of a code.
+
+    Raises:
+        BarlowSpeechError: the corpus has no such code.
+    """
+    if code not in labels:
+        raise BarlowSpeechError(
+            f"{path} has the {what} '{code}', and the corpus only {', '.join(labels)}; "
+            "it is of another corpus or version, move it away."
+        )
+    return labels[code]
+
+
+def refuse_pointers(root: Path, paths: Iterable[str]) -> None:
+    """Refuse a Git clone without its large files, by a look at the first of them.
+
+    Raises:
+        BarlowSpeechError: it is a pointer of Git LFS.
+    """
+    for path in itertools.islice(paths, 1):
+        try:
+            with (root / path).open("rb") as file:
+                start = file.read(len(LFS_POINTER))
+        except OSError:
+            return  # --check-audio tells what is wrong with single files
+        if start == LFS_POINTER:
+            raise BarlowSpeechError(
+                f"{root / path} is a pointer of Git LFS and no audio; run `git lfs pull` there."
+            )

@@ -1,0 +1,1 @@
+"""From a corpus as it was downloaded to a manifest and a card."""

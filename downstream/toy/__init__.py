@@ -1,0 +1,1 @@
+"""The toy corpus: spoken by eSpeak NG, with speaker, gender, emotion and keyword known."""

@@ -1,0 +1,177 @@
+"""Corpora: cards and manifests, splits and their leaks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barlow_speech.downstream.corpus import (
+    SPLITS,
+    Card,
+    Columns,
+    check_names,
+    read_card,
+    read_corpus,
+    write_card,
+)
+from barlow_speech.downstream.task import names, read_task
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+
+@pytest.fixture
+def edited(tones: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the tone corpus whose manifest's rows went through a function."""
+
+    def edit(change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> Path:
+        folder = tmp_path / "edited"
+        shutil.copytree(tones.parent, folder)
+        lines = tones.read_text().splitlines()
+        header = lines[0].split("\t")
+        rows = change([dict(zip(header, line.split("\t"))) for line in lines[1:]])
+        table = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+        (folder / "manifest.tsv").write_text("\n".join(table) + "\n")
+        return folder / "manifest.tsv"
+
+    return edit
+
+
+def test_a_manifest_alone_serves_the_tasks_whose_labels_it_has(tones: Path) -> None:
+    corpus = read_corpus(str(tones))
+    assert corpus.name == "tones"
+    assert set(corpus.card.tasks) == set(names())
+    for name in names():
+        examples = corpus.examples(read_task(name))
+        for split in SPLITS:
+            column = corpus.manifest.column(corpus.card.tasks[name].label)
+            truth = [column[row] for row in examples.rows[split]]
+            assert [examples.classes[i] for i in examples.labels[split]] == truth
+        assert corpus.leaks(read_task(name), examples) == []
+
+
+def test_an_empty_split_column_means_that_a_task_is_not_served(edited: Callable[..., Path]) -> None:
+    path = edited(lambda rows: [{**row, "split_speaker_id": ""} for row in rows])
+    assert set(read_corpus(str(path)).card.tasks) == set(names()) - {"speaker_id"}
+
+
+def test_a_card_names_columns_of_its_own(tones: Path, tmp_path: Path) -> None:
+    card = tmp_path / "card.yaml"
+    card.write_text(
+        f"name: mine\nmanifest: {tones}\ntasks:\n  emotion: {{label: keyword, split: split}}\n"
+    )
+    corpus = read_corpus(str(card))
+    assert corpus.examples(read_task("emotion")).classes == ["high", "low", "middle"]
+    with pytest.raises(
+        BarlowSpeechError, match=r"does not serve the task 'gender' \(only: emotion"
+    ):
+        corpus.examples(read_task("gender"))
+    card.write_text(card.read_text().replace("label: keyword", "label: keywrd"))
+    with pytest.raises(BarlowSpeechError, match="did you mean 'keyword'") as caught:
+        read_corpus(str(card)).examples(read_task("emotion"))
+    assert str(tones) in str(caught.value)
+    card.write_text(card.read_text().replace("emotion:", "emotions:"))
+    with pytest.raises(BarlowSpeechError, match=r"unknown task 'emotions'.*did you mean 'emotion'"):
+        read_corpus(str(card))
+
+
+def test_majority_is_counted_on_the_test_split(tones: Path) -> None:
+    examples = read_corpus(str(tones)).examples(read_task("emotion"))
+    most = np.bincount(examples.labels["train"]).argmax()
+    assert examples.chance() == np.mean(examples.labels["test"] == most)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda rows: [{**r, "split_speaker_disjoint": "trian"} for r in rows],
+            "unknown split 'trian'",
+        ),
+        (lambda rows: [r for r in rows if r["split"] != "dev"], "'dev' has no labelled recording"),
+        (lambda rows: [{**r, "emotion": "calm"} for r in rows], "one class only, 'calm'"),
+        (
+            lambda rows: [
+                {**r, "emotion": "bored" if r["split"] == "test" else r["emotion"]} for r in rows
+            ],
+            "'bored' is in test but not in train",
+        ),
+    ],
+)  # fmt: skip
+def test_splits_that_cannot_work_are_refused(
+    edited: Callable[..., Path], change: Callable[..., list[dict[str, str]]], words: str
+) -> None:
+    path = edited(change)
+    with pytest.raises(BarlowSpeechError, match=words) as caught:
+        read_corpus(str(path)).examples(read_task("emotion"))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_leaks_are_found(edited: Callable[..., Path]) -> None:
+    def share(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        first = next(row for row in rows if row["split"] == "train")
+        for column in ("split", "split_speaker_disjoint"):
+            first = {**first, column: "test"}
+        return [*rows, first]
+
+    corpus = read_corpus(str(edited(share)))
+    leaks = corpus.leaks(read_task("emotion"), corpus.examples(read_task("emotion")))
+    assert any("recordings are in train and test" in leak for leak in leaks)
+    assert any("speakers are in train and test" in leak for leak in leaks)
+    # For speaker identification a speaker in both is the task itself.
+    assert corpus.leaks(read_task("speaker_id"), corpus.examples(read_task("speaker_id"))) == []
+
+
+def test_parts_of_one_file_leak_only_where_they_overlap(tmp_path: Path) -> None:
+    def corpus_of(end: float) -> list[str]:
+        rows = [("a.wav", 0, end, "x", "train"), ("b.wav", 0, 1, "y", "train")]
+        rows += [("a.wav", 1, 2, "x", "dev"), ("b.wav", 1, 2, "y", "dev")]
+        rows += [("a.wav", 2, 3, "x", "test"), ("b.wav", 2, 3, "y", "test")]
+        lines = ["path\tstart_s\tend_s\tkeyword\tsplit", *("\t".join(map(str, r)) for r in rows)]
+        (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n")
+        corpus, task = read_corpus(str(tmp_path / "manifest.tsv")), read_task("keyword_spotting")
+        return corpus.leaks(task, corpus.examples(task))
+
+    assert corpus_of(1.0) == []
+    assert len(corpus_of(1.1)) == 1
+
+
+def test_corpora_of_one_name_are_refused(tones: Path) -> None:
+    with pytest.raises(BarlowSpeechError, match="2 corpora are called 'tones'"):
+        check_names([read_corpus(str(tones))] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("emodbb", "unknown corpus"), ("no/such.tsv", "cannot read"), ("no/such.yaml", "cannot read")],
+)
+def test_a_corpus_that_is_not_there_is_named(name: str, words: str) -> None:
+    with pytest.raises(BarlowSpeechError, match=words) as caught:
+        read_corpus(name)
+    assert name in str(caught.value)
+
+
+def test_a_card_that_is_written_is_read_back(tones: Path, tmp_path: Path) -> None:
+    tasks = {
+        "emotion": Columns("mood", folds=("fold1", "fold2")),
+        "gender": Columns("sex", "split"),
+    }
+    cards = [
+        Card(
+            "mine", "m.tsv", tasks, "Of: words, 'quotes' and ÄÖ. " * 20, "1.0", "CC0 1.0", "I, 2024"
+        ),
+        Card("bare", str(tones), {}),
+    ]
+    for card in cards:
+        write_card(tmp_path / "card.yaml", card)
+        assert read_card(tmp_path / "card.yaml") == card
+    assert read_corpus(str(tmp_path / "card.yaml")).manifest.file == tones
+
+
+def test_a_card_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BarlowSpeechError, match=r"cannot write .*card\.yaml"):
+        write_card(tmp_path / "file" / "card.yaml", Card("mine", "m.tsv", {}))

@@ -1,0 +1,119 @@
+"""Protocols: what is in the files, what a run draws, and what is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, names, read_protocol
+from barlow_speech.downstream import task as tasks
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_built_in_protocol_reads_for_every_task(name: str) -> None:
+    for task in tasks.names():
+        protocol = read_protocol(name, task)
+        assert protocol.name == name
+        assert protocol.training().eval_step <= protocol.steps
+        plans = [protocol.plan(run, 0.1) for run in range(protocol.runs)]
+        assert len({plan.seed for plan in plans}) == protocol.runs
+        search = protocol.search_plans()
+        assert {plan.lr for plan in search} == set(protocol.learning_rates)
+        used = {seed for plan in plans for seed in (plan.init, plan.order)}
+        assert not used & {seed for plan in search for seed in (plan.init, plan.order)}
+
+
+def test_superb_has_s3prls_numbers() -> None:
+    """Of downstream/speech_commands, emotion and voxceleb1, config.yaml."""
+    expected = {
+        "keyword_spotting": (200_000, 32, 1, "balanced", 4000),
+        "emotion": (30_000, 4, 8, "shuffle", 1000),
+        "speaker_id": (200_000, 8, 4, "shuffle", 4000),
+    }
+    for task, (steps, batch, accumulate, sampling, eval_step) in expected.items():
+        protocol = read_protocol("superb", task)
+        assert protocol.learning_rates == (1e-4,) and protocol.clip == 1 and protocol.runs == 50
+        assert (protocol.steps, protocol.batch, protocol.accumulate) == (steps, batch, accumulate)
+        assert (protocol.sampling, protocol.eval_step) == (sampling, eval_step)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "own.yaml"
+    path.write_text("runs: 4\nsteps: 5\nbatch: 2\neval_step: 5\n" + text)
+    return str(path)
+
+
+def test_what_does_not_vary_is_the_same_in_every_run(tmp_path: Path) -> None:
+    protocol = read_protocol(write(tmp_path, "varies: [order]\n"), "emotion")
+    plans = [protocol.plan(run, 0.1) for run in range(4)]
+    assert len({plan.init for plan in plans}) == 1
+    assert len({plan.order for plan in plans}) == 4
+    assert {plan.resample for plan in plans} == {None}
+    resampled = read_protocol(write(tmp_path, "varies: [train_resample]\n"), "emotion")
+    assert len({resampled.plan(run, 0.1).resample for run in range(4)}) == 4
+
+
+def test_levels_meet_each_other(tmp_path: Path) -> None:
+    text = "varies: [init, order]\nlevels: {init: 2, order: 2}\n"
+    protocol = read_protocol(write(tmp_path, text), "emotion")
+    met = Counter(
+        (protocol.sources(run)["init"], protocol.sources(run)["order"]) for run in range(4)
+    )
+    assert len(met) == 4 and set(met.values()) == {1}
+    assert len({one for one, _ in met}) == len({other for _, other in met}) == 2
+
+
+def test_a_task_and_the_command_line_change_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "tasks: {emotion: {steps: 7}}\n")
+    assert read_protocol(path, "gender").steps == 5
+    assert read_protocol(path, "emotion").steps == 7
+    assert read_protocol(path, "emotion", changes={"steps": 9, "runs": None}).steps == 9
+    changed = read_protocol(path, "emotion", ["head.name=mlp", "head.hidden=[8]"])
+    assert changed.head == {"name": "mlp", "hidden": [8]}
+
+
+def test_identity_is_what_decides_a_run(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    base = read_protocol(path, "emotion").identity()
+    # The number of runs decides no run, and neither does a default that is written out.
+    assert read_protocol(path, "emotion", changes={"runs": 8}).identity() == base
+    written = ["head.projector_dim=256"]
+    assert read_protocol(path, "emotion", written).identity() == base
+    for change in ("clip=0", "head.projector_dim=9", "seed=3", "varies=[init]", "optimiser=sgd"):
+        assert read_protocol(path, "emotion", [change]).identity() != base
+    assert SEARCH_SEEDS > 100_000 + (1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["stepps=3"], "did you mean 'steps'"),
+        (["steps=0"], "steps must be above zero"),
+        (["learning_rates=[]"], "one or more, all above zero"),
+        (["learning_rates=[-1]"], "one or more, all above zero"),
+        (["head.name=liner"], "did you mean 'linear'"),
+        (["head.projektor_dim=3"], "did you mean 'projector_dim'"),
+        (["varies=[]"], "at least one of"),
+        (["varies=[weather]"], "unknown value 'weather'"),
+        (["varies=[init, init]"], "each once"),
+        (["levels.init=4"], "a number for each of init, order"),
+        (["levels={init: 3, order: 2}"], "make 6 combinations, but runs is 4"),
+        (["head.name=nearest_centroid"], "would all be equal"),
+        (["label_fraction=0"], "above 0 and at most 1"),
+        (["seed=-1"], "seed must be from 0"),
+        (["runs=1000000"], "at most 100000"),
+        (["optimiser=adagrad"], "unknown value 'adagrad'"),
+    ],
+)
+def test_wrong_protocols_are_one_sentence(tmp_path: Path, change: list[str], words: str) -> None:
+    with pytest.raises(BarlowSpeechError, match=words) as caught:
+        read_protocol(write(tmp_path, ""), "emotion", change)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_protocol_names_the_nearest() -> None:
+    with pytest.raises(BarlowSpeechError, match="did you mean 'paper'"):
+        read_protocol("papr", "emotion")

@@ -1,0 +1,269 @@
+"""The feature cache: shared, resumed, verified, pruned; never stale, never computed twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from barlow_speech.benchmark import entry
+from barlow_speech.benchmark.features import extraction as features
+from barlow_speech.benchmark.features.cache import Folder, Shard, entries
+from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
+from barlow_speech.downstream.corpus import read_corpus
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import read_audio
+from barlow_speech.upstream.data.manifest import Recording
+
+
+@pytest.fixture
+def upstream(checkpoint: Path) -> Upstream:
+    return load_upstream("barlow_speech", checkpoint, "cpu")
+
+
+def recordings(tones: Path) -> list[Recording]:
+    return read_corpus(str(tones)).recordings
+
+
+def get(upstream: Upstream, some: list[Recording], cache: Path, **options: object):
+    return features.features(upstream, some, cache, Path("manifest"), **options)  # type: ignore[arg-type]
+
+
+def everything(found: features.Features) -> torch.Tensor:
+    rows = np.arange(len(found.audio_N))
+    return torch.cat(
+        [found.means(rows, with_std=True), found.embeddings(rows).expand(
+            -1, found.shape[0], -1
+        )],
+        dim=2,
+    )  # fmt: skip
+
+
+def test_features_are_those_of_each_recording_alone(
+    upstream: Upstream, tones: Path, tmp_path: Path
+) -> None:
+    some = recordings(tones)
+    found, kept = get(upstream, some, tmp_path), get(upstream, some, tmp_path, kind="frames")
+    for row in range(0, len(some), 11):
+        wave = torch.from_numpy(read_audio(some[row].path))
+        with torch.no_grad():
+            output = upstream.module([wave])
+        count = max(1, round(len(wave) / upstream.rate))
+        frames_LTD = torch.stack([one[0, :count] for one in output["hidden_states"]])
+        rows = np.array([row])
+        expected = torch.cat([frames_LTD.mean(1), frames_LTD.std(1, correction=0)], dim=1)
+        got = found.means(rows, with_std=True)[0]
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found.embeddings(rows)[0, 0], output["embedding"][0], rtol=1e-4, atol=1e-5
+        )
+        (frames_TLD,) = kept.frames(rows)
+        assert frames_TLD.dtype == torch.float16
+        torch.testing.assert_close(
+            frames_TLD.float().transpose(0, 1), frames_LTD, rtol=2e-3, atol=1e-3
+        )
+
+
+def test_one_extraction_serves_every_list_of_the_same_recordings(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = recordings(tones)
+    whole = get(upstream, some, tmp_path)
+    computed: list[int] = []
+    extract = features._extract
+
+    def watch(upstream, recordings, rows, kind):
+        computed.extend(rows)
+        return extract(upstream, recordings, rows, kind)
+
+    monkeypatch.setattr(features, "_extract", watch)
+    backwards = get(upstream, some[::-1] + some[:3], tmp_path)
+    assert computed == []
+    order = [*range(len(some))[::-1], 0, 1, 2]
+    assert torch.equal(everything(backwards), everything(whole)[order])
+    part = Recording(some[0].path, 0.05, 0.2)
+    more = get(upstream, [*some[:5], part, part], tmp_path)
+    assert computed == [5]  # the span is new, and computed once though it is listed twice
+    assert torch.equal(everything(more)[:5], everything(whole)[:5])
+    assert torch.equal(everything(more)[5], everything(more)[6])
+
+
+def test_an_interrupted_extraction_goes_on_where_it_was(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = recordings(tones)
+    whole = get(upstream, some, tmp_path / "whole")
+    monkeypatch.setattr(features, "FLUSH_BYTES", 0)  # a shard for every batch
+    monkeypatch.setattr(features, "BATCH_S", 2.0)
+    read, count = features.read_audio, 0
+
+    def fail_late(*arguments):
+        nonlocal count
+        count += 1
+        if count > 40:
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    monkeypatch.setattr(features, "read_audio", fail_late)
+    with pytest.raises(KeyboardInterrupt):
+        get(upstream, some, tmp_path / "cut")
+    (entry,) = entries(tmp_path / "cut")
+    assert 0 < entry.recordings < len(some)
+    count = -1000
+    again = get(upstream, some, tmp_path / "cut")
+    assert 0 < count + 1000 <= len(some) - entry.recordings
+    torch.testing.assert_close(everything(again), everything(whole), rtol=1e-4, atol=1e-5)
+    assert sum(1 for _ in tmp_path.glob("cut/*/*.part")) == 0
+
+
+def test_an_upstream_that_depends_on_its_batch_is_given_equal_lengths(tmp_path: Path) -> None:
+    """Its result is that of each recording alone; equal lengths still run together."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    some = []
+    for i, samples in enumerate([8000, 6000, 8000, 6001, 8000, 6000]):
+        path = tmp_path / f"{i}.wav"
+        soundfile.write(path, 0.1 * rng.standard_normal(samples), 16_000)
+        some.append(Recording(path))
+    peer = load_upstream("fbank_no_cmvn", None, "cpu")
+    assert not peer.batched
+    together = get(peer, some, tmp_path / "cache").means(np.arange(6))
+    for row, one in enumerate(some):
+        alone = get(peer, [one], tmp_path / f"cache{row}").means(np.arange(1))
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-5)
+    batches = features._batches(False, {0: 0.5, 1: 0.375, 2: 0.5, 3: 0.3751, 4: 0.5, 5: 0.375})
+    assert batches == [[0, 2, 4], [3], [1, 5]]
+
+
+def test_two_processes_compute_each_recording_once(
+    checkpoint: Path, tones: Path, tmp_path: Path
+) -> None:
+    """Two at once, twice over: all end well with equal features, and nothing is there twice."""
+    program = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from barlow_speech.benchmark import features\n"
+        "from barlow_speech.benchmark.features.upstreams import load_upstream\n"
+        "from barlow_speech.downstream.corpus import read_corpus\n"
+        "features.FLUSH_BYTES, features.BATCH_S = 0, 2.0\n"
+        "up = load_upstream('barlow_speech', Path(sys.argv[1]), 'cpu')\n"
+        "some = read_corpus(sys.argv[2]).recordings\n"
+        "found = features.features(up, some, Path(sys.argv[3]), Path('m'))\n"
+        "print(float(found.means(np.arange(len(some))).double().sum()))\n"
+    )
+    command = [sys.executable, "-c", program, str(checkpoint), str(tones), str(tmp_path)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    printed = [one.communicate()[0] for one in running]
+    assert [one.returncode for one in running] == [0, 0]
+    assert printed[0] == printed[1] != ""
+    (entry,) = entries(tmp_path)
+    assert entry.recordings == len(recordings(tones))
+
+
+def test_a_lock_of_a_dead_process_does_not_block(
+    upstream: Upstream, tones: Path, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path, upstream.name, upstream.fingerprint, "pooled")
+    program = (
+        "import fcntl, os, sys\n"
+        "os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)\n"
+        "fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)\n"
+        "os._exit(9)\n"
+    )
+    dead = subprocess.run([sys.executable, "-c", program, str(folder.path / "lock")])
+    assert dead.returncode == 9
+    assert len(get(upstream, recordings(tones)[:2], tmp_path).audio_N) == 2
+
+
+def one_flipped_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.unlink()  # never in place: what is mapped must not change
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("kind", "verify"), [("pooled", False), ("frames", True)])
+def test_a_flipped_bit_is_found_and_mended(
+    kind: str, verify: bool, upstream: Upstream, tones: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    some = recordings(tones)
+    get(upstream, some, tmp_path, kind=kind)
+    (path,) = tmp_path.glob("*/*.safetensors")
+    whole = path.read_bytes()
+    one_flipped_bit(path)
+    get(upstream, some, tmp_path, kind=kind, verify=verify)
+    assert "damaged" in caplog.text and path.name in caplog.text
+    (fixed,) = tmp_path.glob("*/*.safetensors")
+    assert fixed.read_bytes()[-1000:] == whole[-1000:]
+
+
+def test_the_verb_lists_verifies_and_prunes(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path))
+    root = tmp_path / "features"
+    get(upstream, recordings(tones), root)
+    other = load_upstream("fbank_no_cmvn", None, "cpu")
+    get(other, recordings(tones)[:4], root)
+    old = next(one for one in entries(root) if one.upstream == "fbank_no_cmvn")
+    os.utime(old.path / "about.json", (0, 0))
+    entry.run(["cache"])
+    listed = capsys.readouterr().out
+    assert "72 recordings" in listed and "fbank_no_cmvn" in listed
+    entry.run(["cache", "verify"])
+    (path,) = old.path.glob("*.safetensors")
+    one_flipped_bit(path)
+    with pytest.raises(BarlowSpeechError, match="1 files"):
+        entry.run(["cache", "verify"])
+    assert str(path) in capsys.readouterr().out
+    with pytest.raises(BarlowSpeechError, match="say what to prune"):
+        entry.run(["cache", "prune"])
+    entry.run(["cache", "prune", "--older-than", "30"])
+    assert [one.upstream for one in entries(root)] == ["barlow_speech"]
+    entry.run(["cache", "prune", "--keep-gb", "1"])
+    assert len(entries(root)) == 1
+    entry.run(["cache", "prune", "--keep-gb", "0"])
+    assert entries(root) == []
+
+
+def test_a_shard_says_what_it_is(upstream: Upstream, tones: Path, tmp_path: Path) -> None:
+    get(upstream, recordings(tones)[:3], tmp_path)
+    (path,) = tmp_path.glob("*/*.safetensors")
+    shard = Shard(path, verify=True)
+    assert shard.names == {"keys", "mean", "std", "embedding", "audio"}
+    assert len(shard.keys) == 3 and shard.seconds >= 0
+
+
+def test_an_unwritable_cache_is_one_sentence(
+    upstream: Upstream, tones: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BarlowSpeechError, match="BARLOW_SPEECH_CACHE"):
+        get(upstream, recordings(tones), tmp_path / "file")
+
+
+def test_a_full_disk_is_one_sentence(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors says so by an error of its own."""
+
+    def full(*args: object, **options: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(BarlowSpeechError, match=r"No space left.*free some space"):
+        get(upstream, recordings(tones), tmp_path)
+    assert not list(tmp_path.glob("*/*.safetensors*"))

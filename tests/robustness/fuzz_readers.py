@@ -1,0 +1,987 @@
+"""What the fuzzing campaign (tests/robustness/fuzz.py) reads: every reader of the project, by name.
+
+A reader here is a set of whole examples, the damage that is done to their files, and a function
+that reads the folder as the project does and looks at what comes out. It raises the project's own
+error where the input is refused, and `Wrong` where something was accepted that must not be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import functools
+import hashlib
+import io
+import json
+import math
+import os
+import random
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import damage
+import numpy as np
+import soundfile
+import torch
+from torch import nn
+
+from barlow_speech import configs
+from barlow_speech.benchmark.evaluation.head_training import Run
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
+from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
+from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack, read_cells
+from barlow_speech.benchmark.features import cache
+from barlow_speech.benchmark.features.cache import Folder, recording_keys
+from barlow_speech.benchmark.features.extraction import Features, features
+from barlow_speech.benchmark.features.upstreams import Upstream
+from barlow_speech.benchmark.reporting.leaderboard import leaderboard, merged
+from barlow_speech.benchmark.reporting.leaderboard_tables import csv_leaderboard, text_leaderboard
+from barlow_speech.benchmark.reporting.published import read_published
+from barlow_speech.benchmark.reporting.tables import text_table
+from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.downstream.corpora._scan import Options
+from barlow_speech.downstream.corpora.speech_commands_v1 import VERSION
+from barlow_speech.downstream.corpus import Corpus, read_corpus
+from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.prepare import prepare
+from barlow_speech.downstream.task import names as task_names
+from barlow_speech.downstream.task import read_task
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
+from barlow_speech.upstream.data.manifest import (
+    Recording,
+    manifest_text,
+    parse_manifest,
+    read_manifest,
+)
+from barlow_speech.upstream.data.packed import AUDIO, INDEX, OFFSETS, PackedCorpus
+from barlow_speech.upstream.data.packed import pack as pack_speech
+from barlow_speech.upstream.encoders import names as encoder_names
+from barlow_speech.upstream.expert import UpstreamExpert
+from barlow_speech.upstream.model.checkpoint import CHECKSUM, save_model
+from barlow_speech.upstream.model.frontend import FrontEndSettings
+from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
+from barlow_speech.upstream.pretraining.trainer import TRAINING, Pretraining
+from barlow_speech.upstream.pretraining.views.pipeline import Views
+
+Files = dict[str, bytes]  # by their paths in the folder that is read
+STRICT = ".strict"  # a file that says: without --partial
+
+
+class Wrong(Exception):
+    """A reader accepted what it must not, or gave something else than it should."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of the project.
+
+    `examples` makes whole files for a folder of that name (which need not exist); `damages` is a
+    list of (pattern of file names, kinds of damage). `seal` makes checksums right again, as an
+    adversary would. `read` reads a folder. Where `names_file` is false there is no file to name.
+    """
+
+    name: str
+    examples: Callable[[Path], list[Files]]
+    damages: tuple[tuple[str, tuple[damage.Damage, ...]], ...]
+    read: Callable[[Path], None]
+    seal: Callable[[Files], Files] | None = None
+    names_file: bool = True
+    renames: bool = False
+
+
+def case(reader: Reader, examples: Sequence[Files], rng: random.Random) -> tuple[Files, list[str]]:
+    """One of the examples with one kind of damage to eight, and the names of these kinds."""
+    files = dict(rng.choice(examples))
+    done = []
+    for _ in range(1 + min(7, int(rng.expovariate(1.0)))):
+        if reader.renames and rng.random() < 0.25:
+            files = renamed(files, rng)
+            done.append("renamed")
+            continue
+        pattern, kinds = rng.choice(reader.damages)
+        names = fnmatch.filter(sorted(files), pattern)
+        if names:
+            name, kind = rng.choice(names), rng.choice(kinds)
+            files[name] = kind(files[name], rng)
+            done.append(kind.__name__)
+    if reader.seal is not None and rng.random() < 0.7:
+        files = reader.seal(files)
+        done.append("sealed")
+    return files, done
+
+
+def renamed(files: Files, rng: random.Random) -> Files:
+    """One file is gone, empty, a copy of another, or has a name of another kind."""
+    result = dict(files)
+    name = rng.choice(sorted(files))
+    kind = rng.choice(("lose", "empty", "copy", "letter", "name", "strict"))
+    if kind == "lose" and len(files) > 1:
+        del result[name]
+    elif kind == "empty":
+        result[name] = b""
+    elif kind == "copy":
+        result[name] = files[rng.choice(sorted(files))]
+    elif kind == "strict":
+        result[STRICT] = b""
+    elif kind in ("letter", "name"):
+        folder, slash, last = name.rpartition("/")
+        at = rng.randrange(len(last))
+        letter = rng.choice("0aZ_-. é\u2028%\n\t|'\"*")
+        new = f"{last[:at]}{letter}{last[at + (kind == 'letter') :]}".strip(".") or "x"
+        result[f"{folder}{slash}{new}"] = result.pop(name)
+    return result
+
+
+def check(right: bool, what: str) -> None:
+    """Raise `Wrong` unless it is right."""
+    if not right:
+        raise Wrong(what)
+
+
+def check_finite(tree: Any, what: str) -> None:
+    """Raise `Wrong` where a number of a tree of mappings and lists is not finite."""
+    try:
+        json.dumps(tree, allow_nan=False)
+    except ValueError as error:
+        raise Wrong(f"{what}: a number is not finite, or it holds itself ({error})") from error
+
+
+NO_NUMBER = re.compile(r"(?<![A-Za-z])(nan|inf)(?![A-Za-z])", re.IGNORECASE)
+
+
+def check_table(text: str) -> None:
+    """Raise `Wrong` where a table shows a number that is none."""
+    found = NO_NUMBER.search(text)
+    check(found is None, f"a table shows {found and found[0]}")
+
+
+# Manifests and cards
+
+
+SPLITS = ("train", "dev", "test")
+
+
+def _manifest(rng: random.Random, rows: int) -> bytes:
+    header = ["path", "start_s", "end_s", "gain_db", "speaker", "gender", "emotion", "keyword"]
+    lines = ["\t".join([*header, "split_speaker_id", "split_speaker_disjoint", "split"])]
+    for row in range(rows):
+        start = round(rng.uniform(0, 2), 2) if rng.random() < 0.5 else 0
+        end = str(start + 1.5) if rng.random() < 0.5 else ""
+        cells = [f"clips/{row}.wav", str(start or ""), end, rng.choice(("", "-3", "1.5"))]
+        cells += [f"s{row % 2}", "fm"[row % 2], ("calm", "angry")[row % 2], f"w{row % 2}"]
+        splits = [SPLITS[row // 2 % 3], SPLITS[row // 4 % 3], SPLITS[row // 6 % 3]]
+        lines.append("\t".join([*cells, *splits]))
+    return "\n".join([*lines, ""]).encode()
+
+
+def manifests(folder: Path) -> list[Files]:
+    """Two tables of 24 recordings, one with Windows's ends of lines and a mark of byte order."""
+    text = _manifest(random.Random(0), 24)
+    return [{"my.tsv": text}, {"my.tsv": b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")}]
+
+
+_task = functools.cache(read_task)
+
+
+def check_corpus(corpus: Corpus) -> None:
+    """Each task that the corpus serves: its folds, and what stands on both sides of the splits."""
+    for name in corpus.card.tasks:
+        task = _task(name)
+        for examples in corpus.folds(task):
+            corpus.leaks(task, examples)
+            check(0 <= examples.chance() <= 1, "chance is no share")
+            for split, rows in examples.rows.items():
+                check(len(rows) == len(examples.labels[split]) > 0, "a split is empty")
+                check(examples.labels[split].max() < len(examples.classes), "a class is none")
+
+
+def read_a_manifest(folder: Path) -> None:
+    """The columns that were read, written and read again, are the same; spans are spans."""
+    file = folder / "my.tsv"
+    manifest = read_manifest(file)
+    again = parse_manifest(manifest_text(manifest.columns), file)
+    check(again.columns == manifest.columns, "what is written is not what was read")
+    for one in manifest.recordings:
+        check(0 <= one.start_s < (math.inf if one.end_s is None else one.end_s), "a span is none")
+        check(math.isfinite(one.start_s) and abs(one.gain_db) < 1e3, "a number is not finite")
+    check_corpus(read_corpus(str(file)))
+
+
+def cards(folder: Path) -> list[Files]:
+    """A card with two tasks and one with folds."""
+    plain = b"""name: mine
+manifest: my.tsv
+tasks:
+  emotion: {label: emotion, split: split_speaker_disjoint}
+  gender: {label: gender, split: split}
+description: a corpus
+licence: CC0
+"""
+    folds = b"""name: folded
+manifest: my.tsv
+tasks:
+  speaker_id: {label: speaker, folds: [split, split_speaker_id]}
+  keyword_spotting:
+    label: keyword
+    split: split_speaker_id
+citation: >-
+  Somebody, somewhere
+"""
+    table = _manifest(random.Random(1), 36)
+    return [{"card.yaml": plain, "my.tsv": table}, {"card.yaml": folds, "my.tsv": table}]
+
+
+def read_a_card(folder: Path) -> None:
+    """A corpus by its card."""
+    check_corpus(read_corpus(str(folder / "card.yaml")))
+
+
+# YAML
+
+
+def _shipped(kind: str, *names: str) -> list[Files]:
+    base = Path(configs.__path__[0]) / kind
+    return [
+        {"a.yaml": (base / f"{name}.yaml").read_bytes(), "base.yaml": b"steps: 100\n"}
+        for name in names
+    ]
+
+
+def recipes(folder: Path) -> list[Files]:
+    """The recipes and variants that come with the package, the first with all its views."""
+    found = _shipped("pretrain", "base", "open_speech", "toy")
+    for delta in ("view_families", "local_term", "views_speech", "vicreg"):
+        found += [
+            {**one, "a.yaml": b"extends: base.yaml\n" + one["a.yaml"]}
+            for one in _shipped("deltas", delta)
+        ]
+    return found
+
+
+def read_a_recipe(folder: Path) -> None:
+    """A recipe, with the views and the sizes that a run makes of it at first."""
+    file = folder / "a.yaml"
+    recipe = read_recipe(file)
+    check_finite(recipe.as_dict(), "a recipe")
+    for family in recipe.families.values():
+        Views(family.views)
+    samples = recipe.crop_s * SAMPLE_RATE
+    check(160 <= samples < 2**32, "a crop of no length")
+
+
+def protocols(folder: Path) -> list[Files]:
+    """The protocols that come with the package."""
+    paper = _shipped("protocols", "paper")[0]["a.yaml"]
+    found = _shipped("protocols", "paper", "superb", "variance", "probe", "search", "pretraining")
+    return [{**one, "paper.yaml": paper} for one in found]
+
+
+def read_a_protocol(folder: Path) -> None:
+    """A protocol as each task reads it, with its first and its last run."""
+    file = folder / "a.yaml"
+    for task in task_names():
+        protocol = read_protocol(str(file), task)
+        check_finite(protocol.identity(), "a protocol")
+        check(protocol.training().steps > 0, "no step")
+        rate = protocol.learning_rates[0]
+        seeds = {protocol.plan(run, rate).seed for run in (0, protocol.runs - 1)}
+        check(len(seeds) == min(2, protocol.runs), "two runs have one seed")
+        check(len(protocol.search_plans()) >= 1, "no search")
+
+
+def published(folder: Path) -> list[Files]:
+    """The table of published scores that comes with the package."""
+    return _shipped("published", "superb")
+
+
+def read_a_published_table(folder: Path) -> None:
+    """A table of scores, which are percentages."""
+    for row in read_published(str(folder / "a.yaml")).rows:
+        check(0 <= row.score <= 100, "a score is no percentage")
+
+
+# Records
+
+RECORDS = (("barlow_speech", 3, 1), ("fbank_no_cmvn", 3, 1), ("barlow_speech_random", 70, 2))
+
+
+def record(upstream: str, classes: int, folds: int, seed: int = 0) -> Record:
+    """A record as a campaign stores it: four runs on twelve recordings of each class."""
+    rng = np.random.default_rng(seed)
+    truth = [rng.permutation(np.repeat(np.arange(classes), 12)) for _ in range(folds)]
+    protocol = Protocol("quick", 4, 300, 32, 30, learning_rates=(1e-3, 1e-2))
+    runs = {}
+    for number in range(4):
+        guesses = [np.where(rng.random(len(one)) < 0.7, one, 0) for one in truth]
+        scores = [metrics(one, two, classes) for one, two in zip(truth, guesses)]
+        runs[protocol.seed + number] = {
+            "seed": protocol.seed + number,
+            "sources": protocol.sources(number),
+            "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
+            "folds": [
+                {"dev": 0.6, "step": 60, "curve": [[30, 0.5], [60, 0.6]], "predicted": pack(one)}
+                for one in guesses
+            ],
+        }
+    facts = {
+        "learning_rate": {"chosen": 1e-3, "how": "best mean dev", "dev": {"0.001": 0.6}},
+        "protocol": "quick",
+        "head": "weighted layers, linear",
+        "classes": [f"class{number:02}" for number in range(classes)],
+        "truth": [pack(one) for one in truth],
+        "recordings": {"train": 40, "dev": 10, "test": 12 * classes},
+        "folds": [{"label": "emotion", "split": f"split{number}"} for number in range(folds)],
+        "chance": dict.fromkeys(METRICS, 1 / classes),
+        "layers": 5,
+        "width": 128,
+        "upstream_fingerprints": ["f" * 64],
+        "cost": {
+            "parameters": 600_192, "macs_per_second": 34_000_000, "real_time_factor": 0.0123,
+            "input_s": 10, "repeats": 5, "threads": 1, "device": "cpu",
+        },
+        "corpus": {"revision": "1", "licence": "CC0", "citation": "us", "description": "toys"},
+        "notes": [],
+        "seconds": {"features": 1.25, "heads": 3.5},
+        "versions": {"python": "3.11.7", "torch": "2.11.0"},
+        "hardware": {"machine": "x86_64", "processor": "a", "cores": 2, "threads": 1,
+                     "device": "cpu"},
+    }  # fmt: skip
+    identity = {
+        "features": ["a" * 64],
+        "selection": "hidden_states",
+        "examples": "b" * 64,
+        "protocol": json.loads(json.dumps(protocol.identity())),
+    }
+    return Record(upstream, "emotion", f"toy{classes}", identity, facts, runs)
+
+
+def records(folder: Path) -> list[Files]:
+    """Three stored records."""
+    with tempfile.TemporaryDirectory() as place:
+        store = Store(Path(place))
+        for upstream, classes, folds in RECORDS:
+            store.save(record(upstream, classes, folds))
+        files = {
+            str(path.relative_to(place)): path.read_bytes() for path in Path(place).glob("*/*/*")
+        }
+    return [files]
+
+
+def sealed_record(files: Files) -> Files:
+    """Every checksum is that of the contents."""
+    result = dict(files)
+    for name, content in files.items():
+        try:
+            stored = json.loads(content)
+            if isinstance(stored, dict) and name.endswith(".json"):
+                rest = {key: value for key, value in stored.items() if key != "sha256"}
+                result[name] = json.dumps({**rest, "sha256": digest(rest)}).encode()
+        except (ValueError, RecursionError):
+            continue
+    return result
+
+
+def read_records(folder: Path) -> None:
+    """All cells through the tables, and each record by what it should be."""
+    store = Store(folder)
+    for upstream, classes, folds in RECORDS:
+        wanted = record(upstream, classes, folds)
+        found = store.load(upstream, wanted.task, wanted.corpus, wanted.identity)
+        names = (found.upstream, found.task, found.corpus)
+        check(names == (upstream, wanted.task, wanted.corpus), "the record of another cell")
+        if found.runs:
+            cell_of(found, sorted(found.runs))
+    for metric in METRICS:
+        cells = merged({folder: read_cells(folder, metric)})
+        for cell in cells:
+            check(all(0 <= value <= 1 for value in cell.values), "a score is no share")
+            check_finite(dataclasses.asdict(cell), "a cell")
+    # Damage may call an upstream "inf", which a table then rightly shows.
+    cells = [
+        dataclasses.replace(
+            cell,
+            upstream=NO_NUMBER.sub("name", cell.upstream),
+            task=NO_NUMBER.sub("name", cell.task),
+            corpus=NO_NUMBER.sub("name", cell.corpus),
+        )
+        for cell in cells
+    ]
+    board = leaderboard(cells, metric=metric)
+    for text in (text_table(cells), text_leaderboard(board), csv_leaderboard(board)):
+        check_table(text)
+        text.encode()
+
+
+RUN_KEY = {"seed": 3, "plan": {"init": 1}}
+
+
+def unfinished_runs(folder: Path) -> list[Files]:
+    """A run of a cell that is not finished."""
+    run = Run(3, 0.6, 20, ((10, 0.5), (20, 0.6)), np.arange(40) % 3)
+    with tempfile.TemporaryDirectory() as place:
+        PartialRuns(Path(place)).keep(RUN_KEY, run, 1.5)
+        return [{path.name: path.read_bytes() for path in Path(place).iterdir()}]
+
+
+def read_an_unfinished_run(folder: Path) -> None:
+    """It is as good as what was kept, or made again."""
+    partial_runs = PartialRuns(folder)
+    run = partial_runs.find(RUN_KEY, 40, 3)
+    check_finite(partial_runs.seconds, "its seconds")
+    if run is not None:
+        check(len(run.predicted) == 40 and run.predicted.max() < 3, "predictions of others")
+        check_finite([run.dev, run.step, run.curve], "a run")
+        metrics(np.arange(40) % 3, run.predicted, 3)
+
+
+# Checkpoints
+
+
+def tiny(encoder: str) -> ModelSettings:
+    """The smallest model of an encoder."""
+    sizes: dict[str, dict[str, Any]] = {
+        "bigru": {"width": 8, "layers": 1},
+        "cnn1d": {"width": 8, "layers": 1, "kernel": 3},
+        "cnn2d": {"channels": 4},
+        "conformer": {"width": 8, "layers": 1, "heads": 2, "feed_forward": 8, "kernel": 3},
+        "transformer": {"width": 16, "layers": 1, "heads": 2, "feed_forward": 16},
+    }
+    return ModelSettings(FrontEndSettings(16, -6.0, 4.0), {"name": encoder, **sizes[encoder]})
+
+
+def checkpoints(folder: Path) -> list[Files]:
+    """A tiny encoder of each kind."""
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        for name in encoder_names():
+            file = Path(place) / "encoder.safetensors"
+            save_model(file, random_model(tiny(name), seed=3).eval(), {"note": "random"})
+            found.append({"encoder.safetensors": file.read_bytes()})
+    return found
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    """float32 noise."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def wav(samples: np.ndarray, rate: int = SAMPLE_RATE, **options: Any) -> bytes:
+    """An audio file; a WAV file unless `format` says otherwise."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, **{"format": "WAV", **options})
+    return file.getvalue()
+
+
+def read_a_checkpoint(folder: Path) -> None:
+    """The encoder, and its features of a recording as a table would be made of them."""
+    file, recording = folder / "encoder.safetensors", folder / "a.wav"
+    expert = UpstreamExpert(file)
+    recording.write_bytes(wav(noise(2000)))
+    name = f"barlow_speech@{file}"
+    upstream = Upstream(name, expert, expert.get_downsample_rates(""), digest(name), batched=True)
+    found = features(upstream, [Recording(recording)], folder / "cache", folder / "m.tsv")
+    check(bool(torch.isfinite(found.means(np.array([0]), True)).all()), "features are not finite")
+    check(bool(torch.isfinite(found.embeddings(np.array([0]))).all()), "features are not finite")
+
+
+SPEECH_S = 0.5  # of each recording of the tiny packed corpus
+
+
+def _packed(folder: Path) -> Path:
+    """A packed corpus of six recordings of noise, as a folder in `folder`."""
+    for number in range(6):
+        length = round(SPEECH_S * SAMPLE_RATE) + 100 * number
+        (folder / f"{number}.wav").write_bytes(wav(noise(length, number)))
+    return pack_speech([Recording(folder / f"{n}.wav") for n in range(6)], folder / "packed")
+
+
+RECIPE = {
+    "steps": 4, "batch": 4, "crop_s": 0.1, "memory": 8,
+    "model": {"encoder": {"name": "cnn2d", "channels": 2}, "frontend": {"n_mels": 8}},
+    "families": {"main": {"views": {"mixup": {}, "gain": {}}, "projector": {"width": 4}}},
+}  # fmt: skip
+
+
+@functools.cache
+def _training() -> Pretraining:
+    """A run of two steps, and the packed corpus it is of."""
+    with tempfile.TemporaryDirectory() as place:  # what is open can be read when it is gone
+        corpus = PackedCorpus(_packed(Path(place)), 0.1, 0)
+    recipe = build(Recipe, RECIPE, "recipe")
+    run = Pretraining(recipe, corpus, torch.device("cpu"))
+    for _ in range(2):
+        run.step()
+    return run
+
+
+def trainings(folder: Path) -> list[Files]:
+    """The state of a run after two steps."""
+    with tempfile.TemporaryDirectory() as place:
+        _training().save(Path(place))
+        return [{TRAINING: (Path(place) / TRAINING).read_bytes()}]
+
+
+def read_a_training(folder: Path) -> None:
+    """A run goes on from it, with figures that are numbers.
+
+    Weights that are numbers like any other may make a loss that is none: then the recordings are
+    named, and not the file.
+    """
+    run = _training()
+    run.load(folder)
+    check(0 <= run.steps_done <= run.recipe.steps, "a number of steps that is none")
+    if run.done:
+        return
+    try:
+        figures = run.step()
+    except BarlowSpeechError as error:
+        check("not finite" in str(error) and "recording" in str(error), f"a step says {error}")
+    else:
+        check_finite(figures, "a step")
+
+
+# Features that are kept
+
+STUB = "stub"
+COUNT, LAYERS, WIDTH, EMBEDDING = 5, 3, 4, 6
+
+
+class Stub(nn.Module):
+    """An upstream of zeros, for features that come from the cache."""
+
+    def forward(self, waves: Sequence[torch.Tensor]) -> dict[str, Any]:
+        """Three layers of zeros, a frame per 160 samples."""
+        longest = max(map(len, waves))
+        layer_BTD = torch.zeros(len(waves), -(-longest // 160), WIDTH)
+        return {"hidden_states": [layer_BTD] * LAYERS,
+                "embedding": torch.zeros(len(waves), EMBEDDING)}  # fmt: skip
+
+
+def _cached(folder: Path, kind: Any) -> Features:
+    upstream = Upstream(STUB, Stub(), 160, "0" * 64, batched=True)
+    recordings = [Recording(folder / f"{number}.wav") for number in range(COUNT)]
+    return features(upstream, recordings, folder / "features", folder / "m.tsv", kind)
+
+
+def shards(folder: Path) -> list[Files]:
+    """Means of five recordings in two shards, and frames of them in one."""
+    audio = {f"{number}.wav": wav(noise(400 + number)) for number in range(COUNT)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in audio.items():
+        write(folder / name, content)
+    keys = recording_keys([Recording(folder / name) for name in audio], folder / "m.tsv")
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    found = []
+    for kind in ("pooled", "frames"):
+        with tempfile.TemporaryDirectory() as place:
+            kept = Folder(Path(place), STUB, "0" * 64, kind)
+            kept.path.mkdir(parents=True)
+            for rows in (range(2), range(2, COUNT)):
+                part = [keys[row] for row in rows]
+                numbers = torch.arange(len(part))
+                if kind == "pooled":
+                    layers = {name: draw(len(part), LAYERS, WIDTH) for name in ("mean", "std")}
+                    tensors = {**layers, "embedding": draw(len(part), EMBEDDING)}
+                else:
+                    frames = draw(3 * len(part), LAYERS, WIDTH).half()
+                    offsets = 3 * torch.arange(len(part) + 1)
+                    tensors = {"frames": frames, "offsets": offsets}
+                kept.add(part, {**tensors, "audio": numbers}, 1.5)
+            about = {"upstream": STUB, "fingerprint": "0" * 64, "kind": kind}
+            (kept.path / cache.ABOUT).write_text(json.dumps(about))
+            files = {
+                f"features/{path.relative_to(place)}": path.read_bytes()
+                for path in Path(place).glob("*/*")
+            }
+        found.append({**files, **audio})
+    for name in audio:
+        (folder / name).unlink()
+    return found
+
+
+def sealed_tensors(files: Files) -> Files:
+    """The checksum in each safetensors file is that of its contents (`checkpoint.py`)."""
+    dtypes = {"F32": "float32", "F16": "float16", "U8": "uint8", "I64": "int64", "F64": "float64"}
+    result = dict(files)
+    for name, content in files.items():
+        parts = damage.split_safetensors(content) if name.endswith(cache.SUFFIX) else None
+        if parts is None:
+            continue
+        header, values = parts
+        try:
+            strings = header["__metadata__"]
+            del strings[CHECKSUM]
+            whole = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
+            for tensor in sorted(one for one in header if one != "__metadata__"):
+                shape, (first, last) = header[tensor]["shape"], header[tensor]["data_offsets"]
+                dtype = dtypes.get(header[tensor]["dtype"], "?")
+                whole.update(f"{tensor} {tuple(shape)} torch.{dtype}".encode())
+                whole.update(values[first:last])
+            strings[CHECKSUM] = whole.hexdigest()
+        except (KeyError, TypeError, ValueError):
+            continue
+        result[name] = damage.joined_safetensors(header, values)
+    return result
+
+
+def read_shards(folder: Path) -> None:
+    """The features of five recordings, as the heads get them, and the list of the cache."""
+    root = folder / "features"
+    for entry in cache.entries(root):
+        check(isinstance(entry.upstream, str) and isinstance(entry.kind, str), "a name is no text")
+        check(entry.recordings >= 0 and math.isfinite(entry.days), "a number is none")
+        cache.verify(entry)
+    every = np.arange(COUNT)
+    framed = any('"frames"' in one.read_text("utf-8", "replace") for one in root.glob("*/*.json"))
+    found = _cached(folder, "frames" if framed else "pooled")
+    check(found.shape == (LAYERS, WIDTH), f"a shape of {found.shape}")
+    check(math.isfinite(found.seconds) and found.seconds >= 0, "seconds that are none")
+    if framed:
+        frames = found.frames(every)
+        check(all(len(one) > 0 for one in frames), "a recording without a frame")
+        check(all(bool(torch.isfinite(one).all()) for one in frames), "frames are not finite")
+    else:
+        check(found.means(every, True).shape == (COUNT, LAYERS, 2 * WIDTH), "means of a shape")
+        check(bool(torch.isfinite(found.means(every, True)).all()), "means are not finite")
+        check(bool(torch.isfinite(found.embeddings(every)).all()), "embeddings are not finite")
+
+
+def packed_corpora(folder: Path) -> list[Files]:
+    """A packed corpus of six recordings."""
+    with tempfile.TemporaryDirectory() as place:
+        packed = _packed(Path(place))
+        return [{f"packed/{path.name}": path.read_bytes() for path in packed.iterdir()}]
+
+
+def sealed_packed(files: Files) -> Files:
+    """Both checksums are those of the files."""
+    index, result = f"packed/{INDEX}", dict(files)
+    try:
+        tree = json.loads(files[index])
+        tree["sha256"] = hashlib.sha256(files[f"packed/{AUDIO}"]).hexdigest()
+        tree["offsets_sha256"] = hashlib.sha256(files[f"packed/{OFFSETS}"]).hexdigest()
+        result[index] = json.dumps(tree).encode()
+    except (KeyError, ValueError, TypeError, RecursionError):
+        pass
+    return result
+
+
+def read_a_packed_corpus(folder: Path) -> None:
+    """Crops of all recordings, and the comparison with the checksums."""
+    corpus = PackedCorpus(folder / "packed", 0.1, seed=1)
+    crops = corpus.crops(np.arange(20), segments=2)
+    check(crops.shape == (2, 20, 1600) and crops.dtype == np.int16, "crops of another shape")
+    check(0 < corpus.hours < 1, "hours that are none")
+    corpus.verify()
+    check(isinstance(corpus.index.get("sha256"), str), "no checksum")
+
+
+# Audio
+
+RATES = (8000, 16_000, 22_050, 44_100, 48_000)
+
+
+def _audio(format: str, subtypes: Sequence[str], lengths: Sequence[int] = (1600, 3000)) -> Any:
+    def examples(folder: Path) -> list[Files]:
+        found = []
+        for number, subtype in enumerate(subtypes):
+            rate = RATES[(number + 1) % len(RATES)] if subtype != "OPUS" else 48_000
+            channels = (1, 2, 1)[number % 3] if subtype not in ("GSM610", "NMS_ADPCM_16") else 1
+            samples = noise(lengths[number % len(lengths)] * channels, number)
+            audio = wav(samples.reshape(-1, channels), rate, format=format, subtype=subtype)
+            row = ("", "", "") if number % 2 else ("0.01", "0.05", "-3")
+            table = "path\tstart_s\tend_s\tgain_db\na.wav\t" + "\t".join(row) + "\n"
+            found.append({"a.wav": audio, "m.tsv": table.encode()})
+        return found
+
+    return examples
+
+
+def read_a_recording(folder: Path) -> None:
+    """The part that a manifest names, whose length and level are possible."""
+    (one, *_) = read_manifest(folder / "m.tsv").recordings
+    one = dataclasses.replace(one, path=folder / "a.wav")
+    check(0 <= duration_s(one.path) < 1e9, "a length that is none")
+    wave = read_audio(one.path, one.start_s, one.end_s, one.gain_db)
+    check(wave.dtype == np.float32 and wave.ndim == 1 and len(wave) > 0, "no waveform")
+    check(bool(np.isfinite(wave).all()), "values that are not finite")
+    if one.end_s is not None:
+        most = (one.end_s - one.start_s) * SAMPLE_RATE
+        check(len(wave) <= most + SAMPLE_RATE // 1000 + 16, "more than was asked for")
+
+
+def waves(folder: Path) -> list[Files]:
+    """Batches of one to three waveforms."""
+    lengths = ((3000,), (800, 2500), (160, 1, 4000))
+    return [
+        {f"{row}.f32": noise(length, row).tobytes() for row, length in enumerate(one)}
+        for one in lengths
+    ]
+
+
+@functools.cache
+def expert_of(encoder: str) -> UpstreamExpert:
+    """The tiny model of an encoder, as s3prl has it."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "encoder.safetensors"
+        save_model(file, random_model(tiny(encoder), seed=5).eval(), {})
+        return UpstreamExpert(file)
+
+
+def read_waves(folder: Path) -> None:
+    """One of the five encoders on a batch: what is finite and not absurd gives finite features."""
+    paths = sorted(folder.glob("*.f32"))
+    contents = [path.read_bytes() for path in paths]
+    batch = [torch.from_numpy(np.frombuffer(one[: len(one) // 4 * 4], "<f4").copy())
+             for one in contents]  # fmt: skip
+    names = encoder_names()
+    expert = expert_of(names[zlib.crc32(b"".join(contents)) % len(names)])
+    rate = expert.get_downsample_rates("hidden_states")
+    with torch.no_grad():
+        given = expert(batch)
+    check(all(bool(torch.isfinite(one).all()) for one in batch), "NaN or infinity was accepted")
+    states = -(-max(map(len, batch)) // rate)
+    for layer_BTD in given["hidden_states"]:
+        check(layer_BTD.shape[:2] == (len(batch), states), "states of another number")
+        check(bool(torch.isfinite(layer_BTD).all()), "hidden states are not finite")
+        for row, wave in enumerate(batch):
+            behind = layer_BTD[row, -(-len(wave) // rate) :]
+            check(bool((behind == 0).all()), "states behind the end are not zero")
+    check(bool(torch.isfinite(given["embedding"]).all()), "an embedding is not finite")
+
+
+# Tables and corpora in their official layout
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file of a case, with a time of change that is always the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, ns=(10**18, 10**18))
+
+
+def sheets(folder: Path) -> list[Files]:
+    """A table of commas and one of semicolons with quotes; its files are empty."""
+    rows = [f"a/{n}.wav,s{n % 6},{'fm'[n % 2]},w{n % 2}" for n in range(18)]
+    comma = "\n".join(["file,speaker,gender,keyword", *rows, ""])
+    quoted = [f'"a/{n}.wav";"s;{n % 6}";"f ""x""";{SPLITS[n % 3]}'
+              for n in range(18)]  # fmt: skip
+    semicolon = "\r\n".join(["file;speaker;emotion;split", *quoted])
+    audio = {f"a/{number}.wav": b"" for number in range(18)}
+    return [{"my.csv": text.encode(), **audio} for text in (comma, semicolon)]
+
+
+def read_a_sheet(folder: Path) -> None:
+    """The manifest and the card that were made of a table are read back."""
+    file = folder / "my.csv"
+    by = ("speaker", "recording") if len(file.read_bytes()) % 2 else ("recording",)
+    options = SheetOptions("made", {"path": "file"}, split_by=by, partial=True)
+    prepared = prepare_sheet(file, folder / "out", options)
+    for path in prepared.cards:
+        check_corpus(read_corpus(str(path)))
+
+
+def _tree(paths: Sequence[str], **texts: str) -> list[Files]:
+    audio = dict.fromkeys(paths, b"")
+    return [{**audio, **{name: text.encode() for name, text in texts.items()}}]
+
+
+def librispeech(folder: Path) -> list[Files]:
+    """Two speakers of three subsets, with transcripts."""
+    people = {"train-clean-100": "103 60", "dev-clean": "84 174", "test-clean": "61 121"}
+    lines = [";ID  |SEX| SUBSET           |MINUTES| NAME"]
+    paths, texts = [], {}
+    for subset, speakers in people.items():
+        for place, speaker in enumerate(speakers.split()):
+            lines.append(f"{speaker:4} | {'FM'[place]} | {subset:16} | 25.03 | A|Name")
+            names = [f"{speaker}-9-{number:04}" for number in range(3)]
+            paths += [f"{subset}/{speaker}/9/{name}.flac" for name in names]
+            said = "\n".join(f"{name} SAID" for name in names)
+            texts[f"{subset}/{speaker}/9/{speaker}-9.trans.txt"] = said
+    return _tree(paths, **{"SPEAKERS.TXT": "\n".join(lines), **texts})
+
+
+def voxceleb1(folder: Path) -> list[Files]:
+    """Six speakers, with both lists."""
+    meta, split, paths = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"], [], []
+    for number in range(6):
+        speaker = f"id{10001 + number}"
+        meta.append(f"{speaker}\tA\t{'fm'[number % 2]}\tUSA\t{'test' if number > 3 else 'dev'}")
+        for video in range(3):
+            split.append(f"{video + 1} {speaker}/v{video}/00001.wav")
+            paths.append(f"wav/{speaker}/v{video}/00001.wav")
+    return _tree(
+        paths, **{"iden_split.txt": "\n".join(split), "vox1_meta.csv": "\n".join([*meta, ""])}
+    )
+
+
+def speech_commands_v1(folder: Path) -> list[Files]:
+    """Three words of four speakers, the lists, and a noise file; once more with the test set."""
+    speakers = [hashlib.sha1(str(n).encode()).hexdigest()[:8] for n in range(4)]
+    paths = [f"{w}/{s}_nohash_0.wav" for w in ("yes", "no", "bed") for s in speakers]
+    (tree,) = _tree(
+        paths,
+        **{
+            "validation_list.txt": "\n".join(paths[2::4]) + "\n",
+            "testing_list.txt": "\n".join(paths[3::4]) + "\n",
+        },
+    )
+    tree["_background_noise_/hum.wav"] = wav(noise(12 * SAMPLE_RATE))
+    place, silence = VERSION.folder, wav(noise(SAMPLE_RATE))
+    tested = {f"{place}/{word}/{speakers[0]}_nohash_0.wav": b"" for word in VERSION.test_set}
+    return [tree, {**tree, **tested, f"{place}/_silence_/0.wav": silence}]
+
+
+def crema_d(folder: Path) -> list[Files]:
+    """Two actors and their table."""
+    actors = {"1001": "Male", "1002": "Female"}
+    names = [
+        f"AudioWAV/{actor}_{sentence}_{emotion}_XX.wav"
+        for actor in actors
+        for sentence in ("DFA", "TAI", "TSI")
+        for emotion in ("ANG", "SAD")
+    ]
+    lines = ['"ActorID","Age","Sex","Race","Ethnicity"']
+    lines += [f'{one},33,"{sex}","Unknown","Not Hispanic"' for one, sex in actors.items()]
+    return _tree(names, **{"VideoDemographics.csv": "\n".join([*lines, ""])})
+
+
+def emodb(folder: Path) -> list[Files]:
+    """Names of four speakers."""
+    return _tree(
+        [f"wav/{s}{t}{e}a.wav" for s in ("03", "11", "14", "16") for t in ("a01", "a05", "a07")
+         for e in "WF"]
+    )  # fmt: skip
+
+
+def ravdess(folder: Path) -> list[Files]:
+    """Names of four actors."""
+    return _tree(
+        [f"Actor_{a}/03-01-0{e}-01-0{s}-0{t}-{a}.wav" for a in ("01", "02", "21", "24")
+         for e in (1, 5) for s in (1, 2) for t in (1, 2)]
+    )  # fmt: skip
+
+
+def timit(folder: Path) -> list[Files]:
+    """Two speakers of each part, and the sentences."""
+    takes = ("SA1", "SX1", "SX2", "SI500", "SI501")
+    paths = [f"TRAIN/DR1/{s}/{t}.WAV" for s in ("FAAA0", "MBBB0") for t in takes]
+    paths += [f"TEST/DR1/{s}/{t}.WAV" for s in ("FADG0", "MCCC0") for t in takes]
+    return _tree(paths, **{"DOC/PROMPTS.TXT": "; comment\nShe had it.  (sa1)\nNo.  (sx1)\n"})
+
+
+def iemocap(folder: Path) -> list[Files]:
+    """Two dialogues of two sessions."""
+    paths, texts = [], {}
+    for session in (1, 5):
+        base, dialogue = f"Session{session}", f"Ses0{session}F_impro01"
+        names = [f"{dialogue}_{letter}{n:03}" for n in range(3) for letter in "FM"]
+        paths += [f"{base}/sentences/wav/{dialogue}/{name}.wav" for name in names]
+        rows = [
+            f"[6.29 - 8.23]\t{name}\t{('ang', 'neu', 'xxx')[place % 3]}\t[2.5, 2.5, 2.5]"
+            for place, name in enumerate(names)
+        ]
+        texts[f"{base}/dialog/EmoEvaluation/{dialogue}.txt"] = "\n".join(["% [START", *rows])
+        said = "\n".join(f"{name} [006.2901-008.2357]: Excuse me." for name in names)
+        texts[f"{base}/dialog/transcriptions/{dialogue}.txt"] = said
+    return _tree(paths, **texts)
+
+
+def common_voice(folder: Path) -> list[Files]:
+    """Three official tables, and the published counts."""
+    header = "client_id\tpath\tsentence_id\tsentence\tup_votes\tgender\tlocale"
+    paths, texts, buckets = [], {}, {}
+    for place, split in enumerate(("train", "dev", "test")):
+        rows = [
+            f"v{place}{n % 2}\tclip{place}{n}.mp3\tid\tSay so.\t2\t"
+            f"{('male_masculine', 'female')[n % 2]}\ten"
+            for n in range(4)
+        ]
+        paths += [f"clips/clip{place}{n}.mp3" for n in range(4)]
+        texts[f"{split}.tsv"] = "\n".join([header, *rows, ""])
+        buckets[split] = 4
+    texts["counts.json"] = json.dumps({"locales": {"case": {"buckets": buckets}}})
+    return _tree(paths, **texts)
+
+
+def _prepared(name: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        counts = folder / "counts.json"
+        partial = not (folder / STRICT).exists()
+        options = Options(partial, statistics=counts if counts.is_file() else None)
+        prepared = prepare(name, folder, folder.parent / "out", options)
+        for path in prepared.manifests:
+            read_manifest(path)
+        for path in prepared.cards:
+            check_corpus(read_corpus(str(path)))
+
+    return read
+
+
+def _corpus_reader(make: Callable[[Path], list[Files]], *patterns: str) -> Reader:
+    name = make.__name__
+    damages = tuple((pattern, damage.TEXT) for pattern in patterns) or (
+        ("*.wav", (damage.flipped,)),
+    )
+    return Reader(name, make, damages, _prepared(name), renames=True)
+
+
+BINARY = damage.BYTES
+TABLE = damage.TEXT
+AUDIO_DAMAGE = (("a.wav", BINARY), ("a.wav", BINARY), ("a.wav", BINARY), ("m.tsv", (damage.cells,)))
+WAV_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM", "MS_ADPCM",
+                "GSM610")  # fmt: skip
+READERS = (
+    Reader("manifest", manifests, (("my.tsv", TABLE), ("my.tsv", (damage.cells,))),
+           read_a_manifest),
+    Reader("card", cards, (("card.yaml", damage.YAML), ("card.yaml", damage.YAML),
+                           ("my.tsv", TABLE)), read_a_card),
+    Reader("recipe", recipes, (("a.yaml", damage.YAML), ("base.yaml", damage.YAML)),
+           read_a_recipe),
+    Reader("protocol", protocols, (("a.yaml", damage.YAML),), read_a_protocol),
+    Reader("published", published, (("a.yaml", damage.YAML),), read_a_published_table),
+    Reader("record", records, (("records/*", (*damage.JSON, damage.packed_bomb)),), read_records,
+           sealed_record),
+    Reader("unfinished", unfinished_runs, (("*.json", (*damage.JSON, damage.packed_bomb)),),
+           read_an_unfinished_run, sealed_record),
+    Reader("checkpoint", checkpoints, (("*.safetensors", damage.SAFETENSORS),),
+           read_a_checkpoint, sealed_tensors),
+    Reader("training", trainings, (("*.safetensors", damage.SAFETENSORS),), read_a_training,
+           sealed_tensors),
+    Reader("features", shards, (("features/*.safetensors", damage.SAFETENSORS),
+                                ("features/*.safetensors", damage.SAFETENSORS),
+                                ("features/*.json", damage.JSON)), read_shards, sealed_tensors),
+    Reader("packed", packed_corpora, (("packed/packed.json", damage.JSON),
+                                      ("packed/offsets.npy", damage.NPY),
+                                      ("packed/audio.i16", BINARY)),
+           read_a_packed_corpus, sealed_packed),
+    Reader("wav", _audio("WAV", WAV_SUBTYPES), AUDIO_DAMAGE, read_a_recording),
+    Reader("flac", _audio("FLAC", ("PCM_S8", "PCM_16", "PCM_24")), AUDIO_DAMAGE,
+           read_a_recording),
+    Reader("ogg", _audio("OGG", ("VORBIS", "OPUS", "VORBIS")), AUDIO_DAMAGE, read_a_recording),
+    Reader("mp3", _audio("MP3", ("MPEG_LAYER_III",) * 4), AUDIO_DAMAGE, read_a_recording),
+    Reader("waveforms", waves, (("*.f32", damage.WAVEFORM),), read_waves, names_file=False),
+    Reader("table", sheets, (("my.csv", TABLE), ("my.csv", TABLE)), read_a_sheet),
+    _corpus_reader(librispeech, "SPEAKERS.TXT", "*.trans.txt"),
+    _corpus_reader(voxceleb1, "iden_split.txt", "vox1_meta.csv"),
+    _corpus_reader(speech_commands_v1, "*_list.txt", "_background_noise_/*"),
+    _corpus_reader(crema_d, "*.csv"),
+    _corpus_reader(emodb),
+    _corpus_reader(ravdess),
+    _corpus_reader(timit, "DOC/*"),
+    _corpus_reader(iemocap, "*/dialog/*.txt"),
+    _corpus_reader(common_voice, "*.tsv", "counts.json"),
+)  # fmt: skip

@@ -1,0 +1,114 @@
+"""The pretraining benchmark: its parts are the whole, and the baseline gets the same speech."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from pretraining import (
+    DATA,
+    ENCODER,
+    REST,
+    VIEWS,
+    FileViews,
+    Stopwatch,
+    audio_files,
+    bench,
+    write_corpus,
+)
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
+from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+
+TINY = [
+    "crop_s=0.5", "batch=8", "memory=16", "precision=float32", "encoder.channels=4",
+    "model.frontend.n_mels=16", "families.main.projector.width=16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    write_corpus(folder, 6, (0.4, 1.0))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of tiny operations fight for few cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_parts_are_the_whole_and_the_ratio_ends_the_report(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "figures.json"
+    options = ["--quick", "--device", "cpu", "--rounds", "2", "--steps", "2", "--workers", "1"]
+    recipe = ["--set", *TINY, "families.main.views.gain={}"]
+    bench([*options, "--files", str(corpus), "--json", str(file), *recipe])
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    label, value = last.split()
+    assert label == "ratio:"
+    assert float(value) > 0
+    facts = json.loads(file.read_text())
+    assert f"{facts['ratio']['median']:.2f}" == value
+    for name, rates in facts["rates"].items():
+        assert len(rates) == 2
+        # Rates are of other steps than the parts, and tiny steps on a busy machine vary.
+        step_s = 8 * 0.5 / min(rates)
+        assert sum(facts["parts_s"][name].values()) < 5 * step_s
+        assert facts["parts_s"][name][ENCODER] > 0
+    ours = facts["parts_s"]["ours"]
+    assert all(seconds > 0 for seconds in ours.values())
+    assert ours[REST] < 0.5 * sum(ours.values())
+    # The baseline makes its views in the workers.
+    assert facts["parts_s"]["baseline"][VIEWS] == 0
+
+
+def test_the_clock_divides_time_without_gap_or_overlap() -> None:
+    watch = Stopwatch(torch.device("cpu"))
+    inner = watch.around(DATA, lambda: time.sleep(0.02))
+
+    def outer() -> None:
+        time.sleep(0.01)
+        inner()
+
+    started = watch.marks[0][1]
+    watch.around(VIEWS, outer)()
+    watch.switch(REST)
+    seconds = watch.seconds()
+    assert sum(seconds.values()) == pytest.approx(watch.marks[-1][1] - started, abs=1e-9)
+    assert seconds[DATA] >= 0.02
+    assert 0.01 <= seconds[VIEWS] < 0.02 + seconds[DATA]
+
+
+def test_the_baseline_sees_the_log_mel_that_our_front_end_makes(corpus: Path) -> None:
+    views = "{mixup: null, resized_crop: null, fader: null, mel_equaliser: null}"
+    recipe = read_recipe(find_recipe("base"), [*TINY, f"families.main.views={views}"])
+    settings = FrontEndSettings(16, -6.0, 4.0)
+    dataset = FileViews(audio_files(corpus), recipe, settings)
+    dataset.gate.set()
+    dataset.crop = 16_000 * 2  # longer than every file, so that nothing is drawn
+    dataset.frames = 200
+    first_TF, second_TF = dataset[0]
+    assert torch.equal(first_TF, second_TF)
+    wave, _ = soundfile.read(dataset.files[0], dtype="float32")
+    expected_TF = FrontEnd(settings)(torch.from_numpy(wave)[None])[0]
+    inside = slice(4, len(expected_TF) - 4)  # torchaudio reflects at the ends, we have silence
+    torch.testing.assert_close(first_TF[inside], expected_TF[inside], rtol=0, atol=1e-3)
+
+
+def test_packed_speech_alone_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BarlowSpeechError, match="--files"):
+        bench(["--packed", str(tmp_path)])
+    with pytest.raises(BarlowSpeechError, match="holds no"):
+        bench(["--files", str(tmp_path)])

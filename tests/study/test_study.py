@@ -1,0 +1,318 @@
+"""Studies: what is refused, what is planned, and a small one from end to end."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from barlow_speech.benchmark.analyses import kinds, read_analyses
+from barlow_speech.benchmark.entry import run
+from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.study import stages as stages
+from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
+from barlow_speech.benchmark.study.planner import Planner, in_order, plan, plan_text
+from barlow_speech.benchmark.study.run import planned
+from barlow_speech.benchmark.study.stages import Evaluate, Pretrain
+from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
+
+
+@pytest.fixture
+def tree(tones: Path, tmp_path: Path) -> dict[str, Any]:
+    """A study of seconds with every kind of analysis, on tones; its recipe lies beside it."""
+    recipe = {
+        "steps": 3,
+        "batch": 8,
+        "crop_s": 0.3,
+        "data": {"sources": [{"manifest": str(tones), "where": {"split": ["train"]}}]},
+        "model": {"frontend": {"n_mels": 16}, "encoder": {"name": "cnn2d", "channels": 4}},
+        "families": {"main": {"projector": {"width": 16}}},
+        "precision": "float32",
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    corpus = str(tones)
+    two = ["keyword_spotting", "gender"]
+    return {
+        "title": "Tones",
+        "corpora": {corpus: TASKS},
+        "pretraining": {"recipe": str(tmp_path / "recipe.yaml")},
+        "protocol": {"name": "quick", "set": ["runs=6", "steps=20", "eval_step=5"]},
+        "upstreams": {
+            "BT": {"seeds": 2},
+            "the same": {"set": ["steps=3"]},
+            "random": {"untrained": "BT"},
+            "log-mel": "fbank_no_cmvn",
+            "families": {"deltas": ["view_families"]},
+            "half": {"set": ["data.share=0.5"]},
+            "read": {"of": "BT", "readout": [{"layer": 0, "statistics": ["std"]}]},
+        },
+        "analyses": {
+            "Side by side": {"kind": "compare", "upstreams": ["BT", "random", "log-mel"]},
+            "Ablation": {"kind": "compare", "against": "BT", "upstreams": ["families", "random"]},
+            "Views": {"kind": "views", "upstream": "BT"},
+            "Trials": {"kind": "trials", "upstreams": ["BT", "read", "random"], "tasks": two},
+            "Matrix": {"kind": "correlation", "upstreams": ["BT"]},
+            "Hours": {"kind": "curve", "hours": True, "x": {"half": 0, "BT": 0}, "tasks": two},
+            "Labels": {
+                "kind": "labels", "fractions": [0.5, 1.0], "upstreams": ["BT"], "tasks": two,
+                "trained": ["BT", "random"], "runs": 2, "steps": 2, "batch": 4,
+                "set": ["encoder.crop_s=0.3"],
+            },
+            "Steps": {"kind": "steps", "upstreams": ["BT", "log-mel"], "tasks": two},
+            "Seeds": {"kind": "seeds", "upstreams": ["BT"], "tasks": two, "heads": 3},
+            "Transfer": {
+                "kind": "transfer", "upstreams": ["BT", "half"], "home": {"BT": [corpus]},
+            },
+            "Factors": {
+                "kind": "disentanglement", "upstreams": ["BT", "random"], "resamples": 5,
+                "factors": ["gender", "keyword"],
+            },
+            "Subspaces": {"kind": "subspaces", "upstream": "families"},
+            "Ranks": {"kind": "spectrum", "upstreams": ["BT", "log-mel"], "tasks": two},
+        },
+    }  # fmt: skip
+
+
+def write(tree: dict[str, Any], folder: Path) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))
+    return path
+
+
+def steps_of(path: Path, folder: Path) -> list[Any]:
+    return planned(read_study(path), Workspace(folder), str(path))[1]
+
+
+def test_every_analysis_is_tried_out_below(tree: dict[str, Any]) -> None:
+    assert sorted({one["kind"] for one in tree["analyses"].values()}) == kinds()
+
+
+def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
+    tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path, out = write(tree, tmp_path), tmp_path / "out"
+    given = ["study", str(path), "-o", str(out), "--device", "cpu"]
+    run([*given, "--dry-run"])
+    assert not out.exists()
+    assert "0 of " in capsys.readouterr().out
+    run(given)
+    page = (out / "report.html").read_text()
+    for title in tree["analyses"]:
+        assert title in page
+    stored = {one.name: one.read_bytes() for one in (out / "records").rglob("*.json")}
+    assert stored
+    lines = (out / JOURNAL).read_text().splitlines()
+    keys = [json.loads(line)["key"] for line in lines]
+    assert len(keys) == len(set(keys))
+
+    # Again: the same page and records, nothing trained or measured, no line added.
+    def never(*arguments: object, **named: object) -> None:
+        raise AssertionError("it is there already")
+
+    capsys.readouterr()
+    run([*given, "--dry-run"])
+    assert f"{len(keys)} of {len(keys)} works are done" in capsys.readouterr().out
+    monkeypatch.setattr("barlow_speech.upstream.pretraining.run._train", never)
+    monkeypatch.setattr("barlow_speech.benchmark.evaluation.evaluator.train_runs", never)
+    monkeypatch.setattr("barlow_speech.benchmark.disentanglement.measure.study", never)
+    run(given)
+    assert (out / JOURNAL).read_text().splitlines() == lines
+    assert {one.name: one.read_bytes() for one in (out / "records").rglob("*.json")} == stored
+    assert (out / "report.html").read_text() == page
+
+
+def test_a_study_that_is_stopped_goes_on(
+    tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the midst of its works, and with a measurement damaged: the same in the end."""
+    tree["analyses"] = {name: tree["analyses"][name] for name in ("Side by side", "Ranks")}
+    path = write(tree, tmp_path)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(["study", str(path), "-o", str(whole), "--device", "cpu"])
+    make, made = stages.Evaluate.run, []
+
+    def some(self: Evaluate, workspace: Workspace) -> None:
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(self)
+        make(self, workspace)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages.Evaluate, "run", some)
+        run(["study", str(path), "-o", str(stopped), "--device", "cpu"])
+    assert not (stopped / "report.html").exists()
+    assert sum(one.done for one in steps_of(path, stopped)) == 6  # a pretraining, five cells
+    run(["study", str(path), "-o", str(stopped), "--device", "cpu"])
+    next((stopped / "measurements").glob("*.json")).write_text("{")
+    run(["study", str(path), "-o", str(stopped), "--device", "cpu"])
+
+    def values(folder: Path) -> dict[tuple[str, str], tuple[float, ...]]:
+        # The name of an upstream holds the folder.
+        return {(one.upstream.replace(str(folder), ""), one.task): one.values
+                for one in read_cells(folder)}  # fmt: skip
+
+    assert values(whole) == values(stopped)
+
+    def tables(folder: Path) -> dict[str, str]:
+        files = (folder / "tables").glob("*.csv")
+        # Of the costs, the real-time factor is a time.
+        timed = ("time_spent", "costs")
+        return {one.name: one.read_text() for one in files if not one.stem.endswith(timed)}
+
+    assert tables(whole) == tables(stopped)
+
+
+def test_equal_pretrainings_are_one_and_cells_stand_by_upstream(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    study = read_study(write(tree, tmp_path))
+    planner = Planner(study, Workspace(tmp_path / "out"))
+    assert planner.name("BT") != planner.name("half")
+    same = [planner.pretrainings(label)[0].key for label in ("BT", "the same")]
+    steps = in_order(w for label in study.upstreams for w in planner.pretrainings(label))
+    assert len(steps) == 4  # two seeds, families, half
+    found = read_analyses(study.analyses, "here")
+    ordered = in_order(stage for one in found for stage in one.stages(planner))
+    assert len({stage.key for stage in ordered}) == len(ordered)
+    place = {stage.key: i for i, stage in enumerate(ordered)}
+    for stage in ordered:
+        assert all(place[need.key] < place[stage.key] for need in stage.needs)
+    for kind in ("cell", "end-to-end cell"):
+        runs = [w.job.upstream for w in ordered if isinstance(w, Evaluate) and w.kind == kind]
+        changes = sum(a != b for a, b in itertools.pairwise(runs))
+        assert changes == len(set(runs)) - 1
+    assert same[0] == same[1]
+
+
+def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever decides an outcome is in its key: nothing stale is taken for done."""
+
+    def keys(changed: dict[str, Any], out: str = "out") -> dict[str, set[str]]:
+        steps = steps_of(write(changed, tmp_path), tmp_path / out)
+        return {
+            kind: {one.stage.key for one in steps if one.stage.kind == kind}
+            for kind in stages.KINDS
+        }
+
+    before = keys(tree)
+    assert keys(tree) == before
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("steps: 3", "steps: 4"))
+    other = keys({**tree, "upstreams": {**tree["upstreams"], "the same": {}}})
+    assert not other["pretraining"] & before["pretraining"]
+    protocol = {"name": "quick", "set": ["runs=6", "steps=21", "eval_step=5"]}
+    recipe.write_text(recipe.read_text().replace("steps: 4", "steps: 3"))
+    third = keys({**tree, "protocol": protocol})
+    assert third["pretraining"] == before["pretraining"]
+    assert third["measurement"] == before["measurement"]
+    assert third["cell"] != before["cell"]
+
+
+def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path) -> None:
+    path, workspace = write(tree, tmp_path), Workspace(tmp_path / "out")
+    steps = steps_of(path, workspace.folder)
+    cells = [one for one in steps if isinstance(one.stage, Evaluate)]
+    assert not any(one.done for one in steps)
+    first = cells[0]
+    workspace.note({"key": first.stage.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
+    for line in ('{"key": "x", "kind": "cell", "seconds": -1, "estimate": 1}', "[]", '{"key', ""):
+        with (workspace.folder / JOURNAL).open("a") as file:
+            file.write(line + "\n")  # of no use, and no harm
+    again = plan([one.stage for one in steps], workspace)
+    for old, new in zip(steps, again):
+        if old.stage.key == first.stage.key:
+            assert new.done
+            assert new.seconds == 30.0
+        elif isinstance(old.stage, Evaluate) and not old.stage.needs:
+            assert new.seconds == pytest.approx(10 * old.seconds)
+    assert f"1 of {len(steps)} works are done" in plan_text(again)
+
+
+def test_a_pretraining_that_is_gone_is_to_be_done(tree: dict[str, Any], tmp_path: Path) -> None:
+    tree["analyses"] = {"Matrix": tree["analyses"]["Matrix"]}
+    path, out = write(tree, tmp_path), tmp_path / "out"
+    run(["study", str(path), "-o", str(out), "--device", "cpu"])
+    assert [one.done for one in steps_of(path, out)] == [True]
+    (step,) = steps_of(path, out)
+    assert isinstance(step.stage, Pretrain)
+    shutil.rmtree(step.stage.folder)
+    assert [one.done for one in steps_of(path, out)] == [False]
+
+
+@pytest.mark.parametrize("name", sorted(one.stem for one in FOLDER.glob("*.yaml")))
+def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
+    """Without their data."""
+    path = find_study(name)
+    workspace = Workspace(tmp_path / "out", tmp_path)
+    study = read_study(path)
+    planner = Planner(study, workspace)
+    for one in read_analyses(study.analyses, str(path)):
+        assert one.stages(planner)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("title",), None, "lacks the key 'title'"),
+        (("upstream",), {}, "did you mean 'upstreams'"),
+        (("upstreams",), {}, "upstreams is empty"),
+        (("upstreams", "BT", "seeds"), 11, "seeds must be from 1 to 10"),
+        (("upstreams", "BT", "deltas"), ["hsci"], "did you mean 'hsic'"),
+        (("upstreams", "BT", "set"), ["stepps=3"], "did you mean 'steps'"),
+        (("upstreams", "BT", "name"), "fbank", "not several"),
+        (("upstreams", "BT", "of"), "half", "not several"),
+        (("upstreams", "read", "of"), "log-mel", "not pretrained by this study"),
+        (("upstreams", "read", "readout"), [], "of and readout go together"),
+        (("upstreams", "read", "readout"), [{"layer": 9}], "no layer 9"),
+        (("upstreams", "random", "untrained"), "log-mel", "not pretrained by this study"),
+        (("upstreams", "random", "untrained"), "BTT", "did you mean 'BT'"),
+        (("analyses", "Views", "kind"), "vews", "did you mean 'views'"),
+        (("analyses", "Views", "kind"), None, "lacks the key 'kind'"),
+        (("analyses", "Views", "upstream"), "log-mel", "not pretrained by this study"),
+        (("analyses", "Seeds", "upstreams"), ["half"], "give it several"),
+        (("analyses", "Ablation", "against"), "bt", "choose one of: BT"),
+        (("analyses", "Transfer", "home"), {"BTT": []}, "did you mean 'BT'"),
+        (("analyses", "Transfer", "home"), {"BT": ["tone"]}, "unknown corpus 'tone'"),
+        (("analyses", "Labels", "fractions"), [2.0], "label_fraction must be"),
+        (("analyses", "Labels", "fraction"), [0.5], "did you mean 'fractions'"),
+        (("protocol", "name"), "qick", "did you mean 'quick'"),
+        (("protocol", "set"), ["stepss=2"], "did you mean 'steps'"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_is_done(
+    tree: dict[str, Any], tmp_path: Path, where: tuple[str, ...], value: Any, message: str
+) -> None:
+    node = tree
+    for key in where[:-1]:
+        node = node[key]
+    if value is None:
+        del node[where[-1]]
+    else:
+        node[where[-1]] = value
+    path = write(tree, tmp_path)
+    with pytest.raises(BarlowSpeechError, match=message):
+        run(["study", str(path), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_that_leaks_is_refused_before_any_training(
+    tree: dict[str, Any], tones: Path, tmp_path: Path
+) -> None:
+    lines = tones.read_text().splitlines()
+    leaky = tones.parent / "leaky.tsv"
+    leaky.write_text("\n".join([*lines, lines[1].replace("\ttrain", "\ttest")]) + "\n")
+    tree["corpora"] = {str(leaky): TASKS}
+    del tree["analyses"]["Transfer"]["home"]
+    with pytest.raises(BarlowSpeechError, match="in train and test"):
+        run(["study", str(write(tree, tmp_path)), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    leaky.unlink()
+    assert not (tmp_path / "out").exists()

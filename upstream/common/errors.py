@@ -1,0 +1,68 @@
+"""The errors that are meant for people, and how a command ends on one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+
+MAX_NAMES = 20  # that a message lists
+MAX_LENGTH = 2000  # letters of a message; what is left out stood in its middle
+LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+
+
+class BarlowSpeechError(Exception):
+    """What went wrong, where, and what to do: one sentence that a command prints without traceback.
+
+    Every error that a user's input can cause is of this class or of a subclass of it. It often
+    quotes the input, which may hold anything: ends of lines become spaces, what is too long is cut.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        sentence = LINE_ENDS.sub(" ", sentence)
+        if len(sentence) > MAX_LENGTH:
+            sentence = f"{sentence[: MAX_LENGTH // 2]} … {sentence[3 - MAX_LENGTH // 2 :]}"
+        super().__init__(sentence)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BarlowSpeechError:
+    """The error for a `name` that is none of the `known` ones, with the nearest valid name.
+
+    `kind` is the noun ("task", "key"); `where` a place to add, such as a file's path.
+    """
+    names = sorted(known)
+    # Nobody misspells so long a name, and the search takes the square of its length.
+    near = get_close_matches(name, names, n=1) if len(name) < 200 else []
+    place = f" in {where}" if where else ""
+    if near:
+        remedy = f"did you mean '{near[0]}'?"
+    elif len(names) > MAX_NAMES:
+        remedy = f"none of the {len(names)} that there are is spelt like it; check the name."
+    else:
+        remedy = f"choose one of: {', '.join(names) or '(there is none)'}."
+    return BarlowSpeechError(f"unknown {kind} '{name}'{place}; {remedy}")
+
+
+def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run `main(arguments)` and return its exit status.
+
+    A `BarlowSpeechError` becomes one line on stderr and status 2; `--debug` among the arguments
+    shows its traceback instead. Ctrl-C becomes status 130.
+    """
+    try:
+        main(arguments)
+        sys.stdout.flush()
+    except BarlowSpeechError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0

@@ -1,0 +1,89 @@
+"""Files written whole or not at all, and where the project keeps what it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+
+def cache_dir() -> Path:
+    """Of features and the toy corpus: `$BARLOW_SPEECH_CACHE`, else `~/.cache/barlow_speech`."""
+    set_by_user = os.environ.get("BARLOW_SPEECH_CACHE")
+    if set_by_user:
+        return Path(set_by_user)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "barlow_speech"
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success it is flushed to disk and renamed to `path`.
+
+    On any exception the temporary file is removed and `path` is as it was.
+
+    Raises:
+        BarlowSpeechError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise BarlowSpeechError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "choose a folder that can be written, or free some space."
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        unmask(part, 0o666)
+        part.replace(path)
+    except OSError as error:
+        raise BarlowSpeechError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "choose a folder that can be written, or free some space."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def unmask(path: Path, mode: int) -> None:
+    """Give what `tempfile` made private to the user the mode that an ordinary file would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(mode & ~umask)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as readable JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value, the same for equal values whatever their key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    result = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            result.update(block)
+    return result.hexdigest()

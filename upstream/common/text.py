@@ -1,0 +1,27 @@
+"""Text that may be printed: no control characters, shortened, as wide as a terminal shows it."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+
+def printable(name: Any) -> str:
+    """The name with what would move a terminal's cursor or break a line replaced by "?"."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(name))
+
+
+def shortened(name: str, longest: int) -> str:
+    """The name in at most `longest` letters, cut in its middle: like names differ at the ends."""
+    if len(name) <= longest:
+        return name
+    tail = (longest - 1) // 2
+    return f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def _columns_wide(text: str) -> int:
+    """How many columns of a terminal the text takes: two for a wide letter, none for an accent."""
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )

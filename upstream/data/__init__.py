@@ -1,0 +1,1 @@
+"""Recordings: reading audio, manifests, packed speech, and the folders that may be read."""

@@ -1,0 +1,208 @@
+"""A corpus manifest: a TSV file with one recording (or part of one) a line.
+
+Columns: `path` (relative to the manifest's folder, and inside it unless audio_folders.py allows
+more), optionally `start_s` and `end_s` (a part of the
+file, in seconds) and `gain_db` (by which it is amplified when it is read), one column per label,
+one or more split columns. Tab-separated, UTF-8, no quoting, empty = unknown.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.allowed_folders import VARIABLE, AllowedFolders
+
+# Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
+UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
+MAX_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file, or the part of it from `start_s` to `end_s` (None: its end), in seconds.
+
+    It is read `gain_db` louder than it is stored.
+    """
+
+    path: Path
+    start_s: float = 0.0
+    end_s: float | None = None
+    gain_db: float = 0.0
+
+    def overlaps(self, other: Recording) -> bool:
+        """Whether the two share a moment of one file."""
+        if self.path != other.path and self.path.resolve() != other.path.resolve():
+            return False
+        return self.start_s < _end(other) and other.start_s < _end(self)
+
+    def __str__(self) -> str:
+        if self.start_s == 0 and self.end_s is None:
+            return str(self.path)
+        end = "end" if self.end_s is None else f"{self.end_s:g}"
+        return f"{self.path} [{self.start_s:g}-{end} s]"
+
+
+class Spans:
+    """Parts of one file, sorted: which others overlap them takes no comparison with each."""
+
+    def __init__(self, recordings: Iterable[Recording]) -> None:
+        spans = sorted((one.start_s, _end(one)) for one in recordings)
+        self._starts = [start for start, _ in spans]
+        self._latest_ends = list(itertools.accumulate((end for _, end in spans), max))
+
+    def overlap(self, one: Recording) -> bool:
+        """Whether a part of the same file shares a moment with any of these."""
+        before = bisect.bisect_left(self._starts, _end(one))
+        return before > 0 and one.start_s < self._latest_ends[before - 1]
+
+
+def _end(one: Recording) -> float:
+    return math.inf if one.end_s is None else one.end_s
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The columns of a manifest file, all of one length, and the recordings they describe."""
+
+    file: Path
+    columns: dict[str, list[str]]
+    recordings: list[Recording]
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column.
+
+        Raises:
+            BarlowSpeechError: there is no such column (those that are there are named).
+        """
+        if name not in self.columns:
+            raise unknown("column", name, self.columns, str(self.file))
+        return self.columns[name]
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Read and check a manifest; the audio files themselves are not touched.
+
+    Raises:
+        BarlowSpeechError: the file is missing, empty, not TSV with a `path` column, or a line is
+            malformed or leads out of the folder (its number is named).
+    """
+    try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ValueError("it may have no end, as a device has")
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BarlowSpeechError(
+            f"cannot read manifest {file}: {reason}; check the path."
+        ) from error
+    return parse_manifest(text, file)
+
+
+def parse_manifest(text: str, file: Path) -> Manifest:
+    """The manifest whose text is `text` and whose place is (or will be) `file`.
+
+    Raises:
+        BarlowSpeechError: as `read_manifest`.
+    """
+    lines = text.split("\n")  # read_text made \r\n and \r into \n; a label may hold U+2028
+    header = lines[0].split("\t")
+    if "path" not in header:
+        raise BarlowSpeechError(
+            f"manifest {file} has no 'path' column in its first line; "
+            "a manifest is a tab-separated table with a header (README, 'Your own corpus')."
+        )
+    if len(set(header)) != len(header):
+        raise BarlowSpeechError(
+            f"manifest {file} names a column twice in its first line; rename one."
+        )
+    columns: dict[str, list[str]] = {name: [] for name in header}
+    recordings = []
+    allowed = AllowedFolders(file.parent)
+    with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
+        for number, line in enumerate(lines[1:], start=2):
+            bar.update()
+            if not line.strip():
+                continue
+            cells = line.split("\t")
+            if len(cells) != len(header):
+                raise BarlowSpeechError(
+                    f"manifest {file}, line {number}: {len(cells)} cells where the header has "
+                    f"{len(header)}; fix the line."
+                )
+            row = dict(zip(header, cells))
+            for name, cell in row.items():
+                columns[name].append(cell)
+            recordings.append(_recording(file, number, row))
+            if not allowed.holds(row["path"]):
+                raise BarlowSpeechError(
+                    f"manifest {file}, line {number}: {recordings[-1].path} is outside of the "
+                    f"manifest's folder; if you trust the manifest, set {VARIABLE} to the folder "
+                    "that holds its recordings."
+                )
+    if not recordings:
+        raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
+    return Manifest(file, columns, recordings)
+
+
+def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
+    if not row["path"] or "\0" in row["path"]:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: the path is empty or no path; fill it in."
+        )
+    try:
+        start_s = float(row.get("start_s") or 0)
+        end_s = float(row["end_s"]) if row.get("end_s") else None
+        gain_db = float(row.get("gain_db") or 0)
+    except ValueError as error:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: start_s and end_s must be seconds, gain_db decibels "
+            f"({error})."
+        ) from error
+    if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
+        )
+    if not abs(gain_db) <= MAX_GAIN_DB:
+        raise BarlowSpeechError(
+            f"manifest {file}, line {number}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}."
+        )
+    return Recording(file.parent / row["path"], start_s, end_s, gain_db)
+
+
+def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:
+    """The text of a manifest with these columns, which are all of one length.
+
+    Raises:
+        BarlowSpeechError: a cell holds a tab, the end of a line or what is no text (a file name
+            in an old encoding), which a manifest cannot hold.
+    """
+    for name, cells in columns.items():
+        for cell in cells:
+            if UNWRITABLE.search(cell):
+                raise BarlowSpeechError(
+                    f"the {name} {cell!r} holds a tab, a line's end or what is no UTF-8 text, "
+                    "which a manifest cannot hold; rename it."
+                )
+    lines = ["\t".join(columns), *map("\t".join, zip(*columns.values()))]
+    return "\n".join(lines) + "\n"
+
+
+def write_manifest(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Write a manifest, whole or not at all; `read_manifest` gives the same columns back.
+
+    Raises:
+        BarlowSpeechError: as `manifest_text`, or the folder cannot be written.
+    """
+    write_text(file, manifest_text(columns))

@@ -1,0 +1,1 @@
+"""Barlow Twins pretraining: recipe, views, objective, training over one or several processes."""

@@ -1,0 +1,214 @@
+"""A pretraining recipe: everything that decides the weights, as data.
+
+A recipe is a YAML file; `extends:` makes an ablation a few lines. `barlow-speech pretrain` runs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from barlow_speech import configs
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.data.packed import DataSettings
+from barlow_speech.upstream.encoders import LARGEST
+from barlow_speech.upstream.model import frontend, readout
+from barlow_speech.upstream.model.readout import LAST
+from barlow_speech.upstream.model.speech_encoder import ModelSettings, depth
+from barlow_speech.upstream.pretraining.objective import ObjectiveSettings
+from barlow_speech.upstream.pretraining.views.pipeline import Views
+from barlow_speech.upstream.pretraining.views.settings import ViewSettings
+
+# The most that a key of a recipe may say; more is a slip that would only show when memory is full.
+MOST = {
+    "steps": 10**12,
+    "batch": 1 << 20,
+    "crop_s": 3600,
+    "memory": 1 << 24,
+    "accumulate": 1 << 20,
+    "checkpoint_every": 10**12,
+    "log_every": 10**12,
+}
+
+
+@dataclass(frozen=True)
+class Projector:
+    """An MLP with batch norm: `layers` linear layers, all `width` wide."""
+
+    width: int = 1024
+    layers: int = 2
+
+
+@dataclass(frozen=True)
+class ViewFamily:
+    """A set of views with a projector and a term of the objective of its own.
+
+    `segments`: whether the two views are of the `same` segment of a recording, or of two
+    `different` ones (which teaches the speaker and loses the words). `level`: whether the items of
+    the objective are utterances, each by its embedding, or `frames`, each state of the encoder's
+    last layer paired with the state at the same time in the other view. `weight` is that of its
+    term.
+    """
+
+    segments: Literal["same", "different"] = "same"
+    level: Literal["utterance", "frames"] = "utterance"
+    views: ViewSettings = field(default_factory=ViewSettings)
+    projector: Projector = field(default_factory=Projector)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero.
+
+    With a `decay` the rate stays constant instead, until it falls linearly to zero over the last
+    `decay` steps (Hu et al. 2024, arXiv 2404.06395): a training that is to go on as long as there
+    is time can be ended at any step, by resuming it with other `steps`.
+    """
+
+    name: Literal["adamw", "lars"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 50
+    decay: int = 0
+    clip: float = 0.0  # largest norm of the gradient; 0 for none
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pretraining run.
+
+    `crop_s` is in seconds, `batch` in recordings over all processes together; a state is saved
+    every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that
+    of the encoder and the projector; `auto` takes bfloat16 where the processor computes in it.
+    `accumulate` parts of a batch go through the encoder one after the other, to save memory; the
+    loss is that of the whole batch all the same, only batch norm sees one part at a time. With
+    `rotate` each step trains one view family, in turn, at the cost of one.
+    """
+
+    steps: int
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    families: dict[str, ViewFamily] = field(default_factory=lambda: {"main": ViewFamily()})
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    batch: int = 128
+    crop_s: float = 1.0
+    memory: int = 1024
+    seed: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 10
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    accumulate: int = 1
+    rotate: bool = False
+    compile: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-able copy with every default written out."""
+        return {**dataclasses.asdict(self), "model": self.model.as_dict()}
+
+
+def read_recipe(path: Path, assignments: Sequence[str] = (), deltas: Sequence[Path] = ()) -> Recipe:
+    """The recipe in a YAML file, with the YAML files `deltas` and then `--set` assignments over it.
+
+    `encoder.…` is short for `model.encoder.…`.
+
+    Raises:
+        BarlowSpeechError: the file or a key is wrong; the key and the file are named.
+    """
+    short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
+    tree = read_yaml(path)
+    for delta in deltas:
+        tree = merge(tree, read_yaml(delta))
+    recipe = build(Recipe, override(tree, short), str(path))
+    _check(recipe, str(path))
+    return recipe
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    if not recipe.families:
+        raise BarlowSpeechError(f"{where}: families is empty; name at least one view family.")
+    for name, most in MOST.items():
+        if not 0 < getattr(recipe, name) <= most:
+            raise BarlowSpeechError(f"{where}: {name} must be above zero and at most {most:,}.")
+    if min(recipe.seed, recipe.optimiser.warmup, recipe.optimiser.decay) < 0:
+        raise BarlowSpeechError(
+            f"{where}: seed, optimiser.warmup and optimiser.decay must not be below zero."
+        )
+    if recipe.crop_s * SAMPLE_RATE < frontend.HOP:
+        raise BarlowSpeechError(
+            f"{where}: crop_s must be at least one frame, {frontend.HOP / SAMPLE_RATE} s."
+        )
+    if recipe.batch < 2:
+        raise BarlowSpeechError(f"{where}: batch must be at least 2, for a correlation over it.")
+    try:
+        frontend.check(recipe.model.frontend)
+        recipe.model.as_dict()  # the encoder's own keys are checked here
+        if recipe.model.readout != LAST:
+            readout.check(recipe.model.readout, depth(recipe.model))
+        for name, family in recipe.families.items():
+            Views(family.views)  # and here those of the views
+            if not name or "." in name or hasattr(nn.ModuleDict(), name):
+                raise BarlowSpeechError(
+                    f"a view family cannot be called '{name}', which PyTorch does not take as the "
+                    "name of a module; rename it."
+                )
+            if not (0 < family.projector.width <= LARGEST and 0 < family.projector.layers <= 100):
+                raise BarlowSpeechError(
+                    f"families.{name}.projector must have a width from 1 to {LARGEST:,} and 1 to "
+                    "100 layers."
+                )
+            check_alignment(name, family)
+    except BarlowSpeechError as error:
+        raise BarlowSpeechError(f"{where}: {error}") from error
+
+
+def check_alignment(name: str, family: ViewFamily) -> None:
+    """Refuse a family over frames whose two views are not of the same moments.
+
+    Raises:
+        BarlowSpeechError: its level is `frames` and it has two segments, or a view that moves time.
+    """
+    if family.level != "frames":
+        return
+    speed, crop = family.views.speed, family.views.resized_crop
+    if family.segments == "different":
+        cause, remedy = "segments: different takes them from two places", "set segments: same"
+    elif speed is not None and speed.p > 0 and speed.rate != (1, 1):
+        cause, remedy = "views.speed stretches time", "set views.speed: null"
+    # A canvas as long as the input and a box of at least its length leave time as it is, exactly;
+    # on a longer canvas the box lies anywhere.
+    elif crop and crop.p > 0 and (crop.time_canvas != 1 or crop.time_scale[0] < 1):
+        cause = "views.resized_crop moves and stretches time"
+        remedy = "give it time_scale: [1, 1] and time_canvas: 1"
+    else:
+        return
+    raise BarlowSpeechError(
+        f"families.{name} has level: frames, whose two views must be aligned in time, but {cause}; "
+        f"{remedy}, or level: utterance."
+    )
+
+
+def find_recipe(name: str, folder: str = "pretrain") -> Path:
+    """The path of a recipe: a file, or the name of one in `configs/<folder>`.
+
+    Deltas are in the folder `deltas`.
+
+    Raises:
+        BarlowSpeechError: it is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    files = {one.stem: one for one in (Path(configs.__path__[0]) / folder).glob("*.yaml")}
+    if name not in files:
+        kind = "recipe" if folder == "pretrain" else folder.removesuffix("s")
+        raise unknown(kind, name, files)
+    return files[name]

@@ -1,0 +1,452 @@
+"""Pretrain an encoder by Barlow Twins on a packed corpus.
+
+Usage: barlow-speech pretrain toy -o results/toy [--set steps=500] [--resume]
+       torchrun --nproc-per-node 8 -m barlow_speech.benchmark.entry pretrain librispeech360 …
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.data.packed import PackedCorpus
+from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
+from barlow_speech.upstream.model.frontend import HOP, FrontEnd
+from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model, seeded
+from barlow_speech.upstream.pretraining import distributed
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
+from barlow_speech.upstream.pretraining.lars import LARS
+from barlow_speech.upstream.pretraining.objective import (
+    cross_correlation,
+    effective_rank,
+    latents,
+    objective,
+)
+from barlow_speech.upstream.pretraining.recipe import Optimiser, Recipe, ViewFamily, check_alignment
+from barlow_speech.upstream.pretraining.views.memory import MixupBank
+from barlow_speech.upstream.pretraining.views.pipeline import Views
+from barlow_speech.upstream.pretraining.views.random import item_keys
+
+log = logging.getLogger(__name__)
+
+ENCODER, TRAINING = "encoder.safetensors", "training.safetensors"
+
+NORMALISATION_CROPS = 512  # crops that the mean and std of log-mel are taken over
+
+# What an optimiser keeps of each parameter.
+OPTIMISER_STATES = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "lars": {"momentum"}}
+
+NAMED = 3  # recordings of a batch that a message names
+
+COLLAPSED = 4.0  # an effective rank of the embedding below this is warned of
+
+
+class Pretraining:
+    """A run of a recipe: `step()` until `done`, `save()` and `load()` in between.
+
+    Everything random is a function of the recipe's seed and the step, so a run that was stopped
+    and loaded goes on as if nothing had happened: on a CPU with as many threads, to the same bits.
+    """
+
+    def __init__(self, recipe: Recipe, corpus: PackedCorpus, device: torch.device) -> None:
+        for name, family in recipe.families.items():
+            check_alignment(name, family)
+        self.recipe, self.corpus, self.device = recipe, corpus, device
+        self.steps_done = 0
+        frontend = _normalised(recipe.model, corpus, recipe.seed)
+        model = random_model(dataclasses.replace(recipe.model, frontend=frontend), recipe.seed)
+        with seeded(recipe.seed + 1):
+            self.twins = BarlowTwins(model, recipe.families)
+        parts = distributed.world_size() * recipe.accumulate
+        if recipe.batch % parts or recipe.batch // parts < 2:
+            raise BarlowSpeechError(
+                f"batch {recipe.batch} cannot be divided among {distributed.world_size()} processes"
+                f" times accumulate {recipe.accumulate} with 2 items or more in each; change batch."
+            )
+        distributed.join_batch_norms(self.twins)
+        # Convolutions over four axes are two to three times as fast with channels last.
+        cast(Any, self.twins).to(device, memory_format=torch.channels_last).train()
+        self.forward = torch.compile(self.twins) if recipe.compile else self.twins
+        self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
+        mixes = any(one.views.mixup is not None for one in recipe.families.values())
+        self.memory = MixupBank(recipe.memory) if mixes else None
+        self.half = recipe.precision == "bfloat16" or (
+            recipe.precision == "auto" and computes_bfloat16(device)
+        )
+        self.optimiser = _optimiser(recipe.optimiser, self.twins)
+        self.correlations: dict[str, Tensor] = {}
+        # Cuts the next step's crops while this one computes.
+        self._cutter = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Tensor]] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made."""
+        return self.steps_done >= self.recipe.steps
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then down to zero at the last step: a cosine, or over `decay` steps."""
+        settings = self.recipe.optimiser
+        if step < settings.warmup:
+            return settings.lr * (step + 1) / settings.warmup
+        if settings.decay:
+            return settings.lr * min(1.0, (self.recipe.steps - step) / settings.decay)
+        rest = max(self.recipe.steps - settings.warmup, 1)
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
+
+    @property
+    def families(self) -> dict[str, ViewFamily]:
+        """The view families that the step that comes next trains."""
+        families = self.recipe.families
+        if not self.recipe.rotate:
+            return families
+        name = list(families)[self.steps_done % len(families)]
+        return {name: families[name]}
+
+    @property
+    def looks(self) -> bool:
+        """Whether the step that comes next is one whose figures are read.
+
+        Reading waits for the device. A CPU has nothing to wait for; a GPU is left to run ahead
+        between the steps that are logged or saved.
+        """
+        step, recipe = self.steps_done, self.recipe
+        return (
+            self.device.type == "cpu"
+            or step % recipe.log_every == 0
+            or (step + 1) % recipe.checkpoint_every == 0
+            or step + 1 == recipe.steps
+        )
+
+    def step(self) -> dict[str, float]:
+        """One optimiser step: the loss, its parts and health figures (by family if several).
+
+        Empty where the figures are not read (see `looks`).
+
+        After the first and the last step `correlations` holds the cross-correlation matrix of
+        each family that the step trained.
+
+        Raises:
+            BarlowSpeechError: the loss is not finite (recordings of the batch are named; nothing
+                was updated by this step, and no state is saved between the first such loss and
+                this).
+        """
+        recipe, step = self.recipe, self.steps_done
+        share = recipe.batch // distributed.world_size()
+        positions = step * recipe.batch + share * distributed.rank() + np.arange(share)
+        views, clean_BFT = self.pairs(positions)
+        parts: dict[str, Tensor] = {}
+        losses = []
+        looks = self.looks
+        self.optimiser.zero_grad(set_to_none=True)
+        for name, family in self.families.items():
+            passes = self._whole if recipe.accumulate == 1 else self._in_parts
+            with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
+                terms, embedding_BE = passes(name, family, *views[name])
+            losses.append(family.weight * terms["loss"].detach())
+            prefix = f"{name}/" if len(recipe.families) > 1 else ""
+            parts |= {prefix + key: value.detach() for key, value in terms.items()}
+        parts["loss"] = torch.stack(losses).sum()
+        figures: dict[str, float] = {}
+        if looks:
+            figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
+        if looks and not math.isfinite(figures["loss"]):
+            names = self.corpus.names(positions)
+            several = ", ".join(names[:NAMED]) + (
+                f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+            )
+            raise BarlowSpeechError(
+                f"the loss is not finite at step {step}, with {several}; look at these, or "
+                "train anew with a lower optimiser.lr, or precision: float32."
+            )
+        distributed.average_gradients(self.twins.parameters())
+        if recipe.optimiser.clip > 0:
+            nn.utils.clip_grad_norm_(self.twins.parameters(), recipe.optimiser.clip)
+        rate = self.learning_rate(step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        if self.memory is not None:
+            self.memory.push(distributed.all_gather(clean_BFT))
+        self.steps_done += 1
+        if looks:
+            figures["lr"] = rate
+        if self.done or step % recipe.log_every == 0:
+            figures["effective_rank"] = effective_rank(embedding_BE)
+        return figures
+
+    def pairs(
+        self, positions: np.ndarray, families: Mapping[str, ViewFamily] | None = None
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        """Both views of the items at `positions`, and their plain log-mel.
+
+        Of each of `families`, or of those of the step that comes next.
+
+        Views are log-mel [B, T, F], plain log-mel is [B, F, T]; mixup takes from the memory as it
+        is, and leaves it so.
+        """
+        families = self.families if families is None else families
+        cut, here = (
+            2 if any(one.segments == "different" for one in some.values()) else 1
+            for some in (self.recipe.families, families)
+        )
+        crops = self.crops(positions, cut)[:here]
+        waves_SBN = crops.to(self.device, non_blocking=True) / 32768
+        with torch.no_grad():
+            clean_SBFT = torch.stack(
+                [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
+            )
+        result = {}
+        for name, family in families.items():
+            views = []
+            for view in (0, 1):
+                segment = view if family.segments == "different" else 0
+                keys_B = item_keys(self.recipe.seed, 0, torch.from_numpy(positions), view)
+                views.append(self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_B))
+            result[name] = (views[0], views[1])
+        return result, clean_SBFT[0]
+
+    def crops(self, positions: np.ndarray, segments: int) -> Tensor:
+        """int16 crops [S, B, N]; those of the step after this are begun in the background."""
+
+        def cut(wanted: np.ndarray) -> Tensor:
+            crops = torch.from_numpy(self.corpus.crops(wanted, segments))
+            return crops.pin_memory() if self.device.type == "cuda" else crops
+
+        first = int(positions[0])
+        ahead, self._next = self._next, None
+        # Always on that one thread: the corpus keeps the order of the epoch it is in.
+        mine = ahead[1] if ahead and ahead[0] == first else self._cutter.submit(cut, positions)
+        crops = mine.result()
+        if self.steps_done + 1 < self.recipe.steps:
+            after = positions + self.recipe.batch
+            self._next = (int(after[0]), self._cutter.submit(cut, after))
+        return crops
+
+    def _whole(
+        self, name: str, family: ViewFamily, first_BTF: Tensor, second_BTF: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Forward and backward of a family in one pass: the terms, and the embeddings."""
+        embedding_BE, z_ND = self._embed(torch.cat([first_BTF, second_BTF]), name, 0)
+        terms = self._objective(name, family, *z_ND.chunk(2))
+        (family.weight * terms["loss"]).backward()
+        return terms, embedding_BE.detach()
+
+    def _in_parts(
+        self, name: str, family: ViewFamily, first_BTF: Tensor, second_BTF: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The same with one part of the batch in memory at a time (Gao et al. 2021, 2101.06983).
+
+        A first pass without gradients gives z of the whole batch; the loss over it gives dL/dz,
+        with which a second pass goes backward part by part.
+        """
+        parts = [
+            torch.cat(pair)
+            for pair in zip(
+                first_BTF.chunk(self.recipe.accumulate), second_BTF.chunk(self.recipe.accumulate)
+            )
+        ]
+        with torch.no_grad(), _still_statistics(self.twins):
+            embeddings, projected = zip(
+                *(self._embed(part, name, index) for index, part in enumerate(parts))
+            )
+        z_A, z_B = (
+            torch.cat([z.chunk(2)[view] for z in projected]).float().requires_grad_()
+            for view in (0, 1)
+        )
+        terms = self._objective(name, family, z_A, z_B)
+        (family.weight * terms["loss"]).backward()
+        assert z_A.grad is not None
+        assert z_B.grad is not None
+        sizes = [len(z) // 2 for z in projected]
+        gradients = zip(z_A.grad.split(sizes), z_B.grad.split(sizes))
+        for index, (part, pair) in enumerate(zip(parts, gradients)):
+            _, z_ND = self._embed(part, name, index)
+            z_ND.backward(torch.cat(pair).to(z_ND.dtype))
+        return terms, torch.cat(embeddings)
+
+    def _embed(self, frames_BTF: Tensor, family: str, part: int) -> tuple[Tensor, Tensor]:
+        """Both views in one pass: half the launches, and one set of batch statistics.
+
+        The first half of what is returned is of the first view, at either level.
+        """
+        # Dropout must draw the same on resuming, and in both passes over a part of a batch.
+        key = (self.recipe.seed, self.steps_done, distributed.rank(), part)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return self.forward(frames_BTF, family)
+
+    def _objective(
+        self, name: str, family: ViewFamily, a_ND: Tensor, b_ND: Tensor
+    ) -> dict[str, Tensor]:
+        if self.steps_done in (0, self.recipe.steps - 1):
+            with torch.no_grad():
+                self.correlations[name] = cross_correlation(
+                    latents(a_ND, family.objective), latents(b_ND, family.objective)
+                ).cpu()
+        return objective(a_ND, b_ND, family.objective)
+
+    @torch.no_grad()
+    def _view(self, family: str, waves_BN: Tensor, clean_BFT: Tensor, keys_B: Tensor) -> Tensor:
+        """Log-mel [B, T, F] of one view of a segment, whose plain log-mel is `clean_BFT`."""
+        views = self.views[family]
+        changed_BN = views.waveform(waves_BN, keys_B)
+        frames_BFT = clean_BFT
+        if changed_BN is not waves_BN:
+            frames_BFT = self.twins.model.frontend(changed_BN).transpose(1, 2)
+        return views.spectrogram(frames_BFT, keys_B, self.memory).transpose(1, 2)
+
+    def _digest(self, steps_done: int) -> str:
+        """Of what must be equal for a state after so many steps to go on.
+
+        That is the recipe; but where the learning rate ends in a decay of its own, a state before
+        it does not depend on where that begins, and goes on with other `steps` and `decay`.
+        """
+        recipe = self.recipe.as_dict()
+        if 0 < recipe["optimiser"]["decay"] <= recipe["steps"] - steps_done:
+            recipe["optimiser"]["decay"] = recipe["steps"] = "open"
+        return digest(recipe)
+
+    def save(self, folder: Path) -> None:
+        """Write the state of the training, from which `load` goes on."""
+        tensors = {f"twins.{key}": value for key, value in self.twins.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
+        header = {"steps_done": self.steps_done, "recipe": self._digest(self.steps_done)}
+        if self.memory is not None:
+            memory = self.memory.state_dict()
+            header["memory_pushed"] = memory["pushed"]
+            if memory["items"] is not None:
+                tensors["memory"] = memory["items"]
+        save_tensors(folder / TRAINING, tensors, {"training": header})
+
+    def load(self, folder: Path) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            BarlowSpeechError: the file is broken, or of another recipe.
+        """
+        file = folder / TRAINING
+        tensors, header = load_tensors(file)
+        state: Any = header.get("training")  # a broken file may hold anything
+        try:
+            steps = state["steps_done"]
+            if type(steps) is not int or steps < 0:
+                raise ValueError(f"{steps} steps are none")
+            if state["recipe"] != self._digest(steps):
+                raise BarlowSpeechError(
+                    f"{file} is of another recipe than the one given, --with and --set included; "
+                    "give the one it was trained by, or choose another folder."
+                )
+            if steps > self.recipe.steps:
+                raise ValueError(f"{steps} steps are none")
+            self.twins.load_state_dict(_under(tensors, "twins."))
+            self._load_optimiser(_under(tensors, "optimiser."))
+            if self.memory is not None:
+                self._load_memory(self.memory, state["memory_pushed"], tensors.get("memory"))
+        except (KeyError, TypeError, ValueError, RuntimeError, LookupError) as error:
+            raise BarlowSpeechError(
+                f"{file} is no whole state of a training ({error}); remove it to start anew."
+            ) from error
+        self.steps_done = steps
+
+    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        groups = self.optimiser.param_groups
+        parameters = [one for group in groups for one in group["params"]]
+        saved = {**self.optimiser.state_dict(), "state": {}}
+        for key, value in tensors.items():
+            index, name = key.split(".")
+            if value.shape not in ((), parameters[int(index)].shape):
+                raise ValueError(f"optimiser.{key} has the shape {tuple(value.shape)}")
+            if name == "step" and not 0 <= float(value) <= self.recipe.steps:
+                raise ValueError(f"optimiser.{key} is no step")
+            saved["state"].setdefault(int(index), {})[name] = value
+        kept = OPTIMISER_STATES[self.recipe.optimiser.name]
+        if any(set(one) != kept for one in saved["state"].values()):
+            raise ValueError(f"its optimiser is not {self.recipe.optimiser.name}'s")
+        self.optimiser.load_state_dict(saved)
+
+    def _load_memory(self, memory: MixupBank, pushed: Any, items: Tensor | None) -> None:
+        held = min(pushed, memory.capacity)
+        frames = -(-self.corpus.crop // HOP)
+        shape = (held, self.recipe.model.frontend.n_mels, frames)
+        most = self.recipe.steps * self.recipe.batch
+        if type(pushed) is not int or not 0 <= pushed <= most or (items is None) != (pushed == 0):
+            raise ValueError(f"a memory of {pushed} items is none")
+        if items is not None and (tuple(items.shape) != shape or not items.is_floating_point()):
+            raise ValueError(f"its memory has the shape {tuple(items.shape)}, not {shape}")
+        memory.load_state_dict(
+            {"capacity": memory.capacity, "pushed": pushed, "items": items}, self.device
+        )
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
+    """The front-end's settings with the corpus's mean and std, over crops that the seed draws."""
+    positions = np.random.default_rng([seed, 2]).integers(
+        len(corpus.items), size=NORMALISATION_CROPS
+    )
+    crops = torch.from_numpy(corpus.crops(np.sort(positions)))[0].float() / 32768
+    plain = FrontEnd(dataclasses.replace(model.frontend, mean=0.0, std=1.0))
+    values = plain.log_mel(crops)
+    mean, std = round(float(values.mean()), 4), round(float(values.std()), 4)
+    if std == 0:
+        raise BarlowSpeechError(
+            f"the packed speech in {corpus.folder} is silent; pack other speech."
+        )
+    return dataclasses.replace(model.frontend, mean=mean, std=std)
+
+
+def _optimiser(settings: Optimiser, module: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a module. Only matrices and filters decay, as usual: for a norm's scale and
+    a bias, weight decay (and LARS's adaptation) has no use."""
+    parameters = list(module.parameters())
+    matrices: dict[str, Any] = {"params": [p for p in parameters if p.ndim > 1]}
+    vectors: dict[str, Any] = {
+        "params": [p for p in parameters if p.ndim <= 1],
+        "weight_decay": 0.0,
+    }
+    if settings.name == "lars":
+        groups = [matrices, {**vectors, "adapt": False}]
+        return LARS(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(
+        [matrices, vectors], lr=settings.lr, weight_decay=settings.weight_decay
+    )
+
+
+@contextlib.contextmanager
+def _still_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms inside keep their running statistics as they are."""
+    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    momenta = [one.momentum for one in norms]
+    for one in norms:
+        one.momentum = 0.0
+    yield
+    for one, momentum in zip(norms, momenta):
+        one.momentum = momentum
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is the faster there: on a GPU, or a CPU with AVX-512 BF16 or AMX."""
+    if device.type != "cpu":
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
