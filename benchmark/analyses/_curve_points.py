@@ -1,4 +1,4 @@
-"""Cells as points of curves: (x, label, cell), their panels, their table, and what they say."""
+"""Results as points of curves, (x, label, result): picture, table and findings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from barlow_speech.benchmark.figures.curves import Curve, ends, panel_title
-from barlow_speech.benchmark.reporting.document import Table
+from barlow_speech.benchmark.figures.curves import Curve, ends, lines_figure, panel_title
+from barlow_speech.benchmark.reporting.document import Picture, Table
 from barlow_speech.benchmark.statistics.comparison import compare, holm
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
 Point = tuple[float, str, TaskResult]
+
+
+def curve_picture(
+    title: str, x_name: str, points: Sequence[Point], *, logarithmic: bool, percent_x: bool = False
+) -> Picture:
+    """A panel for each task of a corpus, in it a curve for each label."""
+    return Picture(
+        title,
+        f"Accuracy against {x_name}.",
+        f"Curves of accuracy against {x_name}; the numbers are in the table.",
+        lines_figure(
+            curves_by_task(points),
+            x_name,
+            logarithmic=logarithmic,
+            chance=chance_of([result for _, _, result in points]),
+            percent_x=percent_x,
+        ),
+    )
 
 
 def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
@@ -34,9 +52,9 @@ def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
 def chance_of(cells: Sequence[TaskResult]) -> dict[str, float]:
     """Panel → the score of always saying the most frequent class, where it is recorded."""
     return {
-        panel_title(cell.task, cell.corpus): float(cell.details["chance"])
+        panel_title(cell.task, cell.corpus): cell.setup.chance
         for cell in cells
-        if "chance" in cell.details
+        if cell.setup.chance is not None
     }
 
 
@@ -63,7 +81,7 @@ def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
     )
 
 
-def areas_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
+def leaders_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
     """For each task, which label is best at the smallest x, and which at the largest."""
     sentences = []
     for title, labels in _grouped(points).items():
@@ -102,7 +120,7 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
 
 def recorded_curve(cell: TaskResult) -> Curve | None:
     """The mean score on dev over the runs, against optimiser steps; None where there is none."""
-    curves = cell.details.get("curves")
+    curves = cell.curves
     if not curves:
         return None
     steps = tuple(float(step) for step, _ in curves[0])
