@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from barlow_speech.upstream import expert
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, file_digest
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import found, load_settings
 from barlow_speech.upstream.model.speech_encoder import seeded
@@ -157,7 +158,8 @@ def load_upstream(
         elif plain in OURS:
             parts += [_code_digest()]
         else:
-            parts += [version("s3prl")]
+            s3prl = find_s3prl()
+            parts += [s3prl.version if s3prl else ""]
             parts += [file_digest(file) for file in _files(own)]
         loaded = Upstream(name, module, rate_of(name, module), digest(parts), batched=False)
         try:

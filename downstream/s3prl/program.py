@@ -28,7 +28,8 @@ from barlow_speech.downstream.s3prl import superb
 from barlow_speech.downstream.s3prl.registry import PREFIX
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.machine import usable
-from barlow_speech.upstream.third_party.compatibility import installed_version, without_gpu
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
+from barlow_speech.upstream.third_party.compatibility import without_gpu
 from barlow_speech.upstream.third_party.permissions import NetworkRefusedError, Permissions, network
 from barlow_speech.upstream.third_party.safe_load import fence
 
@@ -39,6 +40,8 @@ PIP_NAMES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+# What the extra `superb` installs, by import name: see setup.cfg.
+SUPERB = ("dtw", "h5py", "librosa", "lxml", "pandas")
 NETWORK = ("http", "requests", "urllib", "urllib3")  # modules of what a failed download raises
 
 
@@ -159,7 +162,7 @@ def _with_config(arguments: list[str]) -> list[str]:
         if given.downstream not in known:
             raise unknown("s3prl task", given.downstream, known)
         raise BarlowSpeechError(
-            f"s3prl {installed_version('s3prl')} has no configuration of its task "
+            f"{find_s3prl()} has no configuration of its task "
             f"'{given.downstream}' here; give one with -c."
         )
     return arguments
@@ -253,12 +256,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _about_package(package: str, error: ModuleNotFoundError, where: str) -> str:
     if package == "s3prl":
         return (
-            f"{where} needs {error.name}, which s3prl {installed_version('s3prl')} as installed "
-            "lacks; take it from a git checkout of s3prl."
+            f"{where} needs {error.name}, which {find_s3prl()} as installed lacks; take it from a "
+            "git checkout of s3prl."
         )
+    extra = "'barlow-speech[superb]' (or: pip install " if package in SUPERB else ""
     return (
         f"{where} needs the package {package}, which is not installed; "
-        f"run: pip install {PIP_NAMES.get(package, package)}"
+        f"run: pip install {extra}{PIP_NAMES.get(package, package)}{')' if extra else ''}"
     )
 
 
