@@ -103,8 +103,8 @@ def superb_commands(root: Path) -> dict[str, list[str]]:
 NEEDS = {
     "diarization": ("h5py",),
     "quesst14_dtw": ("dtw", "lxml"),
-    "separation_stft2": ("h5py", "asteroid"),
-    "enhancement_stft2": ("h5py", "asteroid"),
+    "separation_stft2": ("librosa", "h5py", "asteroid"),
+    "enhancement_stft2": ("librosa", "h5py", "asteroid"),
     "speech_translation": ("sentencepiece", "sacrebleu", "fairseq"),
 }
 # Frames of 10 ms where a task wants them: enhancement (10 or 20), SpecAugment of slot filling.
@@ -116,8 +116,8 @@ SPLIT = {"asr": "test-clean"}  # the name of the test split, where it is not "te
 SCRIPT = """
 import builtins, contextlib, io, json, sys, traceback
 import torch
-from barlow_speech.benchmark import s3prl_program
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.downstream.s3prl import program as s3prl_program
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 before = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
 answers = {}
