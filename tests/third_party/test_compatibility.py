@@ -606,7 +606,8 @@ downstream_expert:
 S3PRL_SCRIPT = """
 import json, logging, sys, warnings
 import torch
-from barlow_speech.upstream.third_party.compatibility import import_torchaudio, mend_s3prl, s3prl_hub
+from barlow_speech.upstream.third_party import compatibility
+from barlow_speech.upstream.third_party.compatibility import mend_s3prl, s3prl_hub
 
 def state():
     return [
@@ -614,7 +615,7 @@ def state():
         logging.root.level, str(logging.root.handlers),
     ]
 
-torchaudio = import_torchaudio()
+torchaudio = compatibility.import_torchaudio()
 import huggingface_hub
 
 def sox_works():
