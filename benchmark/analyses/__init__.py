@@ -8,7 +8,6 @@ once that is done.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from barlow_speech.benchmark.reporting.document import Section
 from barlow_speech.benchmark.study.planner import Planner
 from barlow_speech.benchmark.study.stages import Work
+from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build
 
@@ -44,7 +44,7 @@ class Analysis:
 
 def kinds() -> list[str]:
     """The kinds that there are."""
-    return sorted(one.name for one in pkgutil.iter_modules(__path__))
+    return module_names(__path__)
 
 
 def read_analyses(given: Mapping[str, Mapping[str, Any]], where: str) -> list[Analysis]:

@@ -17,10 +17,10 @@ Shapes: B utterances, T frames, L layers, D width, N utterances of a split, X = 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from types import ModuleType
 from typing import Any, Literal
 
+from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import unknown
 from barlow_speech.upstream.common.settings import build
 
@@ -29,7 +29,7 @@ Input = Literal["mean", "mean_std", "frames"]
 
 def names() -> list[str]:
     """The heads there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return module_names(__path__)
 
 
 def head_module(name: str, where: str = "head") -> ModuleType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from barlow_speech.downstream import corpora
 from barlow_speech.downstream.corpora._scan import Found, Options, Reader, Table, folders, listing
 from barlow_speech.downstream.corpus import CARDS, SPLITS, Card, Corpus, read_card, write_card
 from barlow_speech.downstream.task import read_task
+from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import write_text
 from barlow_speech.upstream.data.allowed_folders import allow
@@ -254,7 +254,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def names() -> list[str]:
     """The corpora there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(corpora.__path__))
+    return module_names(corpora.__path__)
 
 
 def find_reader(name: str) -> Reader:

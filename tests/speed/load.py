@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
         for runs in given.runs:
             for what in ("study", "leaderboard"):
                 command = [
-                    sys.executable, "-m", __spec__.name, "--folder", str(folder),
+                    sys.executable, __file__, "--folder", str(folder),
                     "--measure", what, str(runs),
                 ]  # fmt: skip
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -11,12 +11,12 @@ E embedding size.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build
 
@@ -81,7 +81,7 @@ def shorter(lengths_B: Tensor, factor: int) -> Tensor:
 
 def names() -> list[str]:
     """The encoders there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return module_names(__path__)
 
 
 def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
