@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 def register() -> None:
     """Make an installed s3prl know us: `s3prl.hub.barlow_speech` and the tasks `barlow_emotion`, …
 
-    Works on an unmodified s3prl; what a current torch lacks is mended first. Nothing is written.
+    Works on an unmodified s3prl; what a current torch lacks is fixed first. Nothing is written.
 
     Raises:
         BarlowSpeechError: s3prl cannot be imported, or torch and torchaudio do not fit each other.

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     """Do what the command line of `barlow-speech` says.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend.
+        BarlowSpeechError: on anything that the user can fix.
     """
     given = parser().parse_args(arguments)
     given.run(given)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from barlow_speech.benchmark.arguments import add_permissions, permissions
 from barlow_speech.benchmark.evaluation.end_to_end import check_trainable, read_end_to_end
-from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
@@ -170,7 +170,7 @@ def run(arguments: Sequence[str]) -> None:
     """Do what the command line says.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend.
+        BarlowSpeechError: on anything that the user can fix.
     """
     given = parser().parse_args(arguments)
     every = [tasks.names() if name == "all" else [name] for name in given.downstream]
@@ -193,7 +193,7 @@ def run(arguments: Sequence[str]) -> None:
             check_trainable(name)
         for member, _ in pretrainings(name, read[chosen[0].name]):
             check_name(member, given.upstream_ckpt)
-    campaign = Campaign(
+    evaluator = Evaluator(
         Settings(
             results=given.expdir,
             cache=cache_dir() / "features",
@@ -210,7 +210,7 @@ def run(arguments: Sequence[str]) -> None:
     if given.corpus is None and given.data_root is None:
         _check_at_hand(chosen)
     named = given.corpus or [one.corpus for one in chosen]
-    corpora = {name: campaign.corpus(name) for name in dict.fromkeys(named)}
+    corpora = {name: evaluator.corpus(name) for name in dict.fromkeys(named)}
     check_names(list(corpora.values()))
     pieces = []
     for one in chosen:
@@ -221,7 +221,7 @@ def run(arguments: Sequence[str]) -> None:
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
             served = among[:1]
         for corpus in served:
-            campaign.piece(one.name, corpus)  # refused before anything is computed
+            evaluator.piece(one.name, corpus)  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
         others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})
@@ -240,9 +240,9 @@ def run(arguments: Sequence[str]) -> None:
         for task, corpus in pieces
         for name in upstreams
     ]
-    ordered = run_jobs(jobs, campaign, given.executor, given.address)
+    ordered = run_jobs(jobs, evaluator, given.executor, given.address)
     command = shlex.join(["run_downstream.py", *arguments])
-    page = write_report(given.expdir, ordered, _facts(campaign.settings.device), command)
+    page = write_report(given.expdir, ordered, _facts(evaluator.settings.device), command)
     if given.json:
         print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
     else:

@@ -68,7 +68,7 @@ class UtteranceExpert(nn.Module):
         leaks = self.corpus.leaks(self.task, self.examples)
         if leaks and not self.datarc.get("allow_leakage"):
             raise BarlowSpeechError(
-                f"corpus '{self.corpus.name}', task '{self.task_name}': {leaks[0]}; mend its "
+                f"corpus '{self.corpus.name}', task '{self.task_name}': {leaks[0]}; fix its "
                 "splits, or add -o config.downstream_expert.datarc.allow_leakage=True"
             )
         self.head = UtteranceHead(

@@ -23,7 +23,7 @@ from torch import Tensor
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import (
-    MOST_SAMPLES,
+    MAX_SAMPLES,
     SAMPLE_RATE,
     duration_s,
     read_audio,
@@ -35,7 +35,7 @@ from barlow_speech.upstream.model.readout import read_out_chunks
 
 PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together
-MOST_CHANNELS = 8  # of a two-dimensional array; more look like a batch
+MAX_CHANNELS = 8  # of a two-dimensional array; more look like a batch
 LOUDEST = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
 RESAMPLED = 1 << 24  # largest product of the coprime parts of two rates that can be resampled
 
@@ -235,10 +235,10 @@ def _seconds(sound: Any, name: str, rate: int | None) -> float:
         if math.prod(sound.shape) == 0:
             raise BarlowSpeechError(f"{name} has no sample; leave empty recordings out.")
         seconds = math.prod(sound.shape) // _channels(tuple(sound.shape), name) / rate
-    if seconds * SAMPLE_RATE > MOST_SAMPLES:
+    if seconds * SAMPLE_RATE > MAX_SAMPLES:
         raise BarlowSpeechError(
             f"{name} is {seconds / 3600:,.1f} h long, more than the "
-            f"{MOST_SAMPLES / SAMPLE_RATE / 3600:.1f} h that are embedded at once; cut it into "
+            f"{MAX_SAMPLES / SAMPLE_RATE / 3600:.1f} h that are embedded at once; cut it into "
             "parts."
         )
     return seconds
@@ -250,11 +250,11 @@ def _channels(shape: tuple[int, ...], name: str) -> int:
         return 1
     if len(shape) == 2:
         channels, samples = sorted(shape)
-        if channels == 1 or (channels <= MOST_CHANNELS and channels < samples):
+        if channels == 1 or (channels <= MAX_CHANNELS and channels < samples):
             return channels
     raise BarlowSpeechError(
         f"{name} has the shape {list(shape)}, and a recording is [samples], [channels, samples] or "
-        f"[samples, channels] of at most {MOST_CHANNELS} channels; give several recordings as a "
+        f"[samples, channels] of at most {MAX_CHANNELS} channels; give several recordings as a "
         "list."
     )
 
@@ -315,7 +315,7 @@ def _as_float(samples: np.ndarray, name: str) -> np.ndarray:
 def _check_values(wave: np.ndarray, name: str) -> None:
     loudest = float(np.abs(wave).max())
     if not math.isfinite(loudest):
-        raise BarlowSpeechError(f"{name} holds values that are not finite; mend or leave it out.")
+        raise BarlowSpeechError(f"{name} holds values that are not finite; fix or leave it out.")
     if loudest > LOUDEST:
         raise BarlowSpeechError(
             f"{name} holds values up to {loudest:g}, and full scale is 1; divide it by the full "

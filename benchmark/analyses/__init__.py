@@ -14,7 +14,7 @@ from typing import Any
 
 from barlow_speech.benchmark.reporting.document import Section
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Work
+from barlow_speech.benchmark.study.stages import Stage
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build
@@ -28,13 +28,13 @@ class Analysis:
     module: Any
     settings: Any
 
-    def works(self, planner: Planner) -> list[Work]:
+    def stages(self, planner: Planner) -> list[Stage]:
         """All that must be done before it can be shown.
 
         Raises:
             BarlowSpeechError: its settings name something that the study has not.
         """
-        return list(self.module.works(self.settings, planner))
+        return list(self.module.stages(self.settings, planner))
 
     def present(self, planner: Planner) -> Section:
         """Its section of the report."""

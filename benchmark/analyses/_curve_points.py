@@ -9,10 +9,10 @@ import numpy as np
 from barlow_speech.benchmark.figures.curves import Curve, ends, panel_title
 from barlow_speech.benchmark.reporting.document import Table
 from barlow_speech.benchmark.statistics.comparison import compare, holm
-from barlow_speech.benchmark.statistics.results import LEVEL, Cell
+from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
-Point = tuple[float, str, Cell]
+Point = tuple[float, str, TaskResult]
 
 
 def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
@@ -31,7 +31,7 @@ def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
     return panels
 
 
-def chance_of(cells: Sequence[Cell]) -> dict[str, float]:
+def chance_of(cells: Sequence[TaskResult]) -> dict[str, float]:
     """Panel → the score of always saying the most frequent class, where it is recorded."""
     return {
         panel_title(cell.task, cell.corpus): float(cell.details["chance"])
@@ -100,7 +100,7 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
     return sentences
 
 
-def recorded_curve(cell: Cell) -> Curve | None:
+def recorded_curve(cell: TaskResult) -> Curve | None:
     """The mean score on dev over the runs, against optimiser steps; None where there is none."""
     curves = cell.details.get("curves")
     if not curves:
@@ -118,8 +118,8 @@ def recorded_curve(cell: Cell) -> Curve | None:
     )
 
 
-def _grouped(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, Cell]]]]:
-    panels: dict[str, dict[str, list[tuple[float, Cell]]]] = {}
+def _grouped(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, TaskResult]]]]:
+    panels: dict[str, dict[str, list[tuple[float, TaskResult]]]] = {}
     for x, label, cell in points:
         panel = panels.setdefault(panel_title(cell.task, cell.corpus), {})
         panel.setdefault(label, []).append((x, cell))

@@ -16,10 +16,10 @@ from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.comparison import compare, compare_all, holm, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import LEVEL, Cell, by_task
+from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -39,7 +39,7 @@ class Settings:
     against: str = ""
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every upstream, task and corpus."""
     labels = planner.upstreams(settings.upstreams, "compare")
     if settings.against and settings.against not in labels:
@@ -53,7 +53,7 @@ def works(settings: Settings, planner: Planner) -> list[MakeCell]:
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = planner.cells(works(settings, planner))
+    cells = planner.cells(stages(settings, planner))
     groups = by_task(cells)
     parts: list[Table | Picture] = []
     findings: list[str] = []
@@ -103,7 +103,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
 
-def against(reference: str, group: Sequence[Cell]) -> list[dict[str, Any]]:
+def against(reference: str, group: Sequence[TaskResult]) -> list[dict[str, Any]]:
     """`compare` of every other upstream with the reference, Holm-corrected over these alone."""
     other = next(cell for cell in group if cell.upstream == reference)
     pairs = [compare(cell, other) for cell in group if cell.upstream != reference]
@@ -114,7 +114,7 @@ def against(reference: str, group: Sequence[Cell]) -> list[dict[str, Any]]:
     return pairs
 
 
-def _scores(title: str, groups: dict[tuple[str, str], list[Cell]]) -> Table:
+def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Table:
     rows = []
     for (task, corpus), group in groups.items():
         ranks = shared_ranks(group)
@@ -167,7 +167,7 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
     )  # fmt: skip
 
 
-def _costs(title: str, cells: Sequence[Cell]) -> Table:
+def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
     """What each upstream takes, whatever the task."""
     costs = {cell.upstream: cell.details.get("cost") or {} for cell in cells}
     rows = tuple(
@@ -188,7 +188,7 @@ def _costs(title: str, cells: Sequence[Cell]) -> Table:
     )
 
 
-def _finding(group: Sequence[Cell]) -> str:
+def _finding(group: Sequence[TaskResult]) -> str:
     """What the runs say of one task."""
     first, *tied = leaders(group)
     cell = next(one for one in group if one.upstream == first)

@@ -24,7 +24,7 @@ class Settings:
     upstreams: tuple[str, ...]
 
 
-def works(settings: Settings, planner: Planner) -> list[Pretrain]:
+def stages(settings: Settings, planner: Planner) -> list[Pretrain]:
     """The first pretraining of each."""
     found = []
     for label in planner.upstreams(settings.upstreams, "correlation"):
@@ -41,10 +41,10 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A pair of matrices for each upstream and family of views, and their numbers."""
     parts: list[Picture | Table] = []
     rows = []
-    for label, work in zip(settings.upstreams, works(settings, planner)):
-        for family in work.recipe.families:
+    for label, stage in zip(settings.upstreams, stages(settings, planner)):
+        for family in stage.recipe.families:
             both = correlations(
-                work.recipe, work.folder, packed=work.packed(planner.shop), family=family
+                stage.recipe, stage.folder, packed=stage.packed(planner.workspace), family=family
             )
             for state, matrix_DD in (
                 ("untrained", both.untrained_DD),

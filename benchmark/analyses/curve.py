@@ -13,7 +13,7 @@ from barlow_speech.benchmark.analyses._curve_points import (
 from barlow_speech.benchmark.figures.curves import lines_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
@@ -37,7 +37,7 @@ class Settings:
     logarithmic: bool = True
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every upstream, task and corpus."""
     labels = planner.upstreams([*settings.x, *settings.beside], "curve")
     return [
@@ -55,7 +55,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             (first, *_) = planner.pretrainings(label)
             places[label] = float(load_tensors(first.encoder)[1]["facts"]["hours"])
     points = []
-    for cell in planner.cells(works(settings, planner)):
+    for cell in planner.cells(stages(settings, planner)):
         if cell.upstream in places:
             points.append((places[cell.upstream], "pretrained", cell))
         else:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.disentanglement.representations import represent
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.study.planner import Planner
 from barlow_speech.benchmark.study.stages import Measure
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.workspace import Workspace
 
 NOTES = (
     "Metrics of the utterance embedding for the factors that the corpus has labels of; of the "
@@ -44,7 +44,7 @@ class Settings:
     recordings: int = 5000
 
 
-def works(settings: Settings, planner: Planner) -> list[Measure]:
+def stages(settings: Settings, planner: Planner) -> list[Measure]:
     """One measurement for each corpus."""
     return [
         _measure(settings, planner, corpus)
@@ -61,19 +61,19 @@ def _measure(settings: Settings, planner: Planner, corpus: str) -> Measure:
         if other.untrained and label in labels
     }
 
-    def compute(shop: Workshop) -> dict[str, Any]:
+    def compute(workspace: Workspace) -> dict[str, Any]:
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
         from barlow_speech.benchmark.disentanglement.factors import read_factors
         from barlow_speech.benchmark.disentanglement.measure import study
         from barlow_speech.benchmark.reporting.disentanglement_tables import json_study
 
-        read = shop.campaign.corpus(shop.corpus(corpus))
-        factors = read_factors(read, settings.factors, settings.recordings, shop.allow_leakage)
+        read = workspace.evaluator.corpus(workspace.corpus(corpus))
+        factors = read_factors(read, settings.factors, settings.recordings, workspace.allow_leakage)
         recordings = [read.recordings[row] for row in factors.rows_N]
-        cache = shop.campaign.settings.cache
+        cache = workspace.evaluator.settings.cache
         codes = [
-            coded(
-                label, load_upstream(name, None, shop.device), recordings, cache,
+            represent(
+                label, load_upstream(name, None, workspace.device), recordings, cache,
                 read.manifest.file,
             )
             for label, name in names.items()
@@ -90,13 +90,17 @@ def _measure(settings: Settings, planner: Planner, corpus: str) -> Measure:
         return json_study(found)
 
     identity = [
-        "disentanglement", names, untrained, planner.shop.corpus_digest(corpus),
+        "disentanglement", names, untrained, planner.workspace.corpus_digest(corpus),
         settings.factors, settings.dimensions, settings.resamples, settings.recordings,
     ]  # fmt: skip
     needs = tuple(one for label in labels for one in planner.pretrainings(label)[:1])
     estimate = 3.0 + 0.25 * len(labels) * (settings.resamples + 20)
     return Measure(
-        f"disentanglement on {planner.shop.corpus_name(corpus)}", identity, compute, needs, estimate
+        f"disentanglement on {planner.workspace.corpus_name(corpus)}",
+        identity,
+        compute,
+        needs,
+        estimate,
     )
 
 
@@ -104,8 +108,8 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     """Tables of metrics and differences, and a matrix of probes, for each corpus."""
     findings: list[str] = []
     parts: list[Picture | Table] = []
-    for work in works(settings, planner):
-        found = work.outcome(planner.shop)
+    for stage in stages(settings, planner):
+        found = stage.outcome(planner.workspace)
         corpus = found["corpus"]
         keys = [key for key in HEADLINES if any(key in row["metrics"] for row in found["rows"])]
         parts.append(

@@ -16,9 +16,9 @@ from barlow_speech.benchmark.analyses._curve_points import (
 )
 from barlow_speech.benchmark.figures.curves import lines_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Of each class the same share of the training recordings is kept, rounded up, the same for "
@@ -44,12 +44,12 @@ class Settings:
     batch: int = 16
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every share, upstream, task and corpus."""
-    return [work for _, _, work in asked(settings, planner)]
+    return [stage for _, _, stage in asked(settings, planner)]
 
 
-def asked(settings: Settings, planner: Planner) -> list[tuple[float, str, MakeCell]]:
+def asked(settings: Settings, planner: Planner) -> list[tuple[float, str, Evaluate]]:
     """(share of the labels, label of the curve, work) of every point."""
     found = []
     frozen = planner.upstreams(settings.upstreams, "labels")
@@ -63,19 +63,19 @@ def asked(settings: Settings, planner: Planner) -> list[tuple[float, str, MakeCe
                 untrained = planner.study.member(label, "labels").untrained
                 way = "trained from scratch" if untrained else f"{label}, fine-tuned"
                 own = {"runs": settings.runs, "steps": settings.steps, "batch": settings.batch}
-                work = planner.cell(
+                stage = planner.cell(
                     label, task, corpus, part | own | {"learning_rates": [1e-3]},
                     end_to_end=settings.set,
                 )  # fmt: skip
-                found.append((fraction, way, work))
+                found.append((fraction, way, stage))
     return found
 
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A panel a task, a curve an upstream."""
     wanted = asked(settings, planner)
-    cells = planner.cells(work for _, _, work in wanted)
-    points: list[tuple[float, str, Cell]] = [
+    cells = planner.cells(stage for _, _, stage in wanted)
+    points: list[tuple[float, str, TaskResult]] = [
         (x, label, cell) for (x, label, _), cell in zip(wanted, cells)
     ]
     panels = curves_by_task(points)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 NOTES = (
@@ -28,7 +28,7 @@ class Settings:
     heads: int = 10
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell with all pretrainings for each upstream, task and corpus."""
     found = []
     for label in planner.upstreams(settings.upstreams, "seeds"):
@@ -48,7 +48,7 @@ def works(settings: Settings, planner: Planner) -> list[MakeCell]:
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A boxplot a task, and the parts of the variance."""
-    cells = planner.cells(works(settings, planner))
+    cells = planner.cells(stages(settings, planner))
     findings, rows, parts = [], [], []
     for cell in cells:
         split = split_variance(cell)
@@ -78,7 +78,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     return Section(title, tuple(findings), NOTES, (*parts, table))
 
 
-def _by_pretraining(cell: Cell) -> list[Cell]:
+def _by_pretraining(cell: TaskResult) -> list[TaskResult]:
     """The runs of each pretraining as a cell of its own."""
     groups: dict[int, list[float]] = {}
     for value, sources in zip(cell.values, cell.details["sources"]):

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.disentanglement.representations import represent
 from barlow_speech.benchmark.disentanglement.spectrum import spectrum
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.figures.curves import STYLES
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell, Measure, Work
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.stages import Evaluate, Measure, Stage
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.text import printable, shortened
 
 NOTES = (
@@ -35,7 +35,7 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-def works(settings: Settings, planner: Planner) -> list[Work]:
+def stages(settings: Settings, planner: Planner) -> list[Stage]:
     """The cells that the ranks stand beside, and a measurement for each upstream and corpus."""
     labels = planner.upstreams(settings.upstreams, "spectrum")
     measures = [
@@ -46,7 +46,7 @@ def works(settings: Settings, planner: Planner) -> list[Work]:
     return [*_cells(settings, planner), *measures]
 
 
-def _cells(settings: Settings, planner: Planner) -> list[MakeCell]:
+def _cells(settings: Settings, planner: Planner) -> list[Evaluate]:
     return [
         planner.cell(label, task, corpus)
         for label in planner.upstreams(settings.upstreams, "spectrum")
@@ -66,11 +66,11 @@ def _columns(settings: Settings, planner: Planner) -> list[tuple[str, str]]:
 def _measure(label: str, corpus: str, planner: Planner) -> Measure:
     name = planner.name(label)
 
-    def compute(shop: Workshop) -> dict[str, Any]:
-        read = shop.campaign.corpus(shop.corpus(corpus))
-        upstream = load_upstream(name, None, shop.device)
-        cache = shop.campaign.settings.cache
-        code = coded(label, upstream, read.recordings, cache, read.manifest.file)
+    def compute(workspace: Workspace) -> dict[str, Any]:
+        read = workspace.evaluator.corpus(workspace.corpus(corpus))
+        upstream = load_upstream(name, None, workspace.device)
+        cache = workspace.evaluator.settings.cache
+        code = represent(label, upstream, read.recordings, cache, read.manifest.file)
         found = spectrum(code.code_NE)
         return {
             "source": code.source,
@@ -81,9 +81,9 @@ def _measure(label: str, corpus: str, planner: Planner) -> Measure:
             "variances": found.variances.tolist(),
         }
 
-    identity = ["spectrum", name, planner.shop.corpus_digest(corpus)]
+    identity = ["spectrum", name, planner.workspace.corpus_digest(corpus)]
     return Measure(
-        f"spectrum of {label} on {planner.shop.corpus_name(corpus)}",
+        f"spectrum of {label} on {planner.workspace.corpus_name(corpus)}",
         identity,
         compute,
         planner.pretrainings(label)[:1],
@@ -103,8 +103,10 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     }
     parts: list[Picture | Table] = []
     for corpus in _corpora(settings, planner):
-        name = planner.shop.corpus_name(corpus)
-        found = {label: _measure(label, corpus, planner).outcome(planner.shop) for label in labels}
+        name = planner.workspace.corpus_name(corpus)
+        found = {
+            label: _measure(label, corpus, planner).outcome(planner.workspace) for label in labels
+        }
         tasks = [task for task, other in _columns(settings, planner) if other == corpus]
         parts.append(
             Picture(

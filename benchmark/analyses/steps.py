@@ -10,7 +10,7 @@ from barlow_speech.benchmark.analyses.labels import asked
 from barlow_speech.benchmark.figures.curves import Curve, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Mean over the runs on dev, looked at while heads train; bands: 1.96 standard errors. The "
@@ -27,15 +27,15 @@ class Settings(LabelSettings):
     fractions: tuple[float, ...] = (1.0,)
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """The same cells as those of `labels`."""
-    return [work for _, _, work in asked(settings, planner)]
+    return [stage for _, _, stage in asked(settings, planner)]
 
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A panel a task and share of labels, a curve an upstream."""
     wanted = asked(settings, planner)
-    cells = planner.cells(work for _, _, work in wanted)
+    cells = planner.cells(stage for _, _, stage in wanted)
     panels: dict[str, dict[str, Curve]] = {}
     chance: dict[str, float] = {}
     rows = []

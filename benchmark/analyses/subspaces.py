@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.disentanglement.representations import represent
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.study.planner import Planner
 from barlow_speech.benchmark.study.stages import Measure, Pretrain
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
@@ -35,7 +35,7 @@ class Settings:
     recordings: int = 5000
 
 
-def works(settings: Settings, planner: Planner) -> list[Measure]:
+def stages(settings: Settings, planner: Planner) -> list[Measure]:
     """One measurement for each corpus."""
     trained = planner.pretrainings(settings.upstream)
     if not trained:
@@ -48,21 +48,21 @@ def works(settings: Settings, planner: Planner) -> list[Measure]:
     ]
 
 
-def _measure(settings: Settings, planner: Planner, corpus: str, work: Pretrain) -> Measure:
+def _measure(settings: Settings, planner: Planner, corpus: str, stage: Pretrain) -> Measure:
     name = planner.name(settings.upstream)
 
-    def compute(shop: Workshop) -> list[dict[str, Any]]:
+    def compute(workspace: Workspace) -> list[dict[str, Any]]:
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
         from barlow_speech.benchmark.disentanglement.factors import read_factors
         from barlow_speech.benchmark.disentanglement.probes import probe
 
-        read = shop.campaign.corpus(shop.corpus(corpus))
-        factors = read_factors(read, (), settings.recordings, shop.allow_leakage)
+        read = workspace.evaluator.corpus(workspace.corpus(corpus))
+        factors = read_factors(read, (), settings.recordings, workspace.allow_leakage)
         recordings = [read.recordings[row] for row in factors.rows_N]
-        upstream = load_upstream(name, None, shop.device)
-        cache = shop.campaign.settings.cache
-        code = coded(settings.upstream, upstream, recordings, cache, read.manifest.file)
-        codes = {"embedding": code.code_NE, **_projected(work, shop, code.code_NE)}
+        upstream = load_upstream(name, None, workspace.device)
+        cache = workspace.evaluator.settings.cache
+        code = represent(settings.upstream, upstream, recordings, cache, read.manifest.file)
+        codes = {"embedding": code.code_NE, **_projected(stage, workspace, code.code_NE)}
         found = []
         for where, x_ND in codes.items():
             for factor, labels_N in factors.labels.items():
@@ -76,23 +76,23 @@ def _measure(settings: Settings, planner: Planner, corpus: str, work: Pretrain) 
                 )  # fmt: skip
         return found
 
-    identity = ["subspaces", name, planner.shop.corpus_digest(corpus), settings.recordings]
-    title = f"subspaces of {settings.upstream} on {planner.shop.corpus_name(corpus)}"
-    return Measure(title, identity, compute, (work,), 20.0)
+    identity = ["subspaces", name, planner.workspace.corpus_digest(corpus), settings.recordings]
+    title = f"subspaces of {settings.upstream} on {planner.workspace.corpus_name(corpus)}"
+    return Measure(title, identity, compute, (stage,), 20.0)
 
 
 @torch.no_grad()
-def _projected(work: Pretrain, shop: Workshop, code_NE: np.ndarray) -> dict[str, np.ndarray]:
+def _projected(stage: Pretrain, workspace: Workspace, code_NE: np.ndarray) -> dict[str, np.ndarray]:
     """z [N, width] of each family for embeddings [N, E], batch norms as training left them."""
-    corpus = PackedCorpus(work.packed(shop), work.recipe.crop_s, work.recipe.seed)
-    run = Pretraining(work.recipe, corpus, torch.device("cpu"))
-    run.load(work.folder)
+    corpus = PackedCorpus(stage.packed(workspace), stage.recipe.crop_s, stage.recipe.seed)
+    run = Pretraining(stage.recipe, corpus, torch.device("cpu"))
+    run.load(stage.folder)
     twins = run.twins.eval()
     x_NE = torch.from_numpy(np.asarray(code_NE, dtype=np.float32))
     return {
         f"z of {name}": projector(x_NE).numpy()
         for name, projector in twins.projectors.items()
-        if work.recipe.families[name].level == "utterance"
+        if stage.recipe.families[name].level == "utterance"
     }
 
 
@@ -100,8 +100,8 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A matrix for each corpus: codes by factors."""
     parts: list[Picture | Table] = []
     findings = []
-    for work in works(settings, planner):
-        found = work.outcome(planner.shop)
+    for stage in stages(settings, planner):
+        found = stage.outcome(planner.workspace)
         codes = list(dict.fromkeys(one["code"] for one in found))
         factors = list(dict.fromkeys(one["factor"] for one in found))
         values = np.full((len(codes), len(factors)), np.nan)
@@ -110,14 +110,14 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             values[place] = 100 * one["accuracy"]
         best = {factors[j]: codes[i] for j, i in enumerate(values[1:].argmax(axis=0) + 1)}
         findings.append(
-            f"{work.title}: among the projectors, the best mean is that of "
+            f"{stage.title}: among the projectors, the best mean is that of "
             + ", ".join(f"{code} for {factor}" for factor, code in best.items())
             + "; not tested."
         )
         parts.append(
             Picture(
-                f"{title} {work.title}",
-                f"{work.title}: balanced accuracy in percent; bold: the best of the column.",
+                f"{title} {stage.title}",
+                f"{stage.title}: balanced accuracy in percent; bold: the best of the column.",
                 "A matrix of accuracies by code and factor; the numbers are in the table.",
                 matrix_figure(
                     values, codes, factors, bold=values == values.max(axis=0), by_column=True
@@ -126,7 +126,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         )
         parts.append(
             Table(
-                f"{title} {work.title} probes",
+                f"{title} {stage.title} probes",
                 "Balanced accuracy in percent, with its interval and chance.",
                 ("code", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
                 tuple(

@@ -12,7 +12,7 @@ from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.common.errors import unknown
 
 NOTES = (
@@ -30,7 +30,7 @@ class Settings:
     home: dict[str, tuple[str, ...]] | None = None
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every row and column.
 
     Raises:
@@ -56,7 +56,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     labels = planner.upstreams(settings.upstreams, "transfer")
     home = settings.home or {}
     asked = planner.study.columns(settings.tasks)
-    groups = by_task(planner.cells(works(settings, planner)))
+    groups = by_task(planner.cells(stages(settings, planner)))
     means = np.array(
         [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
     ).T

@@ -10,7 +10,7 @@ from barlow_speech.benchmark.reporting.document import Section, Table
 from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import MakeCell
+from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
@@ -27,7 +27,7 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-def works(settings: Settings, planner: Planner) -> list[MakeCell]:
+def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
     """A cell for every trial, task and corpus."""
     return [
         planner.cell(label, task, corpus)
@@ -38,7 +38,7 @@ def works(settings: Settings, planner: Planner) -> list[MakeCell]:
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """The table, the best mean first."""
-    groups = by_task(planner.cells(works(settings, planner)))
+    groups = by_task(planner.cells(stages(settings, planner)))
     labels = planner.upstreams(settings.upstreams, "trials")
     means = np.array(
         [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]

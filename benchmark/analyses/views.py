@@ -36,7 +36,7 @@ class Settings:
     seed: int = 0
 
 
-def works(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
+def stages(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
     """Its pretraining."""
     found = planner.pretrainings(settings.upstream)
     if not found:
@@ -48,14 +48,14 @@ def works(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
 
 def present(title: str, settings: Settings, planner: Planner) -> Section:
     """A picture a family of views, the crop and both views as sounds."""
-    (work,) = works(settings, planner)
-    every = chosen(work.recipe.data, planner.shop.speech)
+    (stage,) = stages(settings, planner)
+    every = chosen(stage.recipe.data, planner.workspace.speech)
     first = settings.recording % len(every)
     step = max(1, len(every) // OTHERS)
     paths = [every[first].path, *(one.path for one in every[first + 1 :: step][:OTHERS])]
     parts: list[Picture | Sound] = []
-    for family in settings.families or tuple(work.recipe.families):
-        shown = views_of(work.recipe, paths, family, seed=settings.seed)
+    for family in settings.families or tuple(stage.recipe.families):
+        shown = views_of(stage.recipe, paths, family, seed=settings.seed)
         parts.append(
             Picture(
                 f"{title} {family}",

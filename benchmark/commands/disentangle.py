@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.disentanglement.representations import coded
+from barlow_speech.benchmark.disentanglement.representations import represent
 from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -70,7 +70,7 @@ def run(given: argparse.Namespace) -> None:
     """Measure, print and write.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend.
+        BarlowSpeechError: on anything that the user can fix.
     """
     # Only this verb pays for scikit-learn, which takes a second or two to import.
     from barlow_speech.benchmark.disentanglement.factors import read_factors
@@ -99,7 +99,7 @@ def run(given: argparse.Namespace) -> None:
             name, given.upstream_ckpt, usable(given.device), permissions=permissions(given)
         )
         cache, manifest = cache_dir() / "features", corpus.manifest.file
-        codes.append(coded(name, upstream, recordings, cache, manifest, given.selection))
+        codes.append(represent(name, upstream, recordings, cache, manifest, given.selection))
     found = study(
         corpus.name,
         factors,

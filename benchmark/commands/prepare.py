@@ -104,7 +104,7 @@ def run(given: argparse.Namespace) -> None:
     """Do it, say where it is and what differs, and with --check-audio what is broken.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend; among it broken recordings.
+        BarlowSpeechError: on anything that the user can fix; among it broken recordings.
     """
     if given.workers is not None and given.workers < 1:
         raise BarlowSpeechError(f"--workers must be 1 or more, not {given.workers}.")

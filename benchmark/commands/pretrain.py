@@ -7,7 +7,7 @@ from pathlib import Path
 
 from barlow_speech.benchmark.arguments import add_data_root, add_recipe, chosen_recipe, data_root
 from barlow_speech.upstream.common.machine import usable
-from barlow_speech.upstream.pretraining import distributed as processes
+from barlow_speech.upstream.pretraining import distributed
 from barlow_speech.upstream.pretraining.run import pretrain
 
 
@@ -35,5 +35,5 @@ def run(given: argparse.Namespace) -> None:
         resume=given.resume,
         device=usable(given.device),
     )
-    if processes.rank() == 0:
+    if distributed.rank() == 0:
         print(f"encoder: {path}\ntry: run_downstream.py -u barlow_speech -k {path} -d all")

@@ -20,7 +20,7 @@ from barlow_speech.benchmark.arguments import add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.study.config import find_study, read_study
 from barlow_speech.benchmark.study.planner import plan_text
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.common.text import printable
 
@@ -49,13 +49,13 @@ def run(given: argparse.Namespace) -> None:
     """Plan, and unless that is all that was wanted, do it.
 
     Raises:
-        BarlowSpeechError: on anything that the user can mend.
+        BarlowSpeechError: on anything that the user can fix.
     """
     from barlow_speech.benchmark.study.run import planned, run_study
 
     path = find_study(given.study)
     study = read_study(path)
-    shop = Workshop(
+    workspace = Workspace(
         folder=given.out or Path("results/study") / path.stem,
         data_root=given.data_root,
         device=usable(given.device),
@@ -65,9 +65,11 @@ def run(given: argparse.Namespace) -> None:
         allow_leakage=given.allow_leakage,
         permissions=permissions(given),
     )
-    analyses, steps = planned(study, shop, str(path))
+    analyses, steps = planned(study, workspace, str(path))
     if given.dry_run:
         print(plan_text(steps))
         return
-    page = run_study(study, shop, analyses, steps, shlex.join(["barlow-speech", *sys.argv[1:]]))
+    page = run_study(
+        study, workspace, analyses, steps, shlex.join(["barlow-speech", *sys.argv[1:]])
+    )
     print(f"report: {printable(page)}")

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-MOST_DIMENSIONS = 64  # that a code keeps, unless asked for otherwise
+MAX_DIMENSIONS = 64  # that a code keeps, unless asked for otherwise
 RECORDINGS_EACH = 4  # that each of them needs at least; of fewer, a basis is made of chance
 BASES = OWN, PRINCIPAL, INDEPENDENT = "own dimensions", "PCA", "ICA"
 NOISE, LABELS = "noise", "labels"
@@ -40,7 +40,7 @@ class Code:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def in_every_basis(upstream: str, x_NE: np.ndarray, most: int = MOST_DIMENSIONS) -> list[Code]:
+def in_every_basis(upstream: str, x_NE: np.ndarray, most: int = MAX_DIMENSIONS) -> list[Code]:
     """The codes of an upstream in its own dimensions, in principal and in independent components.
 
     At most `most` dimensions are kept of each, and at most one for four recordings. `facts` has

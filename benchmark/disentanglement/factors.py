@@ -15,7 +15,7 @@ from barlow_speech.downstream.corpus import Corpus
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 
-MOST_RECORDINGS = 5000  # that are taken of a corpus, unless asked for otherwise
+MAX_RECORDINGS = 5000  # that are taken of a corpus, unless asked for otherwise
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Factors:
 def read_factors(
     corpus: Corpus,
     names: Sequence[str] = (),
-    most: int = MOST_RECORDINGS,
+    most: int = MAX_RECORDINGS,
     allow_leakage: bool = False,
 ) -> Factors:
     """The labels that a corpus's tasks are about, each with the split of its task.
@@ -63,7 +63,7 @@ def read_factors(
         leaks = corpus.leaks(task, examples)
         if leaks and not allow_leakage:
             raise BarlowSpeechError(
-                f"corpus '{corpus.name}', task '{task.name}': {leaks[0]}; mend the column "
+                f"corpus '{corpus.name}', task '{task.name}': {leaks[0]}; fix the column "
                 f"'{examples.columns.split}' of {corpus.manifest.file}, or add --allow-leakage, "
                 "which is then written into the result."
             )

@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from barlow_speech.benchmark.disentanglement.bases import (
     BASES,
     LABELS,
-    MOST_DIMENSIONS,
+    MAX_DIMENSIONS,
     OWN,
     in_every_basis,
     label_numbers,
@@ -30,7 +30,7 @@ from barlow_speech.benchmark.disentanglement.metrics import (
     scores,
 )
 from barlow_speech.benchmark.disentanglement.probes import SIZES, ProbeMatrix, probe_matrix
-from barlow_speech.benchmark.disentanglement.representations import Coded
+from barlow_speech.benchmark.disentanglement.representations import Representations
 from barlow_speech.benchmark.disentanglement.spectrum import Spectrum, spectrum
 from barlow_speech.benchmark.statistics.speaker_bootstrap import Estimate, estimate, group_weights
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
@@ -80,11 +80,11 @@ class Study:
 def study(
     corpus: str,
     factors: Factors,
-    coded: Sequence[Coded],
+    represent: Sequence[Representations],
     *,
     baselines: Mapping[str, str],
     within: str = "",
-    dimensions: int = MOST_DIMENSIONS,
+    dimensions: int = MAX_DIMENSIONS,
     resamples: int = RESAMPLES,
     sizes: Sequence[int] = SIZES,
     workers: int = 1,
@@ -108,7 +108,7 @@ def study(
         usable=lambda weights_N: measurable(labels, splits, weights_N, within) == wanted,
     )
     codes = [
-        code for one in coded for code in in_every_basis(one.upstream, one.code_NE, dimensions)
+        code for one in represent for code in in_every_basis(one.upstream, one.code_NE, dimensions)
     ]
     most = max(code.codes_NE.shape[1] for code in codes)
     references = [noise(len(factors.rows_N), most), label_numbers(labels)]
@@ -153,11 +153,11 @@ def study(
         notes=factors.notes,
         rows=tuple(rows),
         differences=tuple(_differences(rows, baselines)),
-        sources={one.upstream: one.source for one in coded},
-        spectra={one.upstream: spectrum(one.code_NE) for one in coded},
+        sources={one.upstream: one.source for one in represent},
+        spectra={one.upstream: spectrum(one.code_NE) for one in represent},
         probes={
             one.upstream: probe_matrix(one.layers, labels, splits, factors.groups_N, sizes, workers)
-            for one in coded
+            for one in represent
         },
     )
 

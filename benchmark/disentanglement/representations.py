@@ -15,7 +15,7 @@ from barlow_speech.upstream.data.manifest import Recording
 
 
 @dataclass(frozen=True)
-class Coded:
+class Representations:
     """What one upstream makes of the recordings: the code that is judged, and what is probed.
 
     `source` says what the code is ("embedding", "mean of layer 5"); `layers` has every layer's mean
@@ -28,14 +28,14 @@ class Coded:
     layers: dict[str, np.ndarray]
 
 
-def coded(
+def represent(
     label: str,
     upstream: Upstream,
     recordings: Sequence[Recording],
     cache: Path,
     manifest: Path,
     selection: Selection = "embedding",
-) -> Coded:
+) -> Representations:
     """The code and the layers of each recording, from the feature cache where they are there.
 
     The code is the upstream's own embedding, or (by `selection`, and where it has none) the mean
@@ -56,7 +56,7 @@ def coded(
         layers["embedding"] = embedding_NE
         if selection == "embedding":
             source, code_NE = "embedding", embedding_NE
-    return Coded(label, source, code_NE, layers)
+    return Representations(label, source, code_NE, layers)
 
 
 def _embedding(found: Features, rows_N: np.ndarray) -> np.ndarray | None:

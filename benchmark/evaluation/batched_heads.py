@@ -22,7 +22,7 @@ from barlow_speech.upstream.model.speech_encoder import seeded
 EVALUATION_FLOATS = 1 << 24  # numbers in the largest block while evaluating, 64 MiB
 
 
-class Stack(Protocol):
+class BatchedHeads(Protocol):
     """R heads of one kind, stacked: `parameters` each have R as their first dimension."""
 
     parameters: list[Tensor]
@@ -40,19 +40,19 @@ class Stack(Protocol):
         ...
 
 
-def build_stack(
+def batched_heads(
     module: Any, settings: Any, inputs: Inputs, classes: int, seeds: Sequence[int]
-) -> Stack:
+) -> BatchedHeads:
     """One head per seed, each initialised by its seed alone as torch initialises its layers."""
     heads = []
     for seed in seeds:
         with seeded(seed):
             heads.append(module.Head(settings, inputs.layers, inputs.width, classes))
-    kind = LinearStack if issubclass(module.Head, linear.Head) else FunctionalStack
+    kind = BatchedLinear if issubclass(module.Head, linear.Head) else BatchedFunctional
     return kind([head.to(inputs.device, inputs.dtype) for head in heads])
 
 
-def predict(stack: Stack, inputs: Inputs) -> Tensor:
+def predict(stack: BatchedHeads, inputs: Inputs) -> Tensor:
     """The class [R, N] that each head gives to each utterance, in blocks of bounded memory."""
     return torch.cat(
         [
@@ -63,7 +63,7 @@ def predict(stack: Stack, inputs: Inputs) -> Tensor:
     )
 
 
-class LinearStack:
+class BatchedLinear:
     """R linear heads (downstream/heads/linear.py) on means over time.
 
     The gradient of the projector, P × D for each run, is never clipped or measured as such. It is a
@@ -154,7 +154,7 @@ class LinearStack:
         return torch.baddbmm(self.b2_R1C, out_RNP + self.b1_R1P, second_RPC)
 
 
-class FunctionalStack:
+class BatchedFunctional:
     """R heads of any kind through torch.func: one forward of the module, mapped over the runs."""
 
     def __init__(self, heads: Sequence[nn.Module]) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Training, row_batches
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
-from barlow_speech.benchmark.evaluation.partial_runs import Unfinished
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
 from barlow_speech.benchmark.features.extraction import Selection
 from barlow_speech.benchmark.statistics.metrics import score
@@ -143,7 +143,7 @@ class Start:
     def network(self, classes: int, init: int) -> Network:
         """Encoder and head with their initial weights, on the CPU.
 
-        The head is the one that `build_stack` makes of the same seed.
+        The head is the one that `batched_heads` makes of the same seed.
         """
         model = copy.deepcopy(self.model).cpu()
         if self.redraw:
@@ -208,7 +208,7 @@ def train_end_to_end(
     training: Training,
     encoder: EncoderTraining,
     device: torch.device,
-    unfinished: Unfinished,
+    partial_runs: PartialRuns,
     key: Any,
     plans: Sequence[RunPlan],
     on_step: Callable[[float], Any],
@@ -227,7 +227,7 @@ def train_end_to_end(
     runs = []
     for plan in plans:
         own = {"key": key, "plan": dataclasses.asdict(plan), "judged": judged}
-        run = unfinished.find(own, len(speech["test"].labels_N) if judged else 0, classes)
+        run = partial_runs.find(own, len(speech["test"].labels_N) if judged else 0, classes)
         if run is not None:
             on_step(training.steps * share)
         else:
@@ -244,7 +244,7 @@ def train_end_to_end(
                 device,
                 partial(on_step, share),
             )
-            unfinished.keep(own, run, time.monotonic() - started)
+            partial_runs.keep(own, run, time.monotonic() - started)
         runs.append(run)
     return runs
 

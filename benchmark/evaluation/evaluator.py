@@ -18,16 +18,16 @@ from barlow_speech.benchmark.evaluation.end_to_end import (
     train_end_to_end,
 )
 from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Split, train_runs
-from barlow_speech.benchmark.evaluation.job import Fit, Job, Settings
+from barlow_speech.benchmark.evaluation.job import Job, Settings, Trainer
 from barlow_speech.benchmark.evaluation.learning_rate import STEPS, _search
 from barlow_speech.benchmark.evaluation.log_mels import LogMels
-from barlow_speech.benchmark.evaluation.partial_runs import Unfinished
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack
 from barlow_speech.benchmark.evaluation.task_data import (
     ON_DEV,
-    Piece,
+    TaskData,
     _chance,
     _check_selection,
     _identical,
@@ -39,7 +39,7 @@ from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.downstream.heads import head_module
 from barlow_speech.downstream.task import read_task
@@ -52,7 +52,7 @@ from barlow_speech.upstream.expert import UpstreamExpert
 log = logging.getLogger(__name__)
 
 
-class Campaign:
+class Evaluator:
     """Makes cells, and keeps at hand what the next cell may need again.
 
     Corpora stay for good, the upstream that was used last and its features until another is used:
@@ -78,7 +78,7 @@ class Campaign:
             self._corpora[name] = read_corpus(name, self.settings.data_root)
         return self._corpora[name]
 
-    def piece(self, task: str, corpus: str) -> Piece:
+    def piece(self, task: str, corpus: str) -> TaskData:
         """Check labels and splits before anything is computed.
 
         Raises:
@@ -90,13 +90,13 @@ class Campaign:
         leaks = [leak for fold in folds for leak in where.leaks(read, fold)]
         if leaks and not self.settings.allow_leakage:
             raise BarlowSpeechError(
-                f"corpus '{where.name}', task '{task}': {leaks[0]}; mend the column "
+                f"corpus '{where.name}', task '{task}': {leaks[0]}; fix the column "
                 f"'{folds[0].columns.split}' of {where.manifest.file}, or add --allow-leakage, "
                 "which is then written into the record."
             )
-        return Piece(read, where, tuple(folds), (*read.fixed, *leaks))
+        return TaskData(read, where, tuple(folds), (*read.fixed, *leaks))
 
-    def run(self, job: Job) -> Cell:
+    def run(self, job: Job) -> TaskResult:
         """The cell of a job: from the store, or computed and stored.
 
         Raises:
@@ -132,19 +132,19 @@ class Campaign:
         }
         record = self.store.load(job.upstream, job.task, piece.corpus.name, identity)
         path = self.store.path(record)
-        unfinished = Unfinished(
+        partial_runs = PartialRuns(
             self.settings.results / "unfinished" / f"{path.parent.name}.{path.stem}"
         )
         if self.settings.overwrite:
             record = Record(job.upstream, job.task, piece.corpus.name, identity)
-            unfinished.clear()
+            partial_runs.clear()
         seeds = [protocol.seed + run for run in range(protocol.runs)]
         missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
         if missing:
             started = time.monotonic()
             try:
                 if isinstance(protocol, EndToEnd):
-                    fits = self._end_to_end(protocol, job, piece, upstreams, found, unfinished)
+                    fits = self._end_to_end(protocol, job, piece, upstreams, found, partial_runs)
                 else:
                     fits = self._heads(job, piece, found)
                 self._complete(record, job, piece, fits, missing)
@@ -153,10 +153,10 @@ class Campaign:
                     f"upstream '{job.upstream}', task '{job.task}', corpus "
                     f"'{piece.corpus.name}': {error}"
                 ) from error
-            seconds = time.monotonic() - started + unfinished.seconds
+            seconds = time.monotonic() - started + partial_runs.seconds
             self._describe(record, job, piece, upstreams, found, notes, seconds)
             self.store.save(record)
-            unfinished.clear()
+            partial_runs.clear()
         return cell_of(record, seeds, self.settings.metric)
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
@@ -195,7 +195,7 @@ class Campaign:
             ]
         return self._features[corpus.name, kind]
 
-    def _heads(self, job: Job, piece: Piece, found: Sequence[Features]) -> list[list[Fit]]:
+    def _heads(self, job: Job, piece: TaskData, found: Sequence[Features]) -> list[list[Trainer]]:
         """For each pretraining and fold: heads alone, on its frozen features."""
         device, protocol = self.settings.device, job.protocol
         return [
@@ -210,11 +210,11 @@ class Campaign:
         self,
         protocol: EndToEnd,
         job: Job,
-        piece: Piece,
+        piece: TaskData,
         upstreams: Sequence[Upstream],
         found: Sequence[Features],
-        unfinished: Unfinished,
-    ) -> list[list[Fit]]:
+        partial_runs: PartialRuns,
+    ) -> list[list[Trainer]]:
         """For each pretraining and fold: encoder and head together."""
         _check_selection(job, found[0].shape[0])
         # From scratch each run draws an encoder of its own, unless the protocol says which it has.
@@ -222,7 +222,7 @@ class Campaign:
         redraw = scratch and "pretrain_seed" not in protocol.varies
         if not any(name == piece.corpus.name for name, _ in self._log_mels):
             self._log_mels.clear()  # those of one corpus are kept
-        fits: list[list[Fit]] = []
+        fits: list[list[Trainer]] = []
         for member, upstream in enumerate(upstreams):
             assert isinstance(upstream.module, UpstreamExpert)
             model = upstream.module.model
@@ -244,7 +244,7 @@ class Campaign:
                         protocol.training(),
                         protocol.encoder,
                         torch.device(self.settings.device),
-                        unfinished,
+                        partial_runs,
                         {"pretraining": member, "fold": i},
                     )
                     for i, fold in enumerate(piece.folds)
@@ -256,8 +256,8 @@ class Campaign:
         self,
         record: Record,
         job: Job,
-        piece: Piece,
-        fits: list[list[Fit]],
+        piece: TaskData,
+        fits: list[list[Trainer]],
         missing: Sequence[int],
     ) -> None:
         """Search the learning rate if that is not done, and add the missing runs."""
@@ -288,7 +288,7 @@ class Campaign:
         self,
         record: Record,
         job: Job,
-        piece: Piece,
+        piece: TaskData,
         upstreams: Sequence[Upstream],
         found: Sequence[Features],
         notes: list[str],

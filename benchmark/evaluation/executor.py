@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.job import Job, Settings
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
@@ -22,28 +22,28 @@ Executor = Literal["local", "ray"]
 
 def run_jobs(
     jobs: Sequence[Job],
-    campaign: Campaign,
+    evaluator: Evaluator,
     executor: Executor = "local",
     address: str | None = None,
-) -> list[Cell]:
+) -> list[TaskResult]:
     """The cells of the jobs, in their order.
 
     `address` is that of a running Ray cluster; without it `ray` starts one on this machine. A job
     whose worker is lost is given to another one.
 
     Raises:
-        BarlowSpeechError: as `Campaign.run`; or Ray is not installed or has no such cluster.
+        BarlowSpeechError: as `Evaluator.run`; or Ray is not installed or has no such cluster.
     """
     if executor == "local":
         # Upstream by upstream, since an upstream and its features are what is costly to hold.
         first = {job.upstream: i for i, job in reversed(list(enumerate(jobs)))}
         order = sorted(range(len(jobs)), key=lambda i: first[jobs[i].upstream])
-        cells = {i: campaign.run(jobs[i]) for i in order}
+        cells = {i: evaluator.run(jobs[i]) for i in order}
         return [cells[i] for i in range(len(jobs))]
-    return _run_on_ray(jobs, campaign.settings, address)
+    return _run_on_ray(jobs, evaluator.settings, address)
 
 
-def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) -> list[Cell]:
+def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) -> list[TaskResult]:
     try:
         import ray
     except ImportError as error:
@@ -66,7 +66,7 @@ def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) ->
         # -1: as often as workers are lost. An error of ours is no loss, and is not tried again.
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_run_job)
         waiting = {remote.remote(job, settings): i for i, job in enumerate(jobs)}
-        cells: dict[int, Cell] = {}
+        cells: dict[int, TaskResult] = {}
         with progress(len(jobs), "cells on Ray", "cell") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))
@@ -94,11 +94,11 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _run_job(job: Job, settings: Settings) -> Cell:
+def _run_job(job: Job, settings: Settings) -> TaskResult:
     return _campaign_of(settings).run(job)
 
 
 @lru_cache(maxsize=1)
-def _campaign_of(settings: Settings) -> Campaign:
+def _campaign_of(settings: Settings) -> Evaluator:
     """One for all jobs that a worker is given: it keeps the upstream and its features at hand."""
-    return Campaign(settings)
+    return Evaluator(settings)

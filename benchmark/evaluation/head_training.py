@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from barlow_speech.benchmark.evaluation.batched_heads import Stack, build_stack, predict
+from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads, batched_heads, predict
 from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
@@ -115,7 +115,7 @@ def train_runs(
     if not hasattr(module, "Head"):
         return _fit(module, settings, train, dev, test, training.label_fraction, plans, on_step)
     order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
-    probe = build_stack(module, settings, train.inputs, classes, [0])
+    probe = batched_heads(module, settings, train.inputs, classes, [0])
     numbers = sum(one.numel() for one in probe.parameters)
     # Weights, the best ones, gradients and two moments; the rows of the training set (int64) and
     # their order (int32); the predictions for a split, twice.
@@ -127,7 +127,7 @@ def train_runs(
     for start in range(0, len(order), together):
         part = order[start : start + together]
         chosen = [plans[i] for i in part]
-        stack = build_stack(module, settings, train.inputs, classes, [p.init for p in chosen])
+        stack = batched_heads(module, settings, train.inputs, classes, [p.init for p in chosen])
         share = len(part) / len(plans)
         runs = _train(
             stack, train, dev, test, classes, training, chosen, partial(on_step, share), on_loss
@@ -137,7 +137,7 @@ def train_runs(
 
 
 def _train(
-    stack: Stack,
+    stack: BatchedHeads,
     train: Split,
     dev: Split,
     test: Split | None,
@@ -209,7 +209,7 @@ def _train(
 class _Optimiser:
     """torch's fused optimiser of the runs of one learning rate, over their span of the stack."""
 
-    def __init__(self, stack: Stack, span: slice, lr: float, training: Training) -> None:
+    def __init__(self, stack: BatchedHeads, span: slice, lr: float, training: Training) -> None:
         self.parameters, self.span = stack.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
@@ -224,7 +224,9 @@ class _Optimiser:
         self.optimiser.step()
 
 
-def _optimisers(stack: Stack, plans: Sequence[RunPlan], training: Training) -> list[_Optimiser]:
+def _optimisers(
+    stack: BatchedHeads, plans: Sequence[RunPlan], training: Training
+) -> list[_Optimiser]:
     """One for each span of runs that share a learning rate."""
     spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
     return [

@@ -13,7 +13,7 @@ from barlow_speech.benchmark.features.extraction import Selection
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 # What trains runs of one pretraining on one fold: (plans, on_step, whether test is judged) → runs.
-Fit = Callable[[Sequence[RunPlan], Callable[[float], Any], bool], list[Run]]
+Trainer = Callable[[Sequence[RunPlan], Callable[[float], Any], bool], list[Run]]
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.evaluation.job import Fit, Job
+from barlow_speech.benchmark.evaluation.job import Job, Trainer
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.upstream.common.progress import progress
 
 STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
 
 
-def _search(job: Job, fits: list[list[Fit]]) -> dict[str, Any]:
+def _search(job: Job, fits: list[list[Trainer]]) -> dict[str, Any]:
     """The learning rate with the best mean dev score; the smallest of equals.
 
     All rates are trained in one pass, for every fold and pretraining.

@@ -23,7 +23,7 @@ SHAPE = {"seconds": float, "seed": int, "dev": float, "step": int, "curve": [[fl
          "predicted": str}  # fmt: skip
 
 
-class Unfinished:
+class PartialRuns:
     """A folder of finished runs; `seconds` is what those that were found there had taken."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Unfinished:
                 raise ValueError("its predictions are not of the test recordings")
         except DAMAGE as error:
             reason = " ".join(str(error).split())[:300]
-            log.warning("run %s is damaged (%s) and is made again", path, reason)
+            log.warning("run %s is corrupt (%s); recomputing", path, reason)
             return None
         self.seconds += seconds
         return run

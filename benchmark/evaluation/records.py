@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from barlow_speech.benchmark.statistics.metrics import METRICS, confusion_matrix, metrics
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import digest, write_json
 from barlow_speech.upstream.common.settings import shown
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 
-MOST_CLASSES = 64  # of a confusion matrix that a cell carries
+MAX_CLASSES = 64  # of a confusion matrix that a cell carries
 
-MOST_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gigabytes
+MAX_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gigabytes
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 
@@ -125,7 +125,7 @@ class Store:
                 raise ValueError(f"it is of {stored.upstream} on {stored.task} of {stored.corpus}")
             return stored
         except DAMAGE as error:
-            log.warning("record %s is damaged (%s) and is made again", path, _reason(error))
+            log.warning("record %s is corrupt (%s); recomputing", path, _reason(error))
             return record
 
     def save(self, record: Record) -> Path:
@@ -154,7 +154,7 @@ class Store:
         return found
 
 
-def read_cells(results: Path, metric: str = "top1") -> list[Cell]:
+def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
     """Every stored record of a results folder as a cell, with all the runs that it has.
 
     Raises:
@@ -168,7 +168,7 @@ def read_cells(results: Path, metric: str = "top1") -> list[Cell]:
     return [cell_of(record, sorted(record.runs), metric) for record in records]
 
 
-def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
+def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
     """The runs with these seeds as a cell, with what a table or a page says about them.
 
     Raises:
@@ -207,11 +207,11 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Cell:
             {key: record.identity[key] for key in ("examples", "protocol", "selection")}
         ),
     }
-    if len(facts["classes"]) <= MOST_CLASSES:
+    if len(facts["classes"]) <= MAX_CLASSES:
         details["confusion"] = _confusion(record, runs)
         details["class_names"] = list(facts["classes"])
     values = tuple(float(run["metrics"][metric]) for run in runs)
-    return Cell(record.upstream, record.task, record.corpus, metric, values, details)
+    return TaskResult(record.upstream, record.task, record.corpus, metric, values, details)
 
 
 def _curve(run: dict[str, Any]) -> list[tuple[int, float]]:
@@ -238,7 +238,7 @@ def pack(classes_N: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
 
 
-def unpack(text: str, most: int = MOST_PREDICTIONS) -> np.ndarray:
+def unpack(text: str, most: int = MAX_PREDICTIONS) -> np.ndarray:
     """What `pack` packed, int64; at most so many numbers.
 
     Raises:

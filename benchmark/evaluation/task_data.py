@@ -21,7 +21,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
 @dataclass(frozen=True)
-class Piece:
+class TaskData:
     """A task on a corpus, checked: its folds (mostly one); what it fixes and what may leak."""
 
     task: Task
@@ -37,7 +37,7 @@ def _input(protocol: Protocol) -> Input:
     return head_module(protocol.head["name"]).INPUT
 
 
-def _on_dev(piece: Piece) -> Piece:
+def _on_dev(piece: TaskData) -> TaskData:
     """The piece without its test recordings: dev is judged in their place."""
     folds = [
         replace(
@@ -50,7 +50,7 @@ def _on_dev(piece: Piece) -> Piece:
     return replace(piece, folds=tuple(folds))
 
 
-def _identical(piece: Piece, found: Features, allowed: bool) -> list[str]:
+def _identical(piece: TaskData, found: Features, allowed: bool) -> list[str]:
     """Recordings of one split whose samples are, bit for bit, those of a recording of another."""
     for fold in piece.folds:
         seen: dict[int, tuple[str, int]] = {}

@@ -25,7 +25,7 @@ from barlow_speech.upstream.model.speech_encoder import parameter_count
 
 INPUT_S = 10  # seconds of audio
 REPEATS = 5  # timed forwards, after one to warm up
-FEWEST = 3  # of them, however long they take
+MIN_COUNT = 3  # of them, however long they take
 PATIENCE_S = 10.0  # of timing, after which the fewest have to do
 
 
@@ -48,7 +48,7 @@ def measure_cost(upstream: Upstream) -> dict[str, Any]:
         _seconds(upstream, wave)
         bar.update()
         seconds: list[float] = []
-        while len(seconds) < (REPEATS if sum(seconds) < PATIENCE_S else FEWEST):
+        while len(seconds) < (REPEATS if sum(seconds) < PATIENCE_S else MIN_COUNT):
             seconds.append(_seconds(upstream, wave))
             bar.update()
     return {

@@ -36,7 +36,7 @@ from barlow_speech.upstream.model.speech_encoder import seeded
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 SHORTEST = 800  # samples, 0.05 s: s3prl pads anything shorter (nn/upstream.py, MIN_SECOND)
-MOST_FRAMES_OFF = 4  # s3prl's Featurizer refuses 5 (upstream/interfaces.py, TOLERABLE_SEQLEN_DIFF)
+MAX_FRAMES_OFF = 4  # s3prl's Featurizer refuses 5 (upstream/interfaces.py, TOLERABLE_SEQLEN_DIFF)
 REPEATABLE = 1e-6  # relative, between two forwards of the same recording
 
 
@@ -141,7 +141,7 @@ def lengths(subject: Subject) -> tuple[bool, str]:
     rate, worst, exact = subject.upstream.rate, 0, True
     for samples, frames in _frame_counts(subject):
         off = abs(frames - round(samples / rate))
-        if off > MOST_FRAMES_OFF or frames == 0:
+        if off > MAX_FRAMES_OFF or frames == 0:
             return False, f"{samples} samples give {frames} frames, not {round(samples / rate)}"
         worst, exact = max(worst, off), exact and frames == -(-samples // rate)
     if exact:

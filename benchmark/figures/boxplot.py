@@ -22,16 +22,16 @@ from barlow_speech.benchmark.figures.style import (
 )
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.results import Cell, by_task
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
 
-FEWEST_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
+MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
 
-LONGEST_LABEL = 3  # lines of an upstream's name, about
+MAX_LABEL = 3  # lines of an upstream's name, about
 
 
-def boxplot(cells: Sequence[Cell], path: Path) -> Path:
+def boxplot(cells: Sequence[TaskResult], path: Path) -> Path:
     """Write `boxplot_figure` to a path ending in .png, .pdf or .svg, which is returned.
 
     It is written whole or not at all.
@@ -44,7 +44,7 @@ def boxplot(cells: Sequence[Cell], path: Path) -> Path:
     return write_figure(boxplot_figure(cells), path)
 
 
-def boxplot_figure(cells: Sequence[Cell]) -> Figure:
+def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
@@ -94,7 +94,7 @@ def boxplot_figure(cells: Sequence[Cell]) -> Figure:
 def _draw_runs(axes: Any, row: int, values: Sequence[float]) -> None:
     numbers = summary(values)
     points = 100 * np.asarray(values)
-    if len(points) >= FEWEST_FOR_BOX:
+    if len(points) >= MIN_FOR_BOX:
         q1, median, q3, low, high = (
             100 * numbers[name] for name in ("q1", "median", "q3", "min", "max")
         )
@@ -112,7 +112,7 @@ def _draw_runs(axes: Any, row: int, values: Sequence[float]) -> None:
     )
 
 
-def _draw_chance(axes: Any, cells: Sequence[Cell]) -> None:
+def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
     """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
     values = [100 * value for cell in cells for value in cell.values]
     low, high = min(values), max(values)
@@ -150,14 +150,14 @@ def _draw_chance(axes: Any, cells: Sequence[Cell]) -> None:
         )
 
 
-def _has_chance(cell: Cell) -> bool:
+def _has_chance(cell: TaskResult) -> bool:
     chance = cell.details.get("chance")
     return isinstance(chance, (int, float)) and 0.0 <= chance <= 1.0
 
 
 def _wrapped(name: str, columns: int = 22) -> str:
     """The name on a few lines, broken after an underscore, hyphen, dot or slash where it can be."""
-    name = shortened(name, LONGEST_LABEL * (columns - 5))  # leaves room for ragged lines
+    name = shortened(name, MAX_LABEL * (columns - 5))  # leaves room for ragged lines
     lines = [""]
     for piece in _pieces(name):
         for start in range(0, len(piece), columns):

@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from barlow_speech.benchmark.figures.style import EDGE, WIDTH, figure_kind, write_figure
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
 
-MOST_CLASSES = 40  # with more, neither a row nor a name can be read
-MOST_WITH_NUMBERS = 12  # classes up to which each field holds its percentage
-LONGEST_CLASS = 14  # letters
-MOST_MISTAKES = 3  # named in words
+MAX_CLASSES = 40  # with more, neither a row nor a name can be read
+MAX_WITH_NUMBERS = 12  # classes up to which each field holds its percentage
+MAX_CLASS_NAME = 14  # letters
+MAX_MISTAKES = 3  # named in words
 
 # From white to one dark blue: lightness alone says the value, in greyscale as in colour.
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
 
 
-def confusion_counts(cell: Cell) -> np.ndarray | None:
+def confusion_counts(cell: TaskResult) -> np.ndarray | None:
     """The cell's counts [truth, predicted] over all its runs; None where they are not recorded.
 
     Raises:
@@ -41,7 +41,7 @@ def confusion_counts(cell: Cell) -> np.ndarray | None:
     return matrix
 
 
-def confusion_shares(cell: Cell) -> np.ndarray:
+def confusion_shares(cell: TaskResult) -> np.ndarray:
     """Each row of the cell's counts over its sum; NaN where a class has no test recordings.
 
     Raises:
@@ -59,7 +59,7 @@ def shade(share: float) -> str:
     return to_hex(SHADES(share))
 
 
-def confusion_figure(cell: Cell, path: Path) -> Path:
+def confusion_figure(cell: TaskResult, path: Path) -> Path:
     """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
 
     A field is the percentage of the recordings of its row's class, over all runs; up to twelve
@@ -73,13 +73,13 @@ def confusion_figure(cell: Cell, path: Path) -> Path:
     """
     figure_kind(path)
     counts = confusion_counts(cell)
-    if counts is None or len(counts) > MOST_CLASSES:
+    if counts is None or len(counts) > MAX_CLASSES:
         raise BarlowSpeechError(
-            f"{cell} has no confusion matrix of at most {MOST_CLASSES} classes; nothing to draw."
+            f"{cell} has no confusion matrix of at most {MAX_CLASSES} classes; nothing to draw."
         )
     classes = len(counts)
     percents = 100 * confusion_shares(cell)
-    names = [shortened(printable(name), LONGEST_CLASS) for name in cell.details["class_names"]]
+    names = [shortened(printable(name), MAX_CLASS_NAME) for name in cell.details["class_names"]]
 
     figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
@@ -91,7 +91,7 @@ def confusion_figure(cell: Cell, path: Path) -> Path:
     for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
         label.set_parse_math(False)
     axes.tick_params(length=0)
-    if classes <= MOST_WITH_NUMBERS:
+    if classes <= MAX_WITH_NUMBERS:
         for (row, column), percent in np.ndenumerate(percents):
             if np.isfinite(percent):
                 colour = "white" if percent > 55 else "black"
@@ -106,7 +106,7 @@ def confusion_figure(cell: Cell, path: Path) -> Path:
     return write_figure(figure, path)
 
 
-def confusion_text(cell: Cell) -> str:
+def confusion_text(cell: TaskResult) -> str:
     """The matrix in words: how much of each class is recognised, and the most frequent mistakes.
 
     Raises:
@@ -116,7 +116,7 @@ def confusion_text(cell: Cell) -> str:
     names = [str(name) for name in cell.details["class_names"]]
     there = [i for i in range(len(names)) if np.isfinite(shares[i, i])]
     sentences = [f"Confusion matrix of {cell}."]
-    if len(there) <= MOST_WITH_NUMBERS:
+    if len(there) <= MAX_WITH_NUMBERS:
         kept = ", ".join(f"{names[i]} {100 * shares[i, i]:.0f} %" for i in there)
         sentences.append(f"Recognised: {kept}.")
     mistakes = [
@@ -126,7 +126,7 @@ def confusion_text(cell: Cell) -> str:
     if mistakes:
         said = "; ".join(
             f"{names[i]} taken for {names[j]} {100 * share:.0f} %"
-            for share, i, j in mistakes[:MOST_MISTAKES]
+            for share, i, j in mistakes[:MAX_MISTAKES]
         )
         sentences.append(f"Most frequent mistakes: {said}.")
     return " ".join(sentences)

@@ -30,7 +30,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.text import printable
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.model.speech_encoder import seeded
-from barlow_speech.upstream.pretraining.barlow_twins import Twins
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
 from barlow_speech.upstream.pretraining.objective import (
     ObjectiveSettings,
     cross_correlation,
@@ -44,7 +44,7 @@ FORMATS = ("pdf", "png")  # of SVG, matplotlib never writes the same bytes twice
 
 WIDTH = 6.4  # inches
 
-LONGEST_NAME = 54  # letters of a recording's name
+MAX_NAME = 54  # letters of a recording's name
 
 DIMENSIONS_SHOWN = 256  # of C, as more would have less than two dots each
 
@@ -109,7 +109,7 @@ def correlations(
 
 @torch.no_grad()
 def _correlation(
-    twins: Twins, views_BTF: tuple[Tensor, Tensor], name: str, settings: ObjectiveSettings
+    twins: BarlowTwins, views_BTF: tuple[Tensor, Tensor], name: str, settings: ObjectiveSettings
 ) -> tuple[Tensor, int]:
     """C, and of how many pairs."""
     with seeded(0):  # of dropout
@@ -221,8 +221,8 @@ def _family(recipe: Recipe, name: str | None) -> str:
 
 def _short(name: str) -> str:
     name = printable(name)
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+    half = MAX_NAME // 2
+    return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _wrapped(texts: Sequence[str], columns: int) -> list[str]:

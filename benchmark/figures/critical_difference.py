@@ -20,10 +20,10 @@ ROW = 0.21  # of a name, of one line
 LINE_HIGH = 0.13  # each further line
 BAR_ROW = 0.1  # of the bars of cliques
 LETTER = 0.068  # average width of one at NAME_SIZE, a little on the wide side
-LONGEST_NAME = 26  # letters in a line; there are two
+MAX_NAME = 26  # letters in a line; there are two
 NAME_SIZE, SMALL_SIZE = 8.5, 7.5  # points
 COLUMNS = 138  # letters in a line of SMALL_SIZE
-MOST_NUMBERED = 12  # ranks that are each written at the axis
+MAX_NUMBERED = 12  # ranks that are each written at the axis
 LINE, NOTE = "#777777", "#333333"
 
 
@@ -118,8 +118,8 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
 
 def _in_lines(name: str) -> str:
     """The name on one line or two, cut in the middle where it is longer; a rank fits after it."""
-    name = shortened(name, 2 * LONGEST_NAME)
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}\n{name[LONGEST_NAME:]}"
+    name = shortened(name, 2 * MAX_NAME)
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}\n{name[MAX_NAME:]}"
 
 
 def _stacked(spans: Sequence[tuple[float, float]]) -> list[tuple[int, float, float]]:
@@ -135,7 +135,7 @@ def _stacked(spans: Sequence[tuple[float, float]]) -> list[tuple[int, float, flo
 
 def _draw_axis(axes: Any, across: Callable[[float], float], count: int, level: float) -> None:
     axes.plot([across(1), across(count)], [level, level], color="black", linewidth=1.0, zorder=2)
-    step = 1 if count <= MOST_NUMBERED else 2
+    step = 1 if count <= MAX_NUMBERED else 2
     for rank in range(1, count + 1):
         numbered = (rank - 1) % step == 0 or rank == count
         if rank == count - 1 and step > 1:

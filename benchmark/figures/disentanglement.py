@@ -19,7 +19,7 @@ from barlow_speech.benchmark.figures.style import CHANCE, EDGE, write_figure
 from barlow_speech.upstream.common.text import printable, shortened
 
 WIDTH = 8.0  # inches
-LONGEST_NAME = 30  # letters
+MAX_NAME = 30  # letters
 GRID = "#dddddd"
 # Told apart by marker and line as well as by colour (Okabe & Ito 2008), so also in greyscale.
 STYLES = (
@@ -66,7 +66,7 @@ def metrics_figure(found: Study) -> Figure:
     references = {row.basis: row for row in found.rows if not row.upstream}
     names = list(dict.fromkeys(row.upstream for row in shown))
     labels = [
-        shortened(printable(row.upstream), LONGEST_NAME) if row.basis == OWN else row.basis
+        shortened(printable(row.upstream), MAX_NAME) if row.basis == OWN else row.basis
         for row in shown
     ]
     for place, (key, title) in enumerate(HEADLINES.items()):
@@ -121,7 +121,7 @@ def layers_figure(found: Study) -> Figure:
             reach = [100 * (one.accuracy.reach or 0.0) for one in probes]
             axes.errorbar(
                 at, accuracies, yerr=reach if any(reach) else None, markersize=5, linewidth=1.3,
-                elinewidth=0.9, capsize=2, label=shortened(printable(name), LONGEST_NAME), **style,
+                elinewidth=0.9, capsize=2, label=shortened(printable(name), MAX_NAME), **style,
             )  # fmt: skip
         axes.set_xticks(range(len(names)), [_short(layer) for layer in names], fontsize=8.5)
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -154,7 +154,7 @@ def few_dimensions_figure(found: Study) -> Figure:
                     marker=style["marker"], markersize=4.5, linewidth=1.3,
                     linestyle="-" if kind == COMPONENTS else ":",
                     markerfacecolor=style["color"] if kind == COMPONENTS else "white",
-                    label=shortened(printable(name), LONGEST_NAME) if kind == COMPONENTS else None,
+                    label=shortened(printable(name), MAX_NAME) if kind == COMPONENTS else None,
                 )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(sorted(sizes)))
@@ -189,7 +189,7 @@ def spectrum_figure(found: Study) -> Figure:
         axes.plot(
             np.arange(1, len(share) + 1), share, color=style["color"], linewidth=1.6,
             linestyle=style["linestyle"],
-            label=f"{shortened(printable(name), LONGEST_NAME)}: effective rank "
+            label=f"{shortened(printable(name), MAX_NAME)}: effective rank "
             f"{one.effective_rank:.0f} of {one.most}",
         )  # fmt: skip
     axes.set_xscale("log")

@@ -23,7 +23,7 @@ from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.data.packed import PackedCorpus, pack
 from barlow_speech.upstream.model.frontend import HIGH_HZ, HOP, LOW_HZ, FrontEnd, FrontEndSettings
-from barlow_speech.upstream.pretraining.recipe import Family, Recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 from barlow_speech.upstream.pretraining.views.random import item_keys
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
@@ -45,7 +45,7 @@ class ShownViews:
     recording: Path
     seconds: float  # of the recording
     name: str  # of the family
-    family: Family
+    family: ViewFamily
     plain_VN: Tensor
     waves_VN: Tensor
     frames_VTF: Tensor

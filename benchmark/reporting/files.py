@@ -26,8 +26,8 @@ from barlow_speech.upstream.common.files import write_text, written_whole
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 
-LONGEST_STEM = 80  # bytes, far below what file systems take
-MOST_PLACES = 8  # after the point
+MAX_STEM = 80  # bytes, far below what file systems take
+MAX_PLACES = 8  # after the point
 SMALLEST = 1e-4  # what its column would round to zero is shown down to here, then as below it
 
 
@@ -55,10 +55,10 @@ def stem(name: str) -> str:
     # Not every file system tells apart letters that are composed in different ways, nor cases.
     text = unicodedata.normalize("NFC", name.replace("=", " is ").lower())
     whole = "_".join(re.findall(r"\w+", text)).strip("_") or "part"
-    if len(whole.encode()) <= LONGEST_STEM:
+    if len(whole.encode()) <= MAX_STEM:
         return whole
     end = f"_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-    return whole.encode()[: LONGEST_STEM - len(end)].decode(errors="ignore") + end
+    return whole.encode()[: MAX_STEM - len(end)].decode(errors="ignore") + end
 
 
 def write_parts(sections: Sequence[Section], tables: Sequence[Table], folder: Path) -> None:
@@ -134,7 +134,7 @@ def _places(largest: float) -> int:
         return 0
     if largest > 1:
         return 2
-    return min(max(3, 2 - math.floor(math.log10(largest))), MOST_PLACES)
+    return min(max(3, 2 - math.floor(math.log10(largest))), MAX_PLACES)
 
 
 def _shown(value: Value, places: int) -> str:

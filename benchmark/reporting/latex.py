@@ -25,7 +25,7 @@ from barlow_speech.benchmark.reporting.published import PublishedTable, cited
 from barlow_speech.upstream.common.text import printable
 
 BESIDE_COSTS = 2  # columns of scores beside the costs; the others follow beneath,
-MOST_COLUMNS = 4  # so many beside each other
+MAX_COLUMNS = 4  # so many beside each other
 MARK = "$^{*}$"
 HEAD = "% Needs \\usepackage{booktabs}; \\input this file. It is plain ASCII.\n"
 # Letters that LaTeX takes for itself; [ and * do so after a line break, as its options.
@@ -77,7 +77,7 @@ def latex_table(
 
 
 def _board(board: Board) -> str:
-    starts = [0, *range(BESIDE_COSTS, len(board.columns), MOST_COLUMNS)]
+    starts = [0, *range(BESIDE_COSTS, len(board.columns), MAX_COLUMNS)]
     parts = [
         _part(board, start, end, costs=start == 0)
         for start, end in zip(starts, [*starts[1:], len(board.columns)])

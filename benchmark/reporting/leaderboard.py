@@ -21,7 +21,7 @@ from barlow_speech.benchmark.reporting.published import PublishedTable
 from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import DIGITS, Cell, by_task, shares_levels
+from barlow_speech.benchmark.statistics.results import DIGITS, TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -61,7 +61,7 @@ class Column:
 class Score:
     """An upstream's place in a column. Alone in it, or not tested, it has no rank and no mark."""
 
-    cell: Cell
+    cell: TaskResult
     summary: dict[str, Any]
     rank: int | None
     best: bool
@@ -125,7 +125,7 @@ class Leaderboard:
 
 
 def leaderboard(
-    cells: Sequence[Cell], published: Sequence[PublishedTable] = (), metric: str = "top1"
+    cells: Sequence[TaskResult], published: Sequence[PublishedTable] = (), metric: str = "top1"
 ) -> Leaderboard:
     """Sort the cells of one metric into boards: best average rank first, then by name.
 
@@ -137,7 +137,7 @@ def leaderboard(
     """
     if not cells:
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
         protocol, head, selection = (
             str(cell.details.get(key) or "") for key in ("protocol", "head", "selection")
@@ -152,14 +152,14 @@ def leaderboard(
     return Leaderboard(metric, boards, tuple(table for table in tables if table.rows))
 
 
-def merged(found: Mapping[Path, Sequence[Cell]]) -> list[Cell]:
+def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     """The cells of several results folders in one list; what is identical in two is taken once.
 
     Raises:
         BarlowSpeechError: two results of one upstream, task, corpus and comparison differ, or one
             folder holds two; the folders are named.
     """
-    taken: dict[tuple[Any, ...], tuple[Path, Cell]] = {}
+    taken: dict[tuple[Any, ...], tuple[Path, TaskResult]] = {}
     for folder, cells in found.items():
         for cell in cells:
             comparison = cell.details.get("comparison")
@@ -234,9 +234,9 @@ def metric_name(metric: str) -> str:
 
 
 def _board(
-    protocol: str, head: str, selection: str, cells: Sequence[Cell], metric: str, bar: Any
+    protocol: str, head: str, selection: str, cells: Sequence[TaskResult], metric: str, bar: Any
 ) -> Board:
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
         comparison = str(cell.details.get("comparison") or "")
         groups.setdefault((cell.task, cell.corpus, comparison), []).append(cell)
@@ -273,7 +273,7 @@ def _board(
     )
 
 
-def _scores(group: Sequence[Cell]) -> dict[str, Score]:
+def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
     """The places in one column, by upstream."""
     by_task(group)  # refuses what cannot be compared
     alone = len(group) == 1
@@ -303,7 +303,7 @@ def _order(row: Row) -> tuple[float, float, str]:
 
 def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> list[str]:
     """A sentence for each task that was measured in several ways."""
-    likes: dict[tuple[str, str], list[tuple[Column, list[Cell]]]] = {}
+    likes: dict[tuple[str, str], list[tuple[Column, list[TaskResult]]]] = {}
     for column, scores in zip(columns, placed):
         cells = [score.cell for score in scores.values()]
         likes.setdefault((column.task, column.corpus), []).append((column, cells))
@@ -347,5 +347,5 @@ def _device(cost: Mapping[str, Any]) -> str:
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def _runs(cell: Cell) -> tuple[Any, ...]:
+def _runs(cell: TaskResult) -> tuple[Any, ...]:
     return cell.values, tuple(cell.details.get("seeds") or ())

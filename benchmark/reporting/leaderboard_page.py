@@ -26,7 +26,7 @@ from barlow_speech.benchmark.reporting.numbers import ABSENT, MARK
 from barlow_speech.benchmark.reporting.published import PublishedScore, PublishedTable
 from barlow_speech.benchmark.statistics.ranking import Ranking, verdict
 
-MOST_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
+MAX_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
 STYLE = """
 body { max-width: 76rem; }
 p, li { max-width: 54rem; }
@@ -114,7 +114,7 @@ def _score(score: Score | None) -> str:
 
 def _diagram(ranked: Ranking) -> list[str]:
     """The critical-difference diagram, where there are upstreams and tasks enough for a test."""
-    if ranked.critical_difference is None or len(ranked.upstreams) > MOST_IN_DIAGRAM:
+    if ranked.critical_difference is None or len(ranked.upstreams) > MAX_IN_DIAGRAM:
         return []
     places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks))
     joined = "; ".join(", ".join(clique) for clique in ranked.cliques) or "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.upstream.common.text import printable
 
@@ -16,7 +16,7 @@ MARK = "*"
 ABSENT = "–"
 
 
-def row_numbers(cell: Cell) -> list[str]:
+def row_numbers(cell: TaskResult) -> list[str]:
     """The entries of a cell's row under `COLUMNS`."""
     numbers = cell_summary(cell)
     return [

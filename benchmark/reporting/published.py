@@ -60,7 +60,7 @@ def read_published(name: str) -> PublishedTable:
     for row in table.rows:
         what = f"{path}: {row.upstream} on {row.task} of {row.corpus}"
         if not 0.0 <= row.score <= 100.0:
-            raise BarlowSpeechError(f"{what}: {row.score} is no percentage from 0 to 100; mend it.")
+            raise BarlowSpeechError(f"{what}: {row.score} is no percentage from 0 to 100; fix it.")
         if not row.source.strip():
             raise BarlowSpeechError(f"{what} has no source; say where the number stands.")
         key = (row.upstream, row.task, row.corpus, row.metric)

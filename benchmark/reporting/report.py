@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.figures.boxplot import FEWEST_FOR_BOX, boxplot
+from barlow_speech.benchmark.figures.boxplot import MIN_FOR_BOX, boxplot
 from barlow_speech.benchmark.figures.confusion import (
-    MOST_CLASSES,
+    MAX_CLASSES,
     confusion_counts,
     confusion_figure,
     confusion_shares,
@@ -37,14 +37,14 @@ from barlow_speech.benchmark.statistics.comparison import compare_all, leaders
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, ranking, verdict
-from barlow_speech.benchmark.statistics.results import LEVEL, Cell, by_task
+from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
 from barlow_speech.benchmark.statistics.summaries import cell_json, cell_summary
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import write_json, write_text
 from barlow_speech.upstream.common.progress import progress
 
-LONGEST_TITLE = 70  # letters; past it the upstreams are counted, not named
+MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 
 # How the facts in a cell's details are called on the page; any other keeps its own name.
 LABELS = {
@@ -69,7 +69,7 @@ ELSEWHERE = ("notes", "metrics", "curves", "confusion", "class_names", "cost", "
 FIGURE_KEY = (
     "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
 )
-FEW_RUNS_KEY = f" Under {FEWEST_FOR_BOX} runs there is no box."
+FEW_RUNS_KEY = f" Under {MIN_FOR_BOX} runs there is no box."
 METRICS_KEY = (
     "Percent, means over the runs. Macro recall (unweighted average recall) and macro F1 are means "
     "over the classes, so that a rare class weighs as much as a frequent one."
@@ -77,7 +77,7 @@ METRICS_KEY = (
 CONFUSION_KEY = (
     "Rows are true classes, columns what was predicted: the percentage of a row's test recordings, "
     "over all runs; the darker, the more. The upstream of the best mean is drawn, the others are "
-    f"folded up beneath it. Tasks of more than {MOST_CLASSES} classes have no matrix here."
+    f"folded up beneath it. Tasks of more than {MAX_CLASSES} classes have no matrix here."
 )
 MATRIX_STYLE = "\n".join(
     [
@@ -108,7 +108,7 @@ PAIRS_KEY = (
 
 
 def write_report(
-    folder: Path, cells: Sequence[Cell], facts: Mapping[str, str], command: str
+    folder: Path, cells: Sequence[TaskResult], facts: Mapping[str, str], command: str
 ) -> Path:
     """Write the report of `cells` into `folder` and return the path of its page.
 
@@ -161,7 +161,7 @@ def figure_names(
     return names
 
 
-def findings(group: Sequence[Cell]) -> list[str]:
+def findings(group: Sequence[TaskResult]) -> list[str]:
     """What the statistics of one task support, in plain sentences to be read one after another.
 
     The best mean is set against every other upstream: as above it where the corrected test
@@ -217,7 +217,7 @@ def findings(group: Sequence[Cell]) -> list[str]:
     return [f"On {first.task} ({first.corpus}), {sentences[0]}", *sentences[1:]]
 
 
-def sampling_reach(cell: Cell) -> float | None:
+def sampling_reach(cell: TaskResult) -> float | None:
     """Half the 95 % Wilson interval (1927) of the mean accuracy, for the size of the test set.
 
     As a fraction; it is what drawing as many other test recordings could do, were they
@@ -244,7 +244,7 @@ def p_text(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _level(cell: Cell) -> str:
+def _level(cell: TaskResult) -> str:
     numbers = cell_summary(cell)
     where = f"{cell.upstream} reaches {percent(numbers['mean'])} %"
     runs = _runs_text(numbers["n"]).lower()
@@ -265,7 +265,7 @@ def _runs_text(count: int) -> str:
     return "One run" if count == 1 else f"{count} runs"
 
 
-def _at_chance(cell: Cell) -> bool:
+def _at_chance(cell: TaskResult) -> bool:
     """Whether the interval of the mean reaches down to chance; False where chance is not known."""
     chance, ends = cell.details.get("chance"), cell_summary(cell)["ci95"]
     return isinstance(chance, (int, float)) and ends is not None and ends[0] <= chance
@@ -276,7 +276,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _markdown(
-    groups: Mapping[tuple[str, str], Sequence[Cell]], facts: Mapping[str, str], command: str
+    groups: Mapping[tuple[str, str], Sequence[TaskResult]], facts: Mapping[str, str], command: str
 ) -> str:
     cells = [cell for group in groups.values() for cell in group]
     # A fence longer than any run of backticks inside it cannot be closed from inside.
@@ -289,7 +289,7 @@ def _markdown(
 
 
 def _page(
-    groups: Mapping[tuple[str, str], Sequence[Cell]],
+    groups: Mapping[tuple[str, str], Sequence[TaskResult]],
     figures: Mapping[tuple[str, str], Path],
     confusions: Mapping[tuple[str, str], Path],
     diagram: Path | None,
@@ -299,9 +299,9 @@ def _page(
     cells = [cell for group in groups.values() for cell in group]
     upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
     title = f"Results of {_listed(upstreams)}"
-    if len(title) > LONGEST_TITLE:
+    if len(title) > MAX_TITLE:
         title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
-    few = any(len(cell.values) < FEWEST_FOR_BOX for cell in cells)
+    few = any(len(cell.values) < MIN_FOR_BOX for cell in cells)
     parts = [
         page.soft(_extent(groups)),
         "<h2>What the runs show</h2>",
@@ -335,18 +335,18 @@ def _page(
     return page.document(title, parts, MATRIX_STYLE)
 
 
-def _extent(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+def _extent(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
     counts = sorted({len(cell.values) for group in groups.values() for cell in group})
     runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     tasks = f"{len(groups)} task" + ("" if len(groups) == 1 else "s")
     return f"{tasks}, {runs} run{'' if counts == [1] else 's'} of each upstream on each."
 
 
-def _title(group: Sequence[Cell]) -> str:
+def _title(group: Sequence[TaskResult]) -> str:
     return f"{group[0].task} – {group[0].corpus}"
 
 
-def _ranked(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> Ranking | None:
+def _ranked(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> Ranking | None:
     """The upstreams over all tasks; None where two upstreams or two complete tasks are missing."""
     cells = [cell for group in groups.values() for cell in group]
     try:
@@ -356,7 +356,7 @@ def _ranked(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> Ranking | None:
     return ranked if len(ranked.blocks) > 1 else None
 
 
-def _diagram(groups: Mapping[tuple[str, str], Sequence[Cell]], folder: Path) -> Path | None:
+def _diagram(groups: Mapping[tuple[str, str], Sequence[TaskResult]], folder: Path) -> Path | None:
     """The critical-difference diagram, where there is such a difference."""
     ranked = _ranked(groups)
     if ranked is None or ranked.critical_difference is None:
@@ -364,7 +364,9 @@ def _diagram(groups: Mapping[tuple[str, str], Sequence[Cell]], folder: Path) -> 
     return critical_difference_diagram(ranked, folder / "critical_difference.png")
 
 
-def _across(groups: Mapping[tuple[str, str], Sequence[Cell]], diagram: Path | None) -> list[str]:
+def _across(
+    groups: Mapping[tuple[str, str], Sequence[TaskResult]], diagram: Path | None
+) -> list[str]:
     ranked = _ranked(groups)
     if ranked is None:
         return []
@@ -376,7 +378,7 @@ def _across(groups: Mapping[tuple[str, str], Sequence[Cell]], diagram: Path | No
     return parts
 
 
-def _variances(cells: Sequence[Cell]) -> list[str]:
+def _variances(cells: Sequence[TaskResult]) -> list[str]:
     """Where the spread comes from, for the cells whose design tells."""
     splits = [(cell, split_variance(cell)) for cell in cells]
     lines = [page.prose(variance_text(cell, one)) for cell, one in splits if one.components]
@@ -390,7 +392,7 @@ def _variances(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _results(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+def _results(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
     body = []
     for group in groups.values():
         body.append(page.group_row(_title(group), 1 + len(COLUMNS)))
@@ -403,7 +405,7 @@ def _results(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
     return page.table(["upstream", *COLUMNS], body)
 
 
-def _metrics(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+def _metrics(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
     """The mean of every metric, in percent."""
     body = []
     for group in groups.values():
@@ -419,7 +421,7 @@ def _metrics(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
 
 
 def _confusions(
-    groups: Mapping[tuple[str, str], Sequence[Cell]], figures: Mapping[tuple[str, str], Path]
+    groups: Mapping[tuple[str, str], Sequence[TaskResult]], figures: Mapping[tuple[str, str], Path]
 ) -> list[str]:
     """Of each task the matrix of the best mean, and those of the others folded up beneath it."""
     parts = []
@@ -433,17 +435,17 @@ def _confusions(
     return parts
 
 
-def _with_confusion(group: Sequence[Cell]) -> list[Cell]:
+def _with_confusion(group: Sequence[TaskResult]) -> list[TaskResult]:
     """The cells whose confusion can be shown, from the best mean down."""
     shown = [
         cell
         for cell in group
-        if (counts := confusion_counts(cell)) is not None and len(counts) <= MOST_CLASSES
+        if (counts := confusion_counts(cell)) is not None and len(counts) <= MAX_CLASSES
     ]
     return sorted(shown, key=lambda cell: -summary(cell.values)["mean"])
 
 
-def _matrix(cell: Cell) -> str:
+def _matrix(cell: TaskResult) -> str:
     """The cell's confusion as a table of whole percentages, the darker the more."""
     names = [page.text(name) for name in cell.details["class_names"]]
     head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
@@ -458,14 +460,14 @@ def _matrix(cell: Cell) -> str:
     return f'<div class="matrix">{page.scrolling(f"<tr>{corner}{head}</tr>", body)}</div>'
 
 
-def _figure(group: Sequence[Cell], path: Path) -> str:
+def _figure(group: Sequence[TaskResult], path: Path) -> str:
     means = "; ".join(
         f"{cell.upstream} {percent(summary(cell.values)['mean'])} %" for cell in group
     )
     return page.figure(path, f"Boxplot of the runs on {_title(group)}. Means: {means}.")
 
 
-def _pairs(groups: Mapping[tuple[str, str], Sequence[Cell]]) -> str:
+def _pairs(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
     header = ["pair", "points", "95 % interval", "p (Holm)", "Wilcoxon p", "A12"]
     header += ["95 % interval", "seeds"]
     body = []
@@ -498,7 +500,7 @@ def _p(p: float | None) -> str:
     return p_text(p).removeprefix("p ").removeprefix("= ")
 
 
-def _measured(group: Sequence[Cell]) -> str:
+def _measured(group: Sequence[TaskResult]) -> str:
     """The facts in the cells' details: one list of those that all share, a table of the others."""
     rows = [_details(cell) for cell in group]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -524,7 +526,7 @@ def _measured(group: Sequence[Cell]) -> str:
     return "\n".join(parts)
 
 
-def _details(cell: Cell) -> dict[str, str]:
+def _details(cell: TaskResult) -> dict[str, str]:
     """The cell's facts as label and text, in the order of `LABELS`, then their own."""
     details = cell.details
     order = [*(key for key in LABELS if key in details), *(k for k in details if k not in LABELS)]
@@ -571,6 +573,6 @@ def _plain(value: Any) -> str:
     return ABSENT if value is None else str(value)
 
 
-def _notes(cell: Cell) -> list[str]:
+def _notes(cell: TaskResult) -> list[str]:
     notes = cell.details.get("notes") or []
     return [notes] if isinstance(notes, str) else [str(note) for note in notes]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from barlow_speech.benchmark.reporting.numbers import COLUMNS, MARK, markdown_escape, row_numbers
 from barlow_speech.benchmark.statistics.comparison import leaders
-from barlow_speech.benchmark.statistics.results import Cell, by_task, shares_levels
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT
 from barlow_speech.upstream.common.text import _columns_wide, printable
 
-LONGEST_NAME = 28  # columns of a terminal, with the mark: the table then fits into 100
+MAX_NAME = 28  # columns of a terminal, with the mark: the table then fits into 100
 
 FOOTNOTE = (
     "Percent over the runs; 95 % CI: BCa bootstrap interval of the mean over the head's runs, "
@@ -27,7 +27,7 @@ MARK_FOOTNOTE = (
 )
 
 
-def text_table(cells: Sequence[Cell]) -> str:
+def text_table(cells: Sequence[TaskResult]) -> str:
     """An aligned table: a block per (task, corpus), a row per upstream in it, and a footnote.
 
     Raises:
@@ -55,7 +55,7 @@ def aligned(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) ->
     """
     rows_in_all = [header, *(row for _, rows in blocks for row in rows)]
     lengths = [max(_columns_wide(row[i]) for row in rows_in_all) for i in range(len(header))]
-    lengths[0] = min(lengths[0], LONGEST_NAME)
+    lengths[0] = min(lengths[0], MAX_NAME)
 
     def line(row: list[str]) -> str:
         pads = [" " * (length - _columns_wide(text)) for text, length in zip(row, lengths)]
@@ -70,7 +70,7 @@ def aligned(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) ->
     return lines
 
 
-def markdown_table(cells: Sequence[Cell]) -> str:
+def markdown_table(cells: Sequence[TaskResult]) -> str:
     """The same table in Markdown, with task and corpus as columns; names are escaped.
 
     Raises:
@@ -88,7 +88,7 @@ def markdown_table(cells: Sequence[Cell]) -> str:
     return "\n".join([*lines, "", footnote(cells, mark=f"\\{MARK}")]) + "\n"
 
 
-def footnote(cells: Sequence[Cell], mark: str = MARK) -> str:
+def footnote(cells: Sequence[TaskResult], mark: str = MARK) -> str:
     """What the figures mean, and the marks, where a task has upstreams to compare."""
     dependent = any(map(shares_levels, cells))
     compared = any(len(group) > 1 and _tested(group) for group in by_task(cells).values())
@@ -96,11 +96,11 @@ def footnote(cells: Sequence[Cell], mark: str = MARK) -> str:
     return " ".join(parts)
 
 
-def _tested(group: Sequence[Cell]) -> bool:
+def _tested(group: Sequence[TaskResult]) -> bool:
     return not any(map(shares_levels, group))
 
 
-def marked_cells(group: Sequence[Cell]) -> list[tuple[Cell, bool]]:
+def marked_cells(group: Sequence[TaskResult]) -> list[tuple[TaskResult, bool]]:
     """Each cell of one task, and whether it bears the mark of the best.
 
     None does where it is alone, or where runs are not independent and so were not tested.

@@ -20,7 +20,13 @@ from scipy import optimize, stats
 from scipy.special import ndtri
 
 from barlow_speech.benchmark.statistics.intervals import _mean_interval, summary
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, Cell, _runs, shares_levels
+from barlow_speech.benchmark.statistics.results import (
+    DIGITS,
+    LEVEL,
+    TaskResult,
+    _runs,
+    shares_levels,
+)
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
@@ -28,7 +34,7 @@ SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the obse
 ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
 
 
-def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
+def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     """How upstream `a` differs from `b` on one task, from the runs with the same seed in both.
 
     Where a cell does not record its seeds, run i is taken to have seed i. Keys:
@@ -63,7 +69,7 @@ def compare(a: Cell, b: Cell, seed: int = 0) -> dict[str, Any]:
     return {"a": a.upstream, "b": b.upstream, **numbers}
 
 
-def compare_all(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def compare_all(cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
     """`compare` for every pair of the cells of one task, with Holm's correction over these pairs.
 
     Adds to each `p_holm` (the corrected `p_sign_flip`), `p_wilcoxon_holm` (the corrected
@@ -86,7 +92,7 @@ def compare_all(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return pairs
 
 
-def leaders(cells: Sequence[Cell]) -> list[str]:
+def leaders(cells: Sequence[TaskResult]) -> list[str]:
     """The upstream of the best mean on one task, and those that cannot be separated from it.
 
     Separated means below it in `compare_all`. Best first, the others in their given order.

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from barlow_speech.benchmark.statistics.comparison import compare_all, holm, wilcoxon_p
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, Cell, by_task
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 
 PERMUTATIONS = 19_999  # of Friedman's test; with the observed one, 20,000
@@ -67,7 +67,7 @@ class Ranking:
     notes: tuple[str, ...]  # what limits the tests, a sentence each
 
 
-def ranking(cells: Sequence[Cell], upstreams: Sequence[str] | None = None) -> Ranking:
+def ranking(cells: Sequence[TaskResult], upstreams: Sequence[str] | None = None) -> Ranking:
     """Rank upstreams by their mean scores over all blocks in which each of them has a cell.
 
     `upstreams` are the ones to rank (default: all that occur). Blocks that lack one of them are
@@ -205,7 +205,7 @@ def critical_difference(upstreams: int, blocks: int, level: float = LEVEL) -> fl
     return float(q * math.sqrt(upstreams * (upstreams + 1) / (6.0 * blocks)))
 
 
-def shared_ranks(cells: Sequence[Cell]) -> dict[str, int]:
+def shared_ranks(cells: Sequence[TaskResult]) -> dict[str, int]:
     """The rank of each upstream on one task: 1 + how many upstreams are separably better.
 
     Separably better is the higher of two that `compare_all` separates. So upstreams share rank 1
@@ -220,7 +220,7 @@ def shared_ranks(cells: Sequence[Cell]) -> dict[str, int]:
     return {name: low for name, (low, _) in rank_intervals(cells).items()}
 
 
-def rank_intervals(cells: Sequence[Cell]) -> dict[str, tuple[int, int]]:
+def rank_intervals(cells: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
     """The best and the worst rank that the runs leave to each upstream on one task.
 
     1 + how many are separably better, and the number of upstreams less how many are separably

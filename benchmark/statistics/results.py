@@ -17,7 +17,7 @@ DIGITS = 9
 
 
 @dataclass(frozen=True)
-class Cell:
+class TaskResult:
     """The runs of one upstream on one task of one corpus.
 
     `values` holds one test score per run, 0..1 and better the higher (`metric`: top1, uar, f1, …).
@@ -37,7 +37,7 @@ class Cell:
         return f"{self.upstream} on {self.task} of {self.corpus}"
 
 
-def by_task(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+def by_task(cells: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskResult]]:
     """The cells of each (task, corpus), both in the order in which they are given.
 
     Raises:
@@ -45,7 +45,7 @@ def by_task(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
             outside 0..1), has another number of seeds than of values or a seed twice, is there
             twice, or is measured otherwise than the others of its task.
     """
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str], list[TaskResult]] = {}
     for cell in cells:
         _check(cell)
         group = groups.setdefault((cell.task, cell.corpus), [])
@@ -62,7 +62,7 @@ def by_task(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return groups
 
 
-def shares_levels(cell: Cell) -> bool:
+def shares_levels(cell: TaskResult) -> bool:
     """Whether several runs share a level of a source that varied, and so are not independent.
 
     For such a cell the intervals of `summary` are too short and the p values of `compare` too
@@ -74,7 +74,7 @@ def shares_levels(cell: Cell) -> bool:
     return any(0 < max(levels) < len(levels) - 1 for levels in source_levels(cell).values())
 
 
-def source_levels(cell: Cell) -> dict[str, tuple[int, ...]]:
+def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
     """The level of each source in each run, numbered in the order in which they turn up.
 
     Raises:
@@ -96,7 +96,7 @@ def source_levels(cell: Cell) -> dict[str, tuple[int, ...]]:
     return levels
 
 
-def _check(cell: Cell) -> None:
+def _check(cell: TaskResult) -> None:
     if not cell.values:
         raise BarlowSpeechError(f"{cell} has no runs; run the task first.")
     for run, value in enumerate(cell.values):
@@ -109,7 +109,7 @@ def _check(cell: Cell) -> None:
     _runs(cell)
 
 
-def _runs(cell: Cell) -> dict[str, float]:
+def _runs(cell: TaskResult) -> dict[str, float]:
     """The cell's values by seed."""
     seeds = cell.details.get("seeds")
     names = [str(seed) for seed in (range(len(cell.values)) if seeds is None else seeds)]

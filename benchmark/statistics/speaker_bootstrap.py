@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-FEWEST_GROUPS = 5  # of fewer, a spread says nothing
+MIN_GROUPS = 5  # of fewer, a spread says nothing
 ATTEMPTS = 200  # draws of which one must be usable
 REACH = float(ndtri(0.975))  # standard errors on either side of the value
 
@@ -63,7 +63,7 @@ def group_weights(
     """
     names, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
     count = len(names)
-    if count < FEWEST_GROUPS:
+    if count < MIN_GROUPS:
         draws = 0
     result = np.zeros((draws, len(group_N)))
     for number in range(draws):

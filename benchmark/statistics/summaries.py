@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from barlow_speech.benchmark.statistics.intervals import summary
-from barlow_speech.benchmark.statistics.results import Cell, by_task, shares_levels
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.variance import split_variance
 
 DEPENDENT = (
@@ -14,7 +14,7 @@ DEPENDENT = (
 )
 
 
-def cell_summary(cell: Cell) -> dict[str, Any]:
+def cell_summary(cell: TaskResult) -> dict[str, Any]:
     """`summary` of the cell's runs; where they share levels, with the interval of the split.
 
     Raises:
@@ -28,7 +28,7 @@ def cell_summary(cell: Cell) -> dict[str, Any]:
     return numbers
 
 
-def cell_json(cell: Cell) -> dict[str, Any]:
+def cell_json(cell: TaskResult) -> dict[str, Any]:
     """The cell as it stands in `cells.json`: who, what, the values, and their summary.
 
     Raises:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, Cell, source_levels
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, source_levels
 
 DRAWS = 20_000  # behind every interval
 REPEATS = "repeats"  # the part of runs that agree in every recorded source
@@ -71,7 +71,7 @@ class _Factor:
         return 1 + max(self.level_of_run)
 
 
-def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
+def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
     """Split the variance of a cell's runs into its sources by the method of moments.
 
     Mean squares are set equal to their expectations under the crossed random model with all
@@ -120,7 +120,7 @@ def split_variance(cell: Cell, seed: int = 0) -> VarianceSplit:
     return _split(table, factors, own, constant, np.random.default_rng(seed))
 
 
-def variance_text(cell: Cell, split: VarianceSplit) -> str:
+def variance_text(cell: TaskResult, split: VarianceSplit) -> str:
     """The split in plain words, in a paragraph."""
     if split.reason is not None or split.total is None:
         return split.reason or ""
@@ -138,7 +138,7 @@ def variance_text(cell: Cell, split: VarianceSplit) -> str:
     )
 
 
-def _not_split(cell: Cell, why: str) -> VarianceSplit:
+def _not_split(cell: TaskResult, why: str) -> VarianceSplit:
     return VarianceSplit((), None, None, None, f"The variance of {cell} is not split: {why}.", ())
 
 

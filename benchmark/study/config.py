@@ -22,7 +22,7 @@ from barlow_speech.upstream.model.speech_encoder import depth
 from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
 
 FOLDER = Path(configs.__path__[0]) / "studies"
-MOST_SEEDS = 10
+MAX_SEEDS = 10
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ def _check_member(study: Study, label: str, member: Member, where: str) -> None:
         raise BarlowSpeechError(
             f"{where}: of and readout go together: another readout of one that is pretrained."
         )
-    if not 1 <= member.seeds <= MOST_SEEDS:
-        raise BarlowSpeechError(f"{where}: seeds must be from 1 to {MOST_SEEDS}.")
+    if not 1 <= member.seeds <= MAX_SEEDS:
+        raise BarlowSpeechError(f"{where}: seeds must be from 1 to {MAX_SEEDS}.")
     other = member.untrained or member.of
     if other and not study.member(other, where).pretrained:
         raise BarlowSpeechError(

@@ -11,7 +11,7 @@ from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.frontend import HOP
 from barlow_speech.upstream.model.speech_encoder import random_model
-from barlow_speech.upstream.pretraining.barlow_twins import Twins
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.trainer import computes_bfloat16
 
@@ -40,7 +40,7 @@ def seconds_of_speech(recipe: Recipe, device: str) -> float:
 
 def _measure(recipe: Recipe, device: str) -> float:
     where = torch.device(device)
-    twins: Any = Twins(random_model(recipe.model, 0), recipe.families)
+    twins: Any = BarlowTwins(random_model(recipe.model, 0), recipe.families)
     twins.to(where, memory_format=torch.channels_last).train()
     half = recipe.precision == "bfloat16" or (
         recipe.precision == "auto" and computes_bfloat16(where)

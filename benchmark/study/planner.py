@@ -14,10 +14,10 @@ from barlow_speech.benchmark.evaluation.end_to_end import read_end_to_end
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.features.extraction import Selection
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.study.config import Study
-from barlow_speech.benchmark.study.stages import KINDS, MakeCell, Pretrain, Reread, Work
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.stages import KINDS, Evaluate, Pretrain, Reread, Stage
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.text import printable, shortened
@@ -31,7 +31,7 @@ class Planner:
     """A study in its workshop: what analyses ask for their works, and for the outcomes."""
 
     study: Study
-    shop: Workshop
+    workspace: Workspace
 
     def upstreams(self, labels: Sequence[str], where: str) -> list[str]:
         """These labels, or all of the study where there is none.
@@ -71,7 +71,7 @@ class Planner:
 
     @property
     def _speech(self) -> str:
-        return str(self.shop.data_root.resolve()) if self.shop.data_root else "toy"
+        return str(self.workspace.data_root.resolve()) if self.workspace.data_root else "toy"
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
@@ -79,7 +79,7 @@ class Planner:
 
         It is called after the first of these; one that is there is taken under any name.
         """
-        parent = self.shop.folder / "pretraining"
+        parent = self.workspace.folder / "pretraining"
         found: dict[str, Path] = {}
         folders: dict[str, Path] = {}
         for label, member in self.study.upstreams.items():
@@ -116,7 +116,7 @@ class Planner:
         every_seed: bool = False,
         selection: Selection | None = None,
         layer: int | None = None,
-    ) -> MakeCell:
+    ) -> Evaluate:
         """The work that makes a cell by the study's protocol with `changes` over it.
 
         `protocol` names another one. With `end_to_end`, assignments such as `encoder.crop_s=1`, the
@@ -135,72 +135,77 @@ class Planner:
             own = not self.study.member(label, "the study").name
             selection = choice.selection if own else "hidden_states"
         job = Job(
-            self.name(label, every_seed), task, self.shop.corpus(corpus), read, selection, layer
+            self.name(label, every_seed),
+            task,
+            self.workspace.corpus(corpus),
+            read,
+            selection,
+            layer,
         )
         trained = self.checkpoints(label)
         needs = trained if every_seed else trained[:1]
-        return MakeCell(label, job, self.shop.corpus_name(corpus), needs)
+        return Evaluate(label, job, self.workspace.corpus_name(corpus), needs)
 
-    def cells(self, works: Iterable[MakeCell]) -> list[Cell]:
+    def cells(self, stages: Iterable[Evaluate]) -> list[TaskResult]:
         """Their outcomes, each under the label of its upstream."""
-        return self.shop.cells([(work.label, work.job) for work in works])
+        return self.workspace.cells([(stage.label, stage.job) for stage in stages])
 
 
 @dataclass(frozen=True)
 class Step:
     """A work of a plan: whether it was done before, and the seconds that it took or may take."""
 
-    work: Work
+    stage: Stage
     done: bool
     seconds: float
 
 
-def in_order(works: Iterable[Work]) -> list[Work]:
+def in_order(stages: Iterable[Stage]) -> list[Stage]:
     """Every work once, and those it needs before it; upstream by upstream among the cells.
 
     A campaign holds the upstream that it used last, so that cells of one upstream stand together.
     """
-    found: dict[str, Work] = {}
+    found: dict[str, Stage] = {}
 
-    def add(work: Work) -> None:
-        for other in work.needs:
+    def add(stage: Stage) -> None:
+        for other in stage.needs:
             add(other)
-        found.setdefault(work.key, work)
+        found.setdefault(stage.key, stage)
 
-    for work in works:
-        add(work)
+    for stage in stages:
+        add(stage)
     upstreams: dict[str, int] = {}
-    for work in found.values():
-        if isinstance(work, MakeCell):
-            upstreams.setdefault(work.job.upstream, len(upstreams))
+    for stage in found.values():
+        if isinstance(stage, Evaluate):
+            upstreams.setdefault(stage.job.upstream, len(upstreams))
 
-    def place(work: Work) -> tuple[int, int]:
-        own = upstreams[work.job.upstream] if isinstance(work, MakeCell) else 0
-        return KINDS.index(work.kind), own
+    def place(stage: Stage) -> tuple[int, int]:
+        own = upstreams[stage.job.upstream] if isinstance(stage, Evaluate) else 0
+        return KINDS.index(stage.kind), own
 
     return sorted(found.values(), key=place)
 
 
-def plan(works: Sequence[Work], shop: Workshop) -> list[Step]:
+def plan(stages: Sequence[Stage], workspace: Workspace) -> list[Step]:
     """What is done by the journal, and estimates of the rest.
 
     An estimate is a work's own, times what works of its kind took so far against theirs.
     """
-    took = {entry["key"]: entry for entry in shop.journal() if _whole(entry)}
+    took = {entry["key"]: entry for entry in workspace.journal() if _whole(entry)}
     factors = {}
     for kind in KINDS:
         done = [one for one in took.values() if one["kind"] == kind and one["estimate"] > 0]
         expected = sum(one["estimate"] for one in done)
         factors[kind] = sum(one["seconds"] for one in done) / expected if expected else 1.0
     steps = []
-    for work in works:
-        past = took.get(work.key)
-        makes = work.encoder if isinstance(work, (Pretrain, Reread)) else None
+    for stage in stages:
+        past = took.get(stage.key)
+        makes = stage.encoder if isinstance(stage, (Pretrain, Reread)) else None
         there = past is not None and (makes is None or makes.is_file())
         if past is not None and there:
-            steps.append(Step(work, True, past["seconds"]))
+            steps.append(Step(stage, True, past["seconds"]))
         else:
-            steps.append(Step(work, False, factors[work.kind] * work.seconds(shop)))
+            steps.append(Step(stage, False, factors[stage.kind] * stage.seconds(workspace)))
     return steps
 
 
@@ -222,9 +227,9 @@ def plan_text(steps: Sequence[Step]) -> str:
     for kind in KINDS:
         groups: dict[str, list[Step]] = {}
         for step in steps:
-            if step.work.kind == kind:
-                work = step.work
-                name = work.who if isinstance(work, MakeCell) else work.title
+            if step.stage.kind == kind:
+                stage = step.stage
+                name = stage.who if isinstance(stage, Evaluate) else stage.title
                 groups.setdefault(name, []).append(step)
         if groups:
             lines.append(f"{kind}s")
@@ -257,18 +262,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def check(works: Sequence[Work], shop: Workshop) -> None:
+def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Campaign.piece`; or the speech of a recipe is missing.
+        BarlowSpeechError: as `Evaluator.piece`; or the speech of a recipe is missing.
     """
-    pieces = {(w.job.task, w.job.corpus) for w in works if isinstance(w, MakeCell)}
+    pieces = {(w.job.task, w.job.corpus) for w in stages if isinstance(w, Evaluate)}
     for task, corpus in sorted(pieces):
-        shop.campaign.piece(task, corpus)
-    sources = {digest(w.recipe.as_dict()["data"]): w for w in works if isinstance(w, Pretrain)}
-    for work in sources.values():
+        workspace.evaluator.piece(task, corpus)
+    sources = {digest(w.recipe.as_dict()["data"]): w for w in stages if isinstance(w, Pretrain)}
+    for stage in sources.values():
         try:
-            chosen(work.recipe.data, shop.speech)
+            chosen(stage.recipe.data, workspace.speech)
         except BarlowSpeechError as error:
-            raise BarlowSpeechError(f"{work.title}: {error}") from error
+            raise BarlowSpeechError(f"{stage.title}: {error}") from error

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from barlow_speech.benchmark.evaluation.end_to_end import EndToEnd
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, write_json
 from barlow_speech.upstream.data.packed import chosen, pack
@@ -32,7 +32,7 @@ HEAD_STEP_S = 0.0004
 KINDS = ("pretraining", "cell", "end-to-end cell", "measurement")
 
 
-class Work(Protocol):
+class Stage(Protocol):
     """Something to do: equal keys are the same work, whoever asks for it.
 
     `needs` are the works that must be done before.
@@ -54,15 +54,15 @@ class Work(Protocol):
         ...
 
     @property
-    def needs(self) -> tuple[Work, ...]:
+    def needs(self) -> tuple[Stage, ...]:
         """What must be done before."""
         ...
 
-    def seconds(self, shop: Workshop) -> float:
+    def seconds(self, workspace: Workspace) -> float:
         """A rough estimate, before the study has measured anything of the kind."""
         ...
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Do it, or see that it is done."""
         ...
 
@@ -93,7 +93,7 @@ class Pretrain:
         return digest(["pretraining", str(self.folder), self.recipe.as_dict(), self.speech])
 
     @property
-    def needs(self) -> tuple[Work, ...]:
+    def needs(self) -> tuple[Stage, ...]:
         """See `Work`."""
         return ()
 
@@ -102,24 +102,24 @@ class Pretrain:
         """Its checkpoint."""
         return self.folder / ENCODER
 
-    def packed(self, shop: Workshop) -> Path:
+    def packed(self, workspace: Workspace) -> Path:
         """The folder of its speech, which pretrainings on the same speech share."""
         source = digest([self.recipe.as_dict()["data"], self.speech])
-        return shop.folder / "speech" / source[:12]
+        return workspace.folder / "speech" / source[:12]
 
-    def seconds(self, shop: Workshop) -> float:
+    def seconds(self, workspace: Workspace) -> float:
         """See `Work`."""
         recipe = self.recipe
-        per_second = seconds_of_speech(recipe, shop.device)
+        per_second = seconds_of_speech(recipe, workspace.device)
         return recipe.steps * recipe.batch * recipe.crop_s * per_second
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, workspace: Workspace) -> None:
         """See `Work`."""
-        packed = self.packed(shop)
-        with shop.alone(packed.parent / f"{packed.name}.lock", "packing speech"):
-            pack(chosen(self.recipe.data, shop.speech), packed)
-        with shop.alone(self.folder, self.title):
-            pretrain(self.recipe, self.folder, packed=packed, resume=True, device=shop.device)
+        packed = self.packed(workspace)
+        with workspace.alone(packed.parent / f"{packed.name}.lock", "packing speech"):
+            pack(chosen(self.recipe.data, workspace.speech), packed)
+        with workspace.alone(self.folder, self.title):
+            pretrain(self.recipe, self.folder, packed=packed, resume=True, device=workspace.device)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Reread:
         return digest(["readout", self.base.key, [dataclasses.asdict(one) for one in self.readout]])
 
     @property
-    def needs(self) -> tuple[Work, ...]:
+    def needs(self) -> tuple[Stage, ...]:
         """See `Work`."""
         return (self.base,)
 
@@ -160,11 +160,11 @@ class Reread:
         """Its checkpoint."""
         return self.base.folder / f"readout-{self.key[:10]}.safetensors"
 
-    def seconds(self, shop: Workshop) -> float:
+    def seconds(self, workspace: Workspace) -> float:
         """See `Work`."""
         return 0.1
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, workspace: Workspace) -> None:
         """See `Work`."""
         tensors, header = load_tensors(self.base.encoder)
         header["model"]["readout"] = [dataclasses.asdict(one) for one in self.readout]
@@ -172,7 +172,7 @@ class Reread:
 
 
 @dataclass(frozen=True)
-class MakeCell:
+class Evaluate:
     """A cell: an upstream of the study on a task of a corpus."""
 
     label: str
@@ -206,7 +206,7 @@ class MakeCell:
         where = [job.upstream, job.task, job.corpus, str(job.selection), job.layer]
         return digest(["cell", where, protocol.identity(), protocol.runs])
 
-    def seconds(self, shop: Workshop) -> float:
+    def seconds(self, workspace: Workspace) -> float:
         """See `Work`."""
         protocol = self.job.protocol
         rates = len(set(protocol.learning_rates))
@@ -214,12 +214,12 @@ class MakeCell:
         if isinstance(protocol, EndToEnd) and self.needs:
             speech_s = protocol.steps * protocol.batch * (protocol.encoder.crop_s or 2.0)
             # A pretraining sees two views of every second.
-            return runs * speech_s * seconds_of_speech(self.needs[0].recipe, shop.device) / 2
+            return runs * speech_s * seconds_of_speech(self.needs[0].recipe, workspace.device) / 2
         return runs * protocol.steps * HEAD_STEP_S
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, workspace: Workspace) -> None:
         """See `Work`."""
-        shop.cells([(self.label, self.job)])
+        workspace.cells([(self.label, self.job)])
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class Measure:
 
     title: str
     identity: Any
-    compute: Callable[[Workshop], Any]
+    compute: Callable[[Workspace], Any]
     needs: tuple[Pretrain, ...] = ()
     estimate: float = 5.0
 
@@ -245,32 +245,32 @@ class Measure:
         """See `Work`."""
         return digest(["measurement", self.identity])
 
-    def file(self, shop: Workshop) -> Path:
+    def file(self, workspace: Workspace) -> Path:
         """Where the outcome is kept."""
-        return shop.folder / "measurements" / f"{self.key[:24]}.json"
+        return workspace.folder / "measurements" / f"{self.key[:24]}.json"
 
-    def seconds(self, shop: Workshop) -> float:
+    def seconds(self, workspace: Workspace) -> float:
         """See `Work`."""
         return self.estimate
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, workspace: Workspace) -> None:
         """See `Work`."""
-        file = self.file(shop)
+        file = self.file(workspace)
         if file.exists() and self._read(file) is None:
             log.warning("%s is damaged; measuring %s again", file, self.title)
         if self._read(file) is None:
-            write_json(file, {"identity": self.identity, "outcome": self.compute(shop)})
+            write_json(file, {"identity": self.identity, "outcome": self.compute(workspace)})
 
-    def outcome(self, shop: Workshop) -> Any:
+    def outcome(self, workspace: Workspace) -> Any:
         """What was measured.
 
         Raises:
             BarlowSpeechError: it was not, or its file is damaged.
         """
-        stored = self._read(self.file(shop))
+        stored = self._read(self.file(workspace))
         if stored is None:
             raise BarlowSpeechError(
-                f"{self.file(shop)} holds no measurement; run the study again to make it."
+                f"{self.file(workspace)} holds no measurement; run the study again to make it."
             )
         return stored["outcome"]
 

@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import CARDS, named_after
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -29,7 +29,7 @@ JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Workspace:
     """The folder of a study, and how its works are run.
 
     `data_root` holds corpora and the speech for pretraining; None is the toy corpus.
@@ -45,9 +45,9 @@ class Workshop:
     permissions: Permissions = NONE
 
     @cached_property
-    def campaign(self) -> Campaign:
+    def evaluator(self) -> Evaluator:
         """The one that makes every cell."""
-        return Campaign(
+        return Evaluator(
             Settings(
                 results=self.folder,
                 cache=cache_dir() / "features",
@@ -92,25 +92,25 @@ class Workshop:
         elif path.suffix not in (".tsv", ".yaml", ".yml"):
             path = CARDS / f"{name}.yaml"
         try:
-            corpus = self.campaign.corpus(self.corpus(name))
+            corpus = self.evaluator.corpus(self.corpus(name))
         except BarlowSpeechError:
             return name
         return name + file_digest(path)[:16] + file_digest(corpus.manifest.file)[:16]
 
     @cached_property
-    def _made(self) -> dict[str, Cell]:
+    def _made(self) -> dict[str, TaskResult]:
         return {}
 
-    def cells(self, wanted: Sequence[tuple[str, Job]]) -> list[Cell]:
+    def cells(self, wanted: Sequence[tuple[str, Job]]) -> list[TaskResult]:
         """The cells of (label, job), made where they are missing; each bears its label.
 
         Raises:
-            BarlowSpeechError: as `Campaign.run`.
+            BarlowSpeechError: as `Evaluator.run`.
         """
         missing = {repr(one): one for one in wanted if repr(one) not in self._made}
         if missing:
             jobs = [job for _, job in missing.values()]
-            cells = run_jobs(jobs, self.campaign, self.executor, self.address)
+            cells = run_jobs(jobs, self.evaluator, self.executor, self.address)
             for (label, _), key, cell in zip(missing.values(), missing, cells):
                 self._made[key] = replace(cell, upstream=label)
         return [self._made[repr(one)] for one in wanted]

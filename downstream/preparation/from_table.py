@@ -128,7 +128,7 @@ def _read(file: Path, mapping: dict[str, str]) -> dict[str, list[str]]:
         if len(row) != len(header):
             raise BarlowSpeechError(
                 f"the table {file}, row {number}: {len(row)} cells where the header has "
-                f"{len(header)} (separated by {delimiter!r}); mend the row."
+                f"{len(header)} (separated by {delimiter!r}); fix the row."
             )
     cells = dict(zip(header, map(list, zip(*lines[1:]))))
     for theirs in mapping.values():

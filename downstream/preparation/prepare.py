@@ -25,7 +25,7 @@ WHOLE = ("files", "speakers")  # how the names of such items begin
 
 DEFAULTS = Options()
 
-MOST_LISTED = 5  # that a message names of what is missing
+MAX_LISTED = 5  # that a message names of what is missing
 
 
 @dataclass
@@ -247,8 +247,8 @@ def check_writable(out: Path) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_LISTED])
-    more = len(names) - MOST_LISTED
+    shown = ", ".join(names[:MAX_LISTED])
+    more = len(names) - MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown
 
 

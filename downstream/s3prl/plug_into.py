@@ -2,7 +2,7 @@
 
 New folders hold what is ours: `s3prl/upstream/barlow_speech` and a `s3prl/downstream/barlow_<task>`
 for each task. s3prl finds tasks by their folders, but upstreams only by an import in `hub.py`, so
-this file gets one line; and `__init__.py` another, by which what today's PyTorch lacks is mended
+this file gets one line; and `__init__.py` another, by which what today's PyTorch lacks is fixed
 before any other import of the checkout asks for it.
 """
 
@@ -49,7 +49,7 @@ class Change:
 
 
 def plug_into(checkout: Path) -> Change:
-    """Write our folders and lines; what is there already is left, or mended.
+    """Write our folders and lines; what is there already is left, or fixed.
 
     Raises:
         BarlowSpeechError: the folder is no checkout of s3prl or of ESPnet's fork, is of a version
@@ -149,7 +149,7 @@ def _files() -> dict[str, str]:
     """What to write: the path below the package, and the text."""
     names = ", ".join(NAMES)
     files = {
-        "upstream/barlow_speech/__init__.py": '''"""Mends what today's PyTorch lacks for s3prl."""
+        "upstream/barlow_speech/__init__.py": '''"""Fixes what today's PyTorch lacks for s3prl."""
 
 import importlib.util
 
@@ -159,9 +159,9 @@ if importlib.util.find_spec("barlow_speech") is None:
         "it, or run `barlow-speech plug-into --remove` on the checkout where it is installed"
     )
 
-from barlow_speech.upstream.third_party.compatibility import mend_s3prl
+from barlow_speech.upstream.third_party.compatibility import patch_s3prl
 
-mend_s3prl()
+patch_s3prl()
 ''',
         "upstream/barlow_speech/hubconf.py": (
             '"""The names of barlow_speech on s3prl.hub."""\n\n'
@@ -230,7 +230,7 @@ def _with_line(path: Path, line: str) -> bytes:
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError) as error:
-        raise BarlowSpeechError(f"{path} is not valid Python ({error}); mend it first.") from error
+        raise BarlowSpeechError(f"{path} is not valid Python ({error}); fix it first.") from error
     first = len(lines)
     for node in body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

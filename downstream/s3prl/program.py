@@ -31,7 +31,7 @@ from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.third_party.compatibility import without_gpu
 from barlow_speech.upstream.third_party.permissions import NetworkRefusedError, Permissions, network
-from barlow_speech.upstream.third_party.safe_load import fence
+from barlow_speech.upstream.third_party.safe_load import safe_load
 
 # Packages that pip knows by another name than Python.
 PIP_NAMES = {
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> None:
         # s3prl reads the command line from sys.argv alone.
         sys.argv = ["run_downstream.py", *given]
         try:
-            with fence(permissions.trust_checkpoint), network(permissions.download):
+            with safe_load(permissions.trust_checkpoint), network(permissions.download):
                 program.main()
         except BarlowSpeechError:
             raise

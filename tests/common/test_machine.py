@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from barlow_speech.benchmark import entry as command_line
-from barlow_speech.benchmark import run_downstream
+from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.machine import peak_mb, usable
 
@@ -39,7 +38,7 @@ def test_a_device_that_is_not_there_is_one_sentence(
     given = [*rest, "--device", "nowhere"]
     if verb in ("disentangle", "run_downstream"):
         given += ["--corpus", str(tones)]
-    run = run_downstream.run if verb == "run_downstream" else command_line.run
+    run = run_downstream.run if verb == "run_downstream" else entry.run
     with pytest.raises(
         BarlowSpeechError, match=r"--device nowhere cannot be used .*try cpu"
     ) as one:

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import mutual_info_score
 
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.benchmark.commands.disentangle import with_random
 from barlow_speech.benchmark.disentanglement.bases import (
     BASES,
@@ -23,7 +23,7 @@ from barlow_speech.benchmark.disentanglement.bases import (
     noise,
 )
 from barlow_speech.benchmark.disentanglement.factors import Factors, associations, read_factors
-from barlow_speech.benchmark.disentanglement.measure import Coded, study
+from barlow_speech.benchmark.disentanglement.measure import Representations, study
 from barlow_speech.benchmark.disentanglement.metrics import (
     BINS,
     HEADLINES,
@@ -455,7 +455,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def disentangle(*arguments: object) -> None:
-    command_line.run(["disentangle", *map(str, arguments)])
+    entry.run(["disentangle", *map(str, arguments)])
 
 
 def test_the_verb(
@@ -498,10 +498,10 @@ def test_same_numbers_and_pictures_whatever_the_processes(tmp_path: Path) -> Non
     rows = np.arange(len(labels["speaker"]))
     factors = Factors(labels, splits, rows, (rows % 10).astype(str), ())
     codes = (gaussian(4) + NUMBERS[:, :1])[::4]
-    coded = [Coded(name, "embedding", one, {"layer 1": one}) for name, one in
+    represent = [Representations(name, "embedding", one, {"layer 1": one}) for name, one in
              (("mine", codes), ("random", codes[::-1]))]  # fmt: skip
     studies = [
-        study("made", factors, coded, baselines={"mine": "random"}, resamples=3, sizes=(1, 2),
+        study("made", factors, represent, baselines={"mine": "random"}, resamples=3, sizes=(1, 2),
               workers=workers)
         for workers in (1, 2)
     ]  # fmt: skip

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from barlow_speech.benchmark import entry as command_line
-from barlow_speech.benchmark import run_downstream
+from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.downstream.corpora import (
     emodb,
     librispeech,
@@ -778,7 +777,7 @@ def test_every_broken_recording_is_named(tmp_path: Path) -> None:
 
 
 def command(*arguments: object) -> int:
-    return run_command(command_line.run, ["prepare", *map(str, arguments)])
+    return run_command(entry.run, ["prepare", *map(str, arguments)])
 
 
 def tiny_emodb(root: Path) -> Path:

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.benchmark.evaluation import end_to_end
-from barlow_speech.benchmark.evaluation import evaluator as campaign
+from barlow_speech.benchmark.evaluation import end_to_end, evaluator
 from barlow_speech.benchmark.evaluation.end_to_end import (
     EncoderTraining,
     Network,
@@ -32,13 +31,13 @@ from barlow_speech.benchmark.evaluation.head_training import (
 )
 from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.log_mels import LogMels, Speech
-from barlow_speech.benchmark.evaluation.partial_runs import Unfinished
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.features.extraction import Selection, features
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream import heads
 from barlow_speech.downstream.corpus import SPLITS, read_corpus
 from barlow_speech.downstream.task import read_task
@@ -344,9 +343,9 @@ def test_from_scratch_each_run_has_an_encoder_of_its_own(checkpoint: Path) -> No
 @pytest.fixture
 def cells(
     checkpoint: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[Cell]]:
+) -> Callable[..., list[TaskResult]]:
     """Make cells of the tone corpus as the command does with -f, without its page."""
-    monkeypatch.setattr(campaign, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
 
     def make(
         upstreams: Sequence[str],
@@ -355,16 +354,18 @@ def cells(
         out: str = "out",
         trained: bool = True,
         **job: Any,
-    ) -> list[Cell]:
+    ) -> list[TaskResult]:
         short = ["runs=3", "steps=6", "eval_step=3", "batch=8", "learning_rates=[0.001, 0.01]"]
         short += ["encoder.crop_s=0.2"] if trained else []
         read = read_end_to_end if trained else read_protocol
-        made = campaign.Campaign(
-            campaign.Settings(tmp_path / out, tmp_path / "cache", checkpoint=checkpoint)
+        made = evaluator.Evaluator(
+            evaluator.Settings(tmp_path / out, tmp_path / "cache", checkpoint=checkpoint)
         )
         return [
             made.run(
-                campaign.Job(name, task, str(tones), read("quick", task, [*short, *changes]), **job)
+                evaluator.Job(
+                    name, task, str(tones), read("quick", task, [*short, *changes]), **job
+                )
             )
             for task in tasks
             for name in upstreams
@@ -385,7 +386,7 @@ def runs_of(folder: Path) -> dict[str, list[Any]]:
 
 
 def test_a_killed_job_goes_on_where_it_was(
-    cells: Callable[..., list[Cell]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cells: Callable[..., list[TaskResult]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the search of the learning rate, in the reported runs, in another cell: nothing twice."""
     whole = cells(BOTH, out="whole")
@@ -403,17 +404,17 @@ def test_a_killed_job_goes_on_where_it_was(
 
         monkeypatch.setattr(end_to_end, "train_run", counted)
 
-    unfinished = tmp_path / "killed" / "unfinished"
+    partial_runs = tmp_path / "killed" / "unfinished"
     in_a_cell = 2 * 3 + 3  # searched and reported
     for budget in (2, 7, in_a_cell + 1):
         up_to(budget)
         with pytest.raises(KeyboardInterrupt):
             cells(BOTH, out="killed")
-        assert list(unfinished.glob("*/*.json"))
+        assert list(partial_runs.glob("*/*.json"))
     up_to(2 * in_a_cell)
     assert [cell.values for cell in cells(BOTH, out="killed")] == [cell.values for cell in whole]
     assert runs_of(tmp_path / "killed") == runs_of(tmp_path / "whole")
-    assert made == 2 * in_a_cell and not unfinished.exists()
+    assert made == 2 * in_a_cell and not partial_runs.exists()
     # What is in the records is not made again; more runs are added to them.
     up_to(2 * in_a_cell + 2)
     grown = cells(BOTH, ["runs=4"], out="killed")
@@ -424,9 +425,9 @@ def test_a_killed_job_goes_on_where_it_was(
 def test_overwriting_takes_nothing_that_a_killed_job_left(
     checkpoint: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
     short = ["runs=2", "steps=3", "learning_rates=[0.01]", "encoder.crop_s=0.2"]
-    job = campaign.Job(
+    job = evaluator.Job(
         "barlow_speech", "gender", str(tones), read_end_to_end("quick", "gender", short)
     )
     train = end_to_end.train_run
@@ -439,15 +440,15 @@ def test_overwriting_takes_nothing_that_a_killed_job_left(
         return train(*given)
 
     monkeypatch.setattr(end_to_end, "train_run", once)
-    settings = campaign.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
+    settings = evaluator.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
     with pytest.raises(KeyboardInterrupt):
-        campaign.Campaign(settings).run(job)
-    campaign.Campaign(dataclasses.replace(settings, overwrite=True)).run(job)
+        evaluator.Evaluator(settings).run(job)
+    evaluator.Evaluator(dataclasses.replace(settings, overwrite=True)).run(job)
     assert seeds == [1337, 1338, 1337, 1338]
 
 
 def test_a_run_does_not_depend_on_the_others(
-    cells: Callable[..., list[Cell]], tmp_path: Path
+    cells: Callable[..., list[TaskResult]], tmp_path: Path
 ) -> None:
     """Nor on its place: what is the first run of one call is the second of another."""
     changes = ["learning_rates=[0.01]", "steps=20", "eval_step=4"]
@@ -468,37 +469,37 @@ def test_a_damaged_run_is_named_and_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = Run(3, 0.1 + 0.2, 20, ((10, 1 / 3), (20, 0.1 + 0.2)), np.array([2, 0, 1]))
-    unfinished = Unfinished(tmp_path / "unfinished" / "cell")
-    assert unfinished.find({"seed": 3}) is None
-    unfinished.keep({"seed": 3}, run, 1.5)
-    unfinished.keep({"seed": 4}, run, 1.5)
-    found = unfinished.find({"seed": 3})
+    partial_runs = PartialRuns(tmp_path / "unfinished" / "cell")
+    assert partial_runs.find({"seed": 3}) is None
+    partial_runs.keep({"seed": 3}, run, 1.5)
+    partial_runs.keep({"seed": 4}, run, 1.5)
+    found = partial_runs.find({"seed": 3})
     assert found == run and (found.predicted == run.predicted).all()
-    assert unfinished.seconds == 1.5 and unfinished.find({"seed": 5}) is None
-    first, *_ = sorted(unfinished.folder.iterdir())
+    assert partial_runs.seconds == 1.5 and partial_runs.find({"seed": 5}) is None
+    first, *_ = sorted(partial_runs.folder.iterdir())
     text = first.read_text()
     for damaged in (text[:-40], text.replace('"step": 20', '"step": 10'), "[]", ""):
         first.write_text(damaged)
         caplog.clear()
-        assert [unfinished.find({"seed": seed}) for seed in (3, 4)].count(None) == 1
+        assert [partial_runs.find({"seed": seed}) for seed in (3, 4)].count(None) == 1
         assert first.name in caplog.text and "damaged" in caplog.text
-    unfinished.clear()
+    partial_runs.clear()
     assert not (tmp_path / "unfinished").exists()
 
 
 def test_the_checkpoint_is_not_changed(
-    cells: Callable[..., list[Cell]], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    cells: Callable[..., list[TaskResult]], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = file_digest(checkpoint)
     fingerprints = []
-    load = campaign.load_upstream
+    load = evaluator.load_upstream
 
     def remember(*given: Any, **named: Any) -> Any:
         upstream = load(*given, **named)
         fingerprints.append((upstream, upstream.module.state_dict()["model.encoder.first.weight"]))
         return upstream
 
-    monkeypatch.setattr(campaign, "load_upstream", remember)
+    monkeypatch.setattr(evaluator, "load_upstream", remember)
     cells(["barlow_speech"])
     assert file_digest(checkpoint) == before
     ((_, kept),) = fingerprints
@@ -506,7 +507,7 @@ def test_the_checkpoint_is_not_changed(
 
 
 def test_records_say_that_the_encoder_was_trained_and_stand_beside_the_frozen_ones(
-    cells: Callable[..., list[Cell]], tmp_path: Path
+    cells: Callable[..., list[TaskResult]], tmp_path: Path
 ) -> None:
     frozen = cells(BOTH, tasks=TWO, trained=False)
     cells(BOTH, tasks=TWO)
@@ -532,7 +533,7 @@ def test_records_say_that_the_encoder_was_trained_and_stand_beside_the_frozen_on
 
 
 def test_another_way_to_train_is_another_record(
-    cells: Callable[..., list[Cell]], tmp_path: Path
+    cells: Callable[..., list[TaskResult]], tmp_path: Path
 ) -> None:
     changes = ([], ["encoder.rate=0.1"], ["encoder.batch_norm=kept"], ["label_fraction=0.5"])
     jobs: tuple[dict[str, Any], ...] = ({"selection": "embedding"}, {"layer": 0})
@@ -571,11 +572,11 @@ def test_several_pretrainings_are_tuned_run_by_run(
     crossed = ["varies=[pretrain_seed, init]", "levels={pretrain_seed: 2, init: 2}", "runs=4",
                "learning_rates=[0.01]", "steps=6", "encoder.crop_s=0.2"]  # fmt: skip
     protocol = read_end_to_end("quick", "gender", crossed)
-    made = campaign.Campaign(
-        campaign.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
+    made = evaluator.Evaluator(
+        evaluator.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
     )
     values = [
-        made.run(campaign.Job(name, "gender", str(tones), protocol)).values
+        made.run(evaluator.Job(name, "gender", str(tones), protocol)).values
         for name in (
             f"barlow_speech@{tmp_path}/seeds/*/encoder.safetensors",
             # Its draws by pretrain_seed are these very weights, and are not drawn again by init.

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -68,14 +68,14 @@ def test_a_lost_worker_changes_nothing(
 ) -> None:
     """One of two nodes is killed in the midst of a campaign; its cells are made by the other."""
     some = jobs(tones, steps=400)
-    local = run_jobs(some, Campaign(settings(tmp_path / "local", checkpoint)))
+    local = run_jobs(some, Evaluator(settings(tmp_path / "local", checkpoint)))
     doomed = cluster.add_node(num_cpus=1, object_store_memory=10**8)
     cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    done: list[list[Cell]] = []
+    done: list[list[TaskResult]] = []
 
     def spread() -> None:
-        campaign = Campaign(settings(tmp_path / "ray", checkpoint))
-        done.append(run_jobs(some, campaign, "ray", cluster.address))
+        evaluator = Evaluator(settings(tmp_path / "ray", checkpoint))
+        done.append(run_jobs(some, evaluator, "ray", cluster.address))
 
     at_work = threading.Thread(target=spread)
     at_work.start()
@@ -95,19 +95,19 @@ def test_a_lost_worker_changes_nothing(
 def test_an_error_of_ours_is_passed_on_and_not_tried_again(
     cluster: Any, checkpoint: Path, tones: Path, tmp_path: Path
 ) -> None:
-    campaign = Campaign(settings(tmp_path, checkpoint))
+    evaluator = Evaluator(settings(tmp_path, checkpoint))
     (job, *_) = jobs(tones)
     wrong = Job(job.upstream, job.task, job.corpus, job.protocol, layer=99)
     with pytest.raises(BarlowSpeechError, match="there is no layer 99"):
-        run_jobs([wrong], campaign, "ray", cluster.address)
+        run_jobs([wrong], evaluator, "ray", cluster.address)
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(
     checkpoint: Path, tones: Path, tmp_path: Path
 ) -> None:
-    campaign = Campaign(settings(tmp_path, checkpoint))
+    evaluator = Evaluator(settings(tmp_path, checkpoint))
     with pytest.raises(BarlowSpeechError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
-        run_jobs(jobs(tones), campaign, "ray", "127.0.0.1:1")
+        run_jobs(jobs(tones), evaluator, "ray", "127.0.0.1:1")
 
 
 def test_the_local_loop_goes_upstream_by_upstream(
@@ -115,12 +115,12 @@ def test_the_local_loop_goes_upstream_by_upstream(
 ) -> None:
     order: list[str] = []
 
-    def note(self: Campaign, job: Job) -> Cell:
+    def note(self: Evaluator, job: Job) -> TaskResult:
         order.append(job.upstream)
-        return Cell(job.upstream, job.task, job.corpus, "top1", (0.5,))
+        return TaskResult(job.upstream, job.task, job.corpus, "top1", (0.5,))
 
-    monkeypatch.setattr(Campaign, "run", note)
+    monkeypatch.setattr(Evaluator, "run", note)
     some = jobs(tones)
-    cells = run_jobs(some, Campaign(settings(tmp_path, checkpoint)))
+    cells = run_jobs(some, Evaluator(settings(tmp_path, checkpoint)))
     assert order == sorted(order) and len(set(order)) == 2
     assert [(c.upstream, c.task) for c in cells] == [(j.upstream, j.task) for j in some]

@@ -11,7 +11,7 @@ import torch
 
 from barlow_speech.benchmark.evaluation import batched_heads as stacks
 from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.batched_heads import build_stack, clip_per_run, predict
+from barlow_speech.benchmark.evaluation.batched_heads import batched_heads, clip_per_run, predict
 from barlow_speech.benchmark.evaluation.head_training import (
     RunPlan,
     Split,
@@ -101,9 +101,9 @@ def test_losses_and_logits_follow_s3prl(
     last: list[torch.Tensor] = []
     head = {"name": "linear", "projector_dim": 7}
     settings = linear.Settings(7)
-    build = runs.build_stack
+    build = runs.batched_heads
 
-    def watched(*arguments: object) -> stacks.Stack:
+    def watched(*arguments: object) -> stacks.BatchedHeads:
         stack = build(*arguments)  # type: ignore[arg-type]
         step = stack.step
 
@@ -115,13 +115,13 @@ def test_losses_and_logits_follow_s3prl(
         return stack
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "build_stack", watched)
+        patch.setattr(runs, "batched_heads", watched)
         train_runs(head, split, split, split, CLASSES, training, plans(*seeds), on_loss=ours.append)
     losses_SR = torch.stack(ours)
     assert losses_SR.shape == (steps, len(seeds))
 
     for run, seed in enumerate(seeds):
-        initial = build_stack(linear, settings, split.inputs, CLASSES, [seed])
+        initial = batched_heads(linear, settings, split.inputs, CLASSES, [seed])
         featurizer = Featurizer(upstream.module, "hidden_states", "cpu")
         projector = torch.nn.Linear(split.inputs.width, 7)
         model = UtteranceLevel(7, CLASSES, pooling="MeanPooling")
@@ -160,7 +160,7 @@ def test_losses_and_logits_follow_s3prl(
             adam.zero_grad()
             assert math.isclose(np.mean(losses), losses_SR[step, run].item(), abs_tol=tolerance)
         # The final weights, through s3prl's modules and through ours.
-        final = stacks.LinearStack([linear.Head(settings, *mean_NLD.shape[1:], CLASSES)])
+        final = stacks.BatchedLinear([linear.Head(settings, *mean_NLD.shape[1:], CLASSES)])
         with torch.no_grad():
             weights = [
                 featurizer.weights, projector.weight, projector.bias[None],
@@ -188,11 +188,11 @@ def test_a_stack_has_the_losses_gradients_and_logits_of_its_heads_one_by_one(
     rows_RB = torch.stack([torch.randperm(40)[:batch] for _ in seeds])
     weights_B = torch.tensor([0.1] * 4 + [0.2] * 3)[-batch:]
     for clip in (0.0, 0.3, 100.0):
-        stack = build_stack(module, settings, split.inputs, CLASSES, seeds)
+        stack = batched_heads(module, settings, split.inputs, CLASSES, seeds)
         losses_R = stack.step(split.inputs, rows_RB, split.labels_N[rows_RB], weights_B, clip)
         logits_RNC = stack.logits(split.inputs, torch.arange(40))
         for run, seed in enumerate(seeds):
-            alone = build_stack(module, settings, split.inputs, CLASSES, [seed])
+            alone = batched_heads(module, settings, split.inputs, CLASSES, [seed])
             torch.manual_seed(seed)
             head = module.Head(settings, split.inputs.layers, split.inputs.width, CLASSES)
             logits_BC = head(*split.inputs.examples(rows_RB[run]))
@@ -394,7 +394,7 @@ def test_clipping_is_per_run() -> None:
 def test_prediction_in_blocks_is_prediction(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     split = split_for(name, 50, 3)
     settings = heads.head_settings({"name": name, **SMALL[name]})
-    stack = build_stack(heads.head_module(name), settings, split.inputs, CLASSES, [0, 1])
+    stack = batched_heads(heads.head_module(name), settings, split.inputs, CLASSES, [0, 1])
     with torch.no_grad():
         whole = predict(stack, split.inputs)
         monkeypatch.setattr(stacks, "EVALUATION_FLOATS", 64)

@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.cache import Folder, Shard, entries
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
@@ -205,8 +205,8 @@ def test_a_flipped_bit_is_found_and_mended(
     one_flipped_bit(path)
     get(upstream, some, tmp_path, kind=kind, verify=verify)
     assert "damaged" in caplog.text and path.name in caplog.text
-    (mended,) = tmp_path.glob("*/*.safetensors")
-    assert mended.read_bytes()[-1000:] == whole[-1000:]
+    (fixed,) = tmp_path.glob("*/*.safetensors")
+    assert fixed.read_bytes()[-1000:] == whole[-1000:]
 
 
 def test_the_verb_lists_verifies_and_prunes(
@@ -220,22 +220,22 @@ def test_the_verb_lists_verifies_and_prunes(
     get(other, recordings(tones)[:4], root)
     old = next(one for one in entries(root) if one.upstream == "fbank_no_cmvn")
     os.utime(old.path / "about.json", (0, 0))
-    command_line.run(["cache"])
+    entry.run(["cache"])
     listed = capsys.readouterr().out
     assert "72 recordings" in listed and "fbank_no_cmvn" in listed
-    command_line.run(["cache", "verify"])
+    entry.run(["cache", "verify"])
     (path,) = old.path.glob("*.safetensors")
     one_flipped_bit(path)
     with pytest.raises(BarlowSpeechError, match="1 files"):
-        command_line.run(["cache", "verify"])
+        entry.run(["cache", "verify"])
     assert str(path) in capsys.readouterr().out
     with pytest.raises(BarlowSpeechError, match="say what to prune"):
-        command_line.run(["cache", "prune"])
-    command_line.run(["cache", "prune", "--older-than", "30"])
+        entry.run(["cache", "prune"])
+    entry.run(["cache", "prune", "--older-than", "30"])
     assert [one.upstream for one in entries(root)] == ["barlow_speech"]
-    command_line.run(["cache", "prune", "--keep-gb", "1"])
+    entry.run(["cache", "prune", "--keep-gb", "1"])
     assert len(entries(root)) == 1
-    command_line.run(["cache", "prune", "--keep-gb", "0"])
+    entry.run(["cache", "prune", "--keep-gb", "0"])
     assert entries(root) == []
 
 

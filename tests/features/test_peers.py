@@ -37,7 +37,7 @@ from barlow_speech.upstream.third_party import permissions
 from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
 from barlow_speech.upstream.third_party.permissions import Permissions
 from barlow_speech.upstream.third_party.registry import register_upstream
-from barlow_speech.upstream.third_party.safe_load import check_texts, fence
+from barlow_speech.upstream.third_party.safe_load import check_texts, safe_load
 
 MODELS = [(kind, norm) for kind in ("Wav2Vec2", "Hubert", "WavLM") for norm in ("group", "layer")]
 
@@ -560,7 +560,7 @@ def test_the_fence_holds_where_load_was_imported_before_and_leaves_no_trace(
     marker, path = tmp_path / "marker", tmp_path / "harmful.pt"
     torch.save({"x": Harmful(marker)}, path)
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(pickle.UnpicklingError), fence():
+    with pytest.raises(pickle.UnpicklingError), safe_load():
         imported_before(path, weights_only=False)
     assert not marker.exists()
     assert torch.load is imported_before

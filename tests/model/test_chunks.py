@@ -127,7 +127,7 @@ def test_the_mean_over_many_chunks_is_that_of_all_states() -> None:
 @pytest.mark.parametrize("name", ["transformer", "conformer"])
 @torch.no_grad()
 def test_attention_refuses_what_it_cannot_hold(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MOST_ATTENDED", 25)
+    monkeypatch.setattr(chunks, "MAX_ATTENDED", 25)
     encoder = model(name)
     forward_in_chunks(encoder, noise(25 * encoder.rate))
     with pytest.raises(BarlowSpeechError, match=f"too long for the encoder {name}.*at most 1 s"):

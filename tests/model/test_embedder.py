@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import barlow_speech
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.upstream import embedder as module
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import read_audio, resample
@@ -283,7 +283,7 @@ def test_the_command_writes_embeddings_and_names(
     names.write_text("audio/b.wav\n\naudio/sub/c.ogg\n")
     out = tmp_path / "deep" / "out.safetensors"
     b = folder / "b.wav"
-    command_line.run(
+    entry.run(
         ["embed", str(b), str(folder), "--list", str(names), "-o", str(out), "-k", str(checkpoint)]
     )
     assert "6 embeddings of" in capsys.readouterr().out
@@ -315,7 +315,7 @@ def test_the_command_leaves_nothing_half_done(checkpoint: Path, tmp_path: Path) 
         ([str(good), "--device", "nowhere"], "device nowhere cannot be used"),
     ):
         with pytest.raises(BarlowSpeechError, match=words):
-            command_line.run(["embed", *arguments, *end])
+            entry.run(["embed", *arguments, *end])
     with pytest.raises(BarlowSpeechError, match="is a folder"):
-        command_line.run(["embed", str(good), "-o", str(tmp_path), "-k", str(checkpoint)])
+        entry.run(["embed", str(good), "-o", str(tmp_path), "-k", str(checkpoint)])
     assert not out.parent.exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.model import onnx_export
 from barlow_speech.upstream.model.checkpoint import save_model
@@ -78,5 +78,5 @@ def test_without_the_packages_it_says_what_to_install(
     out = tmp_path / "encoder.onnx"
     given = ["export-onnx", "-k", str(tmp_path / "encoder.safetensors"), "-o", str(out)]
     with pytest.raises(BarlowSpeechError, match=r"pip install 'barlow-speech\[onnx\]'"):
-        command_line.run(given)
+        entry.run(given)
     assert not out.exists()

@@ -15,8 +15,8 @@ from barlow_speech.upstream.model.checkpoint import load_model, save_model
 from barlow_speech.upstream.model.frontend import FrontEndSettings
 from barlow_speech.upstream.model.readout import LAST, Part, check, read_out
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
-from barlow_speech.upstream.pretraining.barlow_twins import Twins
-from barlow_speech.upstream.pretraining.recipe import Family, read_recipe
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
+from barlow_speech.upstream.pretraining.recipe import ViewFamily, read_recipe
 
 SMALL = ModelSettings(FrontEndSettings(16), {"name": "cnn2d", "channels": 4})
 SOME = (Part(0, ("mean", "std")), Part(2, ("max",)), Part(-1, ("std", "max", "mean")))
@@ -59,7 +59,7 @@ def test_a_state_that_does_not_change_has_a_finite_gradient() -> None:
 def test_without_one_the_embedding_is_what_pretraining_projects() -> None:
     for readout in (LAST, SOME):
         model = small(readout)
-        twins = Twins(model, {"main": Family()})
+        twins = BarlowTwins(model, {"main": ViewFamily()})
         frames_BTF = torch.randn(2, 24, 16, generator=torch.Generator().manual_seed(0))
         projected_BE, _ = twins.eval()(frames_BTF, "main")
         hidden, _ = model.encoder(frames_BTF, torch.tensor([24, 24]))

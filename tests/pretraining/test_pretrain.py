@@ -21,15 +21,15 @@ from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
 from barlow_speech.upstream.pretraining.objective import EPSILON
 from barlow_speech.upstream.pretraining.recipe import (
-    Family,
     Recipe,
+    ViewFamily,
     check_alignment,
     find_recipe,
     read_recipe,
 )
 from barlow_speech.upstream.pretraining.run import pretrain
 from barlow_speech.upstream.pretraining.trainer import Pretraining
-from barlow_speech.upstream.pretraining.views.memory import Memory
+from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.random import item_keys
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
@@ -153,7 +153,7 @@ def test_a_view_that_moves_time_is_refused_over_frames_and_no_other() -> None:
             wave[start : start + 80] = torch.from_numpy(rng.standard_normal(80)).float()
     frontend = FrontEnd(FrontEndSettings(64, -6.0, 4.0))
     clean = frontend(waves).transpose(1, 2)
-    memory = Memory(32)
+    memory = MixupBank(32)
     memory.push(clean.flip(0))
     keys = item_keys(0, 0, torch.arange(16), 0)
     refused = set()
@@ -171,7 +171,7 @@ def test_a_view_that_moves_time_is_refused_over_frames_and_no_other() -> None:
         )
         moved = bool((alike.argmax(1) != 30).any())
         try:
-            check_alignment("local", Family(level="frames", views=settings))
+            check_alignment("local", ViewFamily(level="frames", views=settings))
         except BarlowSpeechError:
             refused.add(one.name)
         assert moved == (one.name in refused), one.name
@@ -181,9 +181,9 @@ def test_a_view_that_moves_time_is_refused_over_frames_and_no_other() -> None:
 def test_the_views_of_local_term_leave_every_frame_where_it_is() -> None:
     """A frame that is changed changes that frame of either view, and no other by a bit."""
     tree = read_yaml(find_recipe("local_term", "deltas"))["families"]["local"]
-    family = build(Family, tree, "local_term")
+    family = build(ViewFamily, tree, "local_term")
     frames = torch.randn(12, 64, 101, generator=torch.Generator().manual_seed(0))
-    memory = Memory(16)
+    memory = MixupBank(16)
     memory.push(torch.randn(16, 64, 101, generator=torch.Generator().manual_seed(1)))
     changed = frames.clone()
     changed[:, :, 40] += 3

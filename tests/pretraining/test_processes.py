@@ -18,7 +18,7 @@ import torch
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.model.checkpoint import load_tensors
-from barlow_speech.upstream.pretraining import distributed as processes
+from barlow_speech.upstream.pretraining import distributed
 from barlow_speech.upstream.pretraining.lars import LARS
 from barlow_speech.upstream.pretraining.objective import objective
 from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
@@ -74,7 +74,7 @@ def train_in_float64(recipe: Recipe, packed: Path, out: Path) -> None:
     run.twins.model.frontend.float()
     while not run.done:
         run.step()
-    if processes.rank() == 0:
+    if distributed.rank() == 0:
         run.save(out)
 
 
@@ -174,8 +174,8 @@ def test_joined_batch_norm_is_torchs_for_one_process() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(6, 3, 4, 5, generator=generator)
     plain, joint = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
-    processes.join_batch_norms(joint)
-    assert isinstance(joint, processes.JointBatchNorm)
+    distributed.join_batch_norms(joint)
+    assert isinstance(joint, distributed.JointBatchNorm)
     assert torch.equal(plain(x), joint(x))
     assert torch.equal(plain.eval()(x), joint.eval()(x))
 

@@ -20,7 +20,7 @@ from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.pretraining.views import pipeline as module
 from barlow_speech.upstream.pretraining.views import waveform
-from barlow_speech.upstream.pretraining.views.memory import Memory
+from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.random import item_keys, uniforms, white_noise
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
@@ -58,7 +58,7 @@ def settings(**trees: Any) -> ViewSettings:
     return build(ViewSettings, trees, "test")
 
 
-def apply(views: Views, name: str, count: int | slice, memory: Memory | None = None) -> Tensor:
+def apply(views: Views, name: str, count: int | slice, memory: MixupBank | None = None) -> Tensor:
     """The view `name` of the test's first items, or of some of the first twelve."""
     part = slice(count) if isinstance(count, int) else count
     most = count if isinstance(count, int) else 12
@@ -67,8 +67,8 @@ def apply(views: Views, name: str, count: int | slice, memory: Memory | None = N
     return views.spectrogram(some_frames(most)[part], keys(most)[part], memory)
 
 
-def full_memory() -> Memory:
-    memory = Memory(8)
+def full_memory() -> MixupBank:
+    memory = MixupBank(8)
     memory.push(some_frames(6, seed=102))
     return memory
 
@@ -140,7 +140,7 @@ def test_cuda_draws_the_same_bits_and_makes_the_same_views() -> None:
     everything = settings(**{name: {"p": 0.5} for name in WAVE_VIEWS + MEL_VIEWS})
     waves = Views(everything).cuda().waveform(some_waves(12).cuda(), keys(12))
     torch.testing.assert_close(waves.cpu(), Views(everything).waveform(some_waves(12), keys(12)))
-    memory = Memory(8)
+    memory = MixupBank(8)
     memory.push(some_frames(6, seed=102).cuda())
     frames = Views(everything).cuda().spectrogram(some_frames(12).cuda(), keys(12), memory)
     expected = Views(everything).spectrogram(some_frames(12), keys(12), full_memory())
@@ -204,7 +204,7 @@ def test_silence_stays_finite(level: float) -> None:
     for banks in ((None, None), (torch.zeros(2, 100), rirs)):
         views = Views(all_views, *banks)
         assert torch.isfinite(views.waveform(torch.full((5, N), level), keys(5))).all()
-    memory = Memory(4)
+    memory = MixupBank(4)
     memory.push(torch.full((4, F, T), 300.0))
     frames = views.spectrogram(torch.full((5, F, T), -300.0), keys(5), memory)
     assert torch.isfinite(frames).all()
@@ -525,7 +525,7 @@ def test_mixup_is_byol_as_formula(scale: float) -> None:
 
 def test_mixup_without_a_past_does_nothing() -> None:
     views = Views(settings(mixup={"p": 1.0}))
-    for memory in (None, Memory(4)):
+    for memory in (None, MixupBank(4)):
         assert torch.equal(views.spectrogram(some_frames(3), keys(3), memory), some_frames(3))
     zero = Views(settings(mixup={"p": 1.0, "ratio": 0.0}))
     assert torch.equal(zero.spectrogram(some_frames(3), keys(3), full_memory()), some_frames(3))
@@ -551,7 +551,7 @@ def test_mel_equaliser_is_a_smooth_curve_through_its_points() -> None:
 
 
 def test_memory_keeps_the_last_items_in_a_ring() -> None:
-    memory = Memory(5)
+    memory = MixupBank(5)
     items = torch.arange(20.0).view(20, 1, 1)
     memory.push(items[:3])
     assert len(memory) == 3
@@ -566,11 +566,11 @@ def test_memory_keeps_the_last_items_in_a_ring() -> None:
 
 @pytest.mark.parametrize("pushes", [0, 1, 3])
 def test_memory_resumes_from_its_state(pushes: int, tmp_path: Path) -> None:
-    memory = Memory(10)
+    memory = MixupBank(10)
     for number in range(pushes):
         memory.push(some_frames(4, seed=number))
     torch.save(memory.state_dict(), tmp_path / "memory.pt")
-    resumed = Memory(10)
+    resumed = MixupBank(10)
     resumed.load_state_dict(torch.load(tmp_path / "memory.pt", weights_only=True))
     views = Views(settings(mixup={}))
     for number in range(10, 14):
@@ -580,7 +580,7 @@ def test_memory_resumes_from_its_state(pushes: int, tmp_path: Path) -> None:
             one.push(some_frames(4, seed=number))
         assert torch.equal(*outs)
     with pytest.raises(BarlowSpeechError, match="capacity"):
-        Memory(11).load_state_dict(memory.state_dict())
+        MixupBank(11).load_state_dict(memory.state_dict())
 
 
 def test_mixup_refuses_a_memory_of_another_shape() -> None:

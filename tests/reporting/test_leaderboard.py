@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.benchmark.evaluation.records import Record, Store, pack
 from barlow_speech.benchmark.reporting.latex import latex_escape, latex_leaderboard
 from barlow_speech.benchmark.reporting.leaderboard import cost_texts, leaderboard, merged, notes
@@ -31,7 +31,7 @@ from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.common.text import shortened
 
@@ -59,7 +59,7 @@ PUBLISHED = PublishedTable(
 def cell(upstream, task, corpus, values, **details):
     details = {"protocol": "quick", "head": "linear", "selection": "hidden_states",
                "comparison": f"{task}{corpus}", "cost": COST, **details}  # fmt: skip
-    return Cell(upstream, task, corpus, "top1", tuple(values), details)
+    return TaskResult(upstream, task, corpus, "top1", tuple(values), details)
 
 
 def make_cells(upstreams=UPSTREAMS, tasks=TASKS, count=12, **details):
@@ -528,7 +528,7 @@ def store_record(folder, upstream, task="emotion", level=0.8, seed=0):
 
 
 def run(*arguments):
-    return run_command(command_line.run, ["leaderboard", *map(str, arguments)])
+    return run_command(entry.run, ["leaderboard", *map(str, arguments)])
 
 
 def test_the_command_writes_four_files_and_prints_the_table(tmp_path, capsys):

@@ -28,7 +28,7 @@ from barlow_speech.benchmark.reporting.report import (
 from barlow_speech.benchmark.reporting.tables import markdown_table, text_table
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.results import Cell, by_task
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 HOSTILE = "<script>alert('x')</script>|`$a_1$\n"
@@ -65,12 +65,14 @@ def make_cells(count=12):
             }
             if task == "emotion":
                 details |= {"confusion": confusion(level - 0.1 * i), "class_names": CLASSES}
-            cells.append(Cell(upstream, task, corpus, "top1", tuple(values.tolist()), details))
+            cells.append(
+                TaskResult(upstream, task, corpus, "top1", tuple(values.tolist()), details)
+            )
     return cells
 
 
 def lone(name, values, **details):
-    return Cell(name, "emotion", "toy", "top1", tuple(values), details)
+    return TaskResult(name, "emotion", "toy", "top1", tuple(values), details)
 
 
 class Page(HTMLParser):
@@ -291,7 +293,7 @@ def test_findings_claim_what_the_test_supports():
 def test_the_size_of_the_test_set_is_for_accuracies():
     few = lone("a", [0.49, 0.51], test_recordings=100)
     assert sampling_reach(few) == pytest.approx(0.096, abs=5e-4)
-    recall = Cell("a", "emotion", "toy", "uar", few.values, few.details)
+    recall = TaskResult("a", "emotion", "toy", "uar", few.values, few.details)
     assert sampling_reach(recall) is None and "may well shift" not in " ".join(findings([recall]))
 
 
@@ -354,7 +356,7 @@ def crossed(upstream, seed):
         float(np.clip(0.6 + a + b + generator.normal(0, 0.005), 0, 1)) for a in init for b in order
     )
     sources = [{"init": i, "order": o} for i in range(10) for o in range(5)]
-    return Cell(upstream, "emotion", "toy", "top1", values, {"sources": sources})
+    return TaskResult(upstream, "emotion", "toy", "top1", values, {"sources": sources})
 
 
 def test_runs_that_share_levels_are_neither_tested_nor_marked(tmp_path):

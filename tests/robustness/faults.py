@@ -47,8 +47,7 @@ import soundfile
 import torch
 import yaml
 
-from barlow_speech.benchmark import analyses, commands, run_downstream
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import analyses, commands, entry, run_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
@@ -144,7 +143,7 @@ def targets(shared: Path) -> list[Target]:
     }
     (shared / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     columns = ["path", "speaker", "gender", "emotion", "keyword", "split", "split_speaker_id"]
-    barlow_speech = command_line.run
+    barlow_speech = entry.run
     return [
         Target(
             "prepare",

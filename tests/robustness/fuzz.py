@@ -43,7 +43,7 @@ from barlow_speech.upstream.common.progress import progress
 LIMIT_S = 10.0  # of computing for one case
 WAITS = 6  # times as long may pass, since the machine may do something else as well
 LIMIT_BYTES = 2 << 30  # that reading one case may ask for
-LONGEST = 2000  # letters of a message
+MAX_LENGTH = 2000  # letters of a message
 SHRINKS = 300  # tries to make a failing input smaller
 OUTCOMES = ("accepted", "refused", "failed")
 STACK, ERROR = "stack", "error"  # files of the process that reads
@@ -108,7 +108,7 @@ def tried(reader: Reader, files: Files, folder: Path) -> Outcome:
     for message in messages:
         fault = _fault(reader, message, folder, files)
         if fault:
-            return Outcome("failed", f"{fault}: {message[:LONGEST]!r}", fault)
+            return Outcome("failed", f"{fault}: {message[:MAX_LENGTH]!r}", fault)
     return Outcome("refused", messages[0]) if messages else Outcome("accepted")
 
 
@@ -116,7 +116,7 @@ def _fault(reader: Reader, message: str, folder: Path, files: Files) -> str:
     """What is wrong with a message; nothing, mostly."""
     if "\n" in message or "\r" in message:
         return "a message of several lines"
-    if len(message) > LONGEST:
+    if len(message) > MAX_LENGTH:
         return "a message that is too long"
     names = [str(folder), *(name.rpartition("/")[2] for name in files)]
     names += [repr(one)[1:-1] for one in names]

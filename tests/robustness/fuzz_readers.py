@@ -32,7 +32,7 @@ from torch import nn
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.head_training import Run
-from barlow_speech.benchmark.evaluation.partial_runs import Unfinished
+from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack, read_cells
 from barlow_speech.benchmark.features import cache
@@ -428,15 +428,15 @@ def unfinished_runs(folder: Path) -> list[Files]:
     """A run of a cell that is not finished."""
     run = Run(3, 0.6, 20, ((10, 0.5), (20, 0.6)), np.arange(40) % 3)
     with tempfile.TemporaryDirectory() as place:
-        Unfinished(Path(place)).keep(RUN_KEY, run, 1.5)
+        PartialRuns(Path(place)).keep(RUN_KEY, run, 1.5)
         return [{path.name: path.read_bytes() for path in Path(place).iterdir()}]
 
 
 def read_an_unfinished_run(folder: Path) -> None:
     """It is as good as what was kept, or made again."""
-    unfinished = Unfinished(folder)
-    run = unfinished.find(RUN_KEY, 40, 3)
-    check_finite(unfinished.seconds, "its seconds")
+    partial_runs = PartialRuns(folder)
+    run = partial_runs.find(RUN_KEY, 40, 3)
+    check_finite(partial_runs.seconds, "its seconds")
     if run is not None:
         check(len(run.predicted) == 40 and run.predicted.max() < 3, "predictions of others")
         check_finite([run.dev, run.step, run.curve], "a run")

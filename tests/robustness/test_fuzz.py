@@ -677,7 +677,7 @@ def test_a_small_file_of_endless_silence_is_refused(
 ) -> None:
     path = sound(tmp_path / "a.flac", np.zeros(2_000_000), format="FLAC")
     assert path.stat().st_size < 20_000
-    monkeypatch.setattr(audio, "MOST_SAMPLES", 1_000_000)
+    monkeypatch.setattr(audio, "MAX_SAMPLES", 1_000_000)
     monkeypatch.setattr(audio, "BLOCK", 1 << 18)
     with pytest.raises(BarlowSpeechError, match="too long to be read at once"):
         read_audio(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from barlow_speech.benchmark import entry as command_line
+from barlow_speech.benchmark import entry
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import plug_into
 from barlow_speech.upstream.common import s3prl_package
@@ -82,7 +82,7 @@ def test_its_own_command_line_trains_on_our_upstream(
     source += "print(s3prl.hub.__file__, e.__file__, *s3prl.hub.options())"
     hub, emotion, *options = python(checkout, "-c", source).split()
     assert hub == str(checkout / "s3prl" / "hub.py") and set(NAMES) <= set(options)
-    assert "mend_s3prl" not in options and "fbank" in options
+    assert "patch_s3prl" not in options and "fbank" in options
     assert emotion == str(checkout / "s3prl" / "downstream" / "emotion" / "expert.py")
     out = tmp_path / "out"
     changes = [
@@ -196,7 +196,7 @@ def test_what_somebody_edited_is_left(checkout: Path, capsys: pytest.CaptureFixt
     assert plug_into.plug_into(checkout).kept == [config]
     notes = config.with_name("notes.txt")
     notes.write_text("mine")
-    assert run_command(command_line.run, ["plug-into", "--remove", str(checkout)]) == 0
+    assert run_command(entry.run, ["plug-into", "--remove", str(checkout)]) == 0
     printed = capsys.readouterr().out
     for path in (config, notes):
         assert f"left    {path.relative_to(checkout)}" in printed
@@ -262,7 +262,7 @@ def test_it_refuses_and_writes_nothing(
     else:
         (package / "hub.py").write_text("from s3prl.upstream import (\n")
     before = status(checkout)
-    assert run_command(command_line.run, ["plug-into", str(checkout)]) == 2
+    assert run_command(entry.run, ["plug-into", str(checkout)]) == 2
     assert words in capsys.readouterr().err
     assert status(checkout) == before
 
@@ -279,7 +279,7 @@ def test_the_package_itself_will_do_and_other_folders_will_not(
 def test_the_command_says_what_it_wrote_and_how_to_go_on(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(command_line.run, ["plug-into", str(checkout)]) == 0
+    assert run_command(entry.run, ["plug-into", str(checkout)]) == 0
     printed = capsys.readouterr().out
     untracked = git(checkout, "status", "--porcelain", "-uall").splitlines()
     for line in untracked:

@@ -22,7 +22,7 @@ from s3prl_runner import Watched, begin_with, s3prl_runner, superb_config, taken
 from torch.nn.utils.rnn import pad_sequence
 
 from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.batched_heads import Stack
+from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads
 from barlow_speech.benchmark.evaluation.head_training import (
     RunPlan,
     Split,
@@ -182,16 +182,16 @@ def train_stacked(
     head: dict[str, Any], train: Split, test: Split, classes: int, training: Training
 ) -> tuple[np.ndarray, torch.Tensor]:
     """Losses [S, R] of every step and the last logits [R, N, C] on test, of all seeds at once."""
-    build, stacks = runs.build_stack, []
+    build, stacks = runs.batched_heads, []
 
-    def kept(*given: Any) -> Stack:
+    def kept(*given: Any) -> BatchedHeads:
         stacks.append(build(*given))
         return stacks[-1]
 
     losses: list[torch.Tensor] = []
     plans = [RunPlan(seed, seed, seed, None, RATE) for seed in SEEDS]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "build_stack", kept)
+        patch.setattr(runs, "batched_heads", kept)
         train_runs(head, train, test, test, classes, training, plans, on_loss=losses.append)
     # Dev is looked at once, after the last step: the weights that were best are the last ones.
     return torch.stack(losses).numpy(), stacks[-1].logits(

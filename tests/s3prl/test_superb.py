@@ -28,8 +28,7 @@ import superb_trees as trees
 import torch
 from s3prl_runner import begin_with, loader, s3prl_runner, superb_config, taken, train_on
 
-from barlow_speech.benchmark import entry as command_line
-from barlow_speech.benchmark import run_downstream
+from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.benchmark.evaluation.head_training import balanced_order, batch_order
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells, unpack
@@ -443,12 +442,10 @@ def test_without_its_test_set_there_is_no_keyword_spotting_of_superb_s(
 
 def test_check_audio_hears_a_file_once(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Although SUPERB's manifest has it again: quieter, or a part of it."""
-    command_line.run(
-        ["prepare", "voxceleb1", str(data / "VoxCeleb1"), "--partial", "--check-audio"]
-    )
+    entry.run(["prepare", "voxceleb1", str(data / "VoxCeleb1"), "--partial", "--check-audio"])
     assert "audio       30 recordings" in capsys.readouterr().out
     root = data / "speech_commands_v0.01"
-    command_line.run(["prepare", "speech_commands_v1", str(root), "--partial", "--check-audio"])
+    entry.run(["prepare", "speech_commands_v1", str(root), "--partial", "--check-audio"])
     files = len(list(root.glob("*/*_nohash_*.wav"))) + 2 * len(WORDS)
     noise = 5 + 6 + 2 * 5  # seconds for our own task, and for SUPERB's
     assert f"audio       {files + noise} recordings" in capsys.readouterr().out

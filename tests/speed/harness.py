@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 import torch
 
-from barlow_speech.benchmark.evaluation.evaluator import Campaign
+from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Split, Training, train_runs
 from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -175,7 +175,7 @@ def our_seconds(
         settings = Settings(Path(empty) / "results", Path(empty) / "cache", device)
         started = time.perf_counter()
         job = Job(upstream, "keyword_spotting", str(manifest), protocol)
-        cell = Campaign(settings).run(job)
+        cell = Evaluator(settings).run(job)
         whole = time.perf_counter() - started
     parts = cell.details["seconds"]
     return {"whole": whole, "features": parts["features"], "heads": parts["heads"]}

@@ -33,7 +33,7 @@ from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
 from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.run import planned, run_study
-from barlow_speech.benchmark.study.workspace import Workshop
+from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.files import cache_dir
 from barlow_speech.upstream.common.machine import environment, peak_mb
 from barlow_speech.upstream.common.progress import progress
@@ -103,7 +103,7 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
     file = folder / f"{runs}" / STUDY
     file.parent.mkdir()
     file.write_text(yaml.safe_dump(study, sort_keys=False))
-    shop = Workshop(folder=file.parent / "study")
+    workspace = Workspace(folder=file.parent / "study")
     found: list[tuple[str, float, float]] = []
 
     @contextlib.contextmanager
@@ -114,17 +114,17 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
 
     corpus = str(folder / MANIFEST)
     with timed("read the manifest"):
-        shop.campaign.corpus(corpus)
+        workspace.evaluator.corpus(corpus)
     with timed("check the splits"):
-        shop.campaign.piece("emotion", corpus)
+        workspace.evaluator.piece("emotion", corpus)
     with timed("plan"):
         read = read_study(file)
-        analyses, steps = planned(read, shop, str(file))
+        analyses, steps = planned(read, workspace, str(file))
     with timed("train and record"):
         for step in steps:
-            step.work.run(shop)
+            step.work.run(workspace)
     with timed("report"):
-        run_study(read, shop, analyses, steps, "bench_load")
+        run_study(read, workspace, analyses, steps, "bench_load")
     return found
 
 

@@ -84,9 +84,9 @@ from barlow_speech.upstream.model.frontend import (
 )
 from barlow_speech.upstream.model.speech_encoder import parameter_count, random_model, seeded
 from barlow_speech.upstream.pretraining import trainer as trainer_module
-from barlow_speech.upstream.pretraining.barlow_twins import Twins
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
 from barlow_speech.upstream.pretraining.objective import objective
-from barlow_speech.upstream.pretraining.recipe import Family, Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily, find_recipe, read_recipe
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.settings import Mixup, ResizedCrop
@@ -253,7 +253,7 @@ class FileViews(Dataset[list[Tensor]]):
         power_FT = self.log_power(wave_N)[:, : self.frames]
         return ((power_FT + FLOOR).log() - self.frontend.mean) / self.frontend.std
 
-    def _view(self, place: int, family: Family, wave_N: Tensor, plain_FT: Tensor) -> Tensor:
+    def _view(self, place: int, family: ViewFamily, wave_N: Tensor, plain_FT: Tensor) -> Tensor:
         """One view [T, F] of a crop whose plain log-mel is `plain_FT`."""
         views, mixup = family.views, self.mixup[place]
         key_1 = torch.tensor([random.getrandbits(62)])
@@ -279,7 +279,7 @@ WAVEFORM_VIEWS = (
 )  # fmt: skip
 
 
-def _on(family: Family) -> bool:
+def _on(family: ViewFamily) -> bool:
     """Whether a family has views of waveforms."""
     return any(getattr(family.views, name) is not None for name in WAVEFORM_VIEWS)
 
@@ -306,7 +306,7 @@ class FileTrainer:
         self.recipe, self.dataset, self.device, self.matched = recipe, dataset, device, matched
         self.half = matched and half
         with seeded(recipe.seed + 1):
-            self.twins = Twins(model, recipe.families)
+            self.twins = BarlowTwins(model, recipe.families)
         form = torch.channels_last if matched else torch.preserve_format
         cast(Any, self.twins).to(device, memory_format=form).train()
         self.forward = torch.compile(self.twins) if matched and recipe.compile else self.twins
@@ -337,7 +337,7 @@ class FileTrainer:
         self.used += len(views[0])
         return views
 
-    def terms(self, first_BD: Tensor, second_BD: Tensor, family: Family) -> Tensor:
+    def terms(self, first_BD: Tensor, second_BD: Tensor, family: ViewFamily) -> Tensor:
         """The weighted loss of one family."""
         return family.weight * objective(first_BD, second_BD, family.objective)["loss"]
 

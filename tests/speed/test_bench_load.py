@@ -36,13 +36,13 @@ def test_runs_on_a_large_corpus_are_trained_in_parts_with_the_same_outcome(
     plans = [RunPlan(seed, seed, seed) for seed in range(6)]
     training = Training(steps=6, batch=8, eval_step=3)
     together = []
-    build = runs.build_stack
+    build = runs.batched_heads
 
     def counted(module, settings, inputs, classes, inits):
         together.append(len(inits))
         return build(module, settings, inputs, classes, inits)
 
-    monkeypatch.setattr(runs, "build_stack", counted)
+    monkeypatch.setattr(runs, "batched_heads", counted)
     head = {"name": "linear", "projector_dim": 4}
     whole = train_runs(head, split, split, split, 3, training, plans)
     assert together == [1, 6]  # the first is only measured

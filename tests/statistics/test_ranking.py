@@ -21,7 +21,7 @@ from barlow_speech.benchmark.statistics.ranking import (
     shared_ranks,
     verdict,
 )
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 # Demšar (JMLR 7, 2006), table 6: AUC of four decision trees on 14 data sets. The last but one,
@@ -50,7 +50,7 @@ AUC = np.array(
 def cells_of(scores_BU, names, runs=1, metric="top1"):
     """Cells whose means are the scores: one task of one corpus for each row."""
     return [
-        Cell(name, "task", f"corpus{row}", metric, (float(score),) * runs)
+        TaskResult(name, "task", f"corpus{row}", metric, (float(score),) * runs)
         for row, scores in enumerate(scores_BU)
         for name, score in zip(names, scores)
     ]
@@ -58,7 +58,7 @@ def cells_of(scores_BU, names, runs=1, metric="top1"):
 
 def task(**samples):
     return [
-        Cell(name, "emotion", "toy", "uar", tuple(np.asarray(values).tolist()))
+        TaskResult(name, "emotion", "toy", "uar", tuple(np.asarray(values).tolist()))
         for name, values in samples.items()
     ]
 
@@ -228,7 +228,7 @@ def test_what_is_too_little_for_a_test_is_said():
     apart = np.column_stack([np.linspace(0.1, 0.5, 9), np.linspace(0.2, 0.7, 9)])
     assert ranking(cells_of(apart, "ab")).cliques == ()
     assert "separates b and a" in verdict(ranking(cells_of(apart, "ab")))
-    same_corpus = [Cell(name, t, "toy", "top1", (0.5,)) for t in ("x", "y") for name in "abc"]
+    same_corpus = [TaskResult(name, t, "toy", "top1", (0.5,)) for t in ("x", "y") for name in "abc"]
     assert any("share recordings" in note for note in ranking(same_corpus).notes)
 
 
@@ -238,7 +238,11 @@ def test_what_is_too_little_for_a_test_is_said():
         ([], None, "nothing to rank here"),
         (cells_of([[0.5]], "a"), None, "nothing to rank a against"),
         (cells_of([[0.5, 0.6]], "ab"), ["a", "bb"], "did you mean 'b'"),
-        ([*cells_of([[0.5]], "a"), Cell("b", "other", "toy", "top1", (0.5,))], None, "a and b"),
+        (
+            [*cells_of([[0.5]], "a"), TaskResult("b", "other", "toy", "top1", (0.5,))],
+            None,
+            "a and b",
+        ),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(cells, upstreams, said):
@@ -263,7 +267,7 @@ def test_inseparable_upstreams_share_a_rank_on_a_task():
     assert shared_ranks([]) == {}
     # No seed in common: nothing is shown, so everyone may be first.
     apart = [
-        Cell(name, "t", "c", "f1", (value,), {"seeds": [seed]})
+        TaskResult(name, "t", "c", "f1", (value,), {"seeds": [seed]})
         for name, value, seed in (("a", 0.1, 0), ("b", 0.9, 1))
     ]
     assert shared_ranks(apart) == {"a": 1, "b": 1}

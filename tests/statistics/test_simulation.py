@@ -15,7 +15,7 @@ from scipy.special import betainc, betaincinv, ndtr
 from barlow_speech.benchmark.statistics.comparison import compare_all, improvement_interval
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks
-from barlow_speech.benchmark.statistics.results import Cell
+from barlow_speech.benchmark.statistics.results import TaskResult
 
 RUNS, UPSTREAMS, EXPERIMENTS = 50, 4, 1000
 RECORDINGS = 200  # k/N then has ties, zeros among the differences, and a coarse grid
@@ -43,7 +43,8 @@ def scores(generator, runs, shifts=(0.0,) * UPSTREAMS, mean=0.85, spread=0.02):
 
 def cells_of(rows, corpus="toy", metric="uar"):
     return [
-        Cell(f"u{i}", "emotion", corpus, metric, tuple(row.tolist())) for i, row in enumerate(rows)
+        TaskResult(f"u{i}", "emotion", corpus, metric, tuple(row.tolist()))
+        for i, row in enumerate(rows)
     ]
 
 

@@ -20,13 +20,13 @@ from barlow_speech.benchmark.statistics.comparison import (
     wilcoxon_p,
 )
 from barlow_speech.benchmark.statistics.intervals import summary
-from barlow_speech.benchmark.statistics.results import Cell, by_task
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
 def cell(upstream, values, **details):
-    return Cell(upstream, "emotion", "toy", "top1", tuple(values), details)
+    return TaskResult(upstream, "emotion", "toy", "top1", tuple(values), details)
 
 
 def test_summary_of_a_worked_example():
@@ -278,7 +278,7 @@ def test_no_number_is_nan_whatever_the_runs(count, metric):
         "one off": np.r_[0.0, np.ones(count - 1)],
     }
     cells = [
-        Cell(name, "emotion", "toy", metric, tuple(sample.tolist()))
+        TaskResult(name, "emotion", "toy", metric, tuple(sample.tolist()))
         for name, sample in samples.items()
     ]
     pairs = compare_all(cells)
@@ -330,7 +330,7 @@ def test_cell_json_has_the_keys_that_the_file_promises():
         ([cell("a", [])], "a on emotion of toy has no runs"),
         ([cell("a", [0.5]), cell("a", [0.6])], "given twice"),
         ([cell("a", [0.5, 0.6], seeds=[1, 1])], "a seed of its own"),
-        ([cell("a", [0.5]), Cell("b", "emotion", "toy", "eer", (0.5,))], "one metric"),
+        ([cell("a", [0.5]), TaskResult("b", "emotion", "toy", "eer", (0.5,))], "one metric"),
     ],
 )
 def test_cells_that_cannot_be_used_are_named(cells, said):
@@ -340,4 +340,4 @@ def test_cells_that_cannot_be_used_are_named(cells, said):
 
 def test_cells_of_different_tasks_are_not_compared():
     with pytest.raises(BarlowSpeechError, match="differ in task"):
-        compare(cell("a", [0.5]), Cell("b", "gender", "toy", "top1", (0.5,)))
+        compare(cell("a", [0.5]), TaskResult("b", "gender", "toy", "top1", (0.5,)))

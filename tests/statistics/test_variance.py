@@ -15,7 +15,7 @@ from statsmodels.stats.anova import anova_lm
 
 from barlow_speech.benchmark.statistics.comparison import sign_flip_p
 from barlow_speech.benchmark.statistics.intervals import summary
-from barlow_speech.benchmark.statistics.results import Cell, shares_levels
+from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -33,7 +33,7 @@ LOOMS = [98, 97, 99, 96, 91, 90, 93, 92, 96, 95, 97, 95, 95, 96, 99, 98]
 
 def cell_of(values, sources):
     scores = tuple(np.asarray(values, dtype=float).ravel().tolist())
-    return Cell("u", "emotion", "toy", "top1", scores, {"sources": sources})
+    return TaskResult("u", "emotion", "toy", "top1", scores, {"sources": sources})
 
 
 def crossed(**levels):

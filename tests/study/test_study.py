@@ -14,12 +14,12 @@ import yaml
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.study import stages as works
+from barlow_speech.benchmark.study import stages as stages
 from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan, plan_text
 from barlow_speech.benchmark.study.run import planned
-from barlow_speech.benchmark.study.stages import MakeCell, Pretrain
-from barlow_speech.benchmark.study.workspace import JOURNAL, Workshop
+from barlow_speech.benchmark.study.stages import Evaluate, Pretrain
+from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
@@ -88,7 +88,7 @@ def write(tree: dict[str, Any], folder: Path) -> Path:
 
 
 def steps_of(path: Path, folder: Path) -> list[Any]:
-    return planned(read_study(path), Workshop(folder), str(path))[1]
+    return planned(read_study(path), Workspace(folder), str(path))[1]
 
 
 def test_every_analysis_is_tried_out_below(tree: dict[str, Any]) -> None:
@@ -138,16 +138,16 @@ def test_a_study_that_is_stopped_goes_on(
     path = write(tree, tmp_path)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(["study", str(path), "-o", str(whole), "--device", "cpu"])
-    make, made = works.MakeCell.run, []
+    make, made = stages.Evaluate.run, []
 
-    def some(self: MakeCell, shop: Workshop) -> None:
+    def some(self: Evaluate, workspace: Workspace) -> None:
         if len(made) == 5:
             raise KeyboardInterrupt
         made.append(self)
-        make(self, shop)
+        make(self, workspace)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(works.MakeCell, "run", some)
+        patch.setattr(stages.Evaluate, "run", some)
         run(["study", str(path), "-o", str(stopped), "--device", "cpu"])
     assert not (stopped / "report.html").exists()
     assert sum(one.done for one in steps_of(path, stopped)) == 6  # a pretraining, five cells
@@ -175,19 +175,19 @@ def test_equal_pretrainings_are_one_and_cells_stand_by_upstream(
     tree: dict[str, Any], tmp_path: Path
 ) -> None:
     study = read_study(write(tree, tmp_path))
-    planner = Planner(study, Workshop(tmp_path / "out"))
+    planner = Planner(study, Workspace(tmp_path / "out"))
     assert planner.name("BT") != planner.name("half")
     same = [planner.pretrainings(label)[0].key for label in ("BT", "the same")]
     steps = in_order(w for label in study.upstreams for w in planner.pretrainings(label))
     assert len(steps) == 4  # two seeds, families, half
     found = read_analyses(study.analyses, "here")
-    ordered = in_order(work for one in found for work in one.works(planner))
-    assert len({work.key for work in ordered}) == len(ordered)
-    place = {work.key: i for i, work in enumerate(ordered)}
-    for work in ordered:
-        assert all(place[need.key] < place[work.key] for need in work.needs)
+    ordered = in_order(stage for one in found for stage in one.stages(planner))
+    assert len({stage.key for stage in ordered}) == len(ordered)
+    place = {stage.key: i for i, stage in enumerate(ordered)}
+    for stage in ordered:
+        assert all(place[need.key] < place[stage.key] for need in stage.needs)
     for kind in ("cell", "end-to-end cell"):
-        runs = [w.job.upstream for w in ordered if isinstance(w, MakeCell) and w.kind == kind]
+        runs = [w.job.upstream for w in ordered if isinstance(w, Evaluate) and w.kind == kind]
         changes = sum(a != b for a, b in itertools.pairwise(runs))
         assert changes == len(set(runs)) - 1
     assert same[0] == same[1]
@@ -199,7 +199,8 @@ def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> No
     def keys(changed: dict[str, Any], out: str = "out") -> dict[str, set[str]]:
         steps = steps_of(write(changed, tmp_path), tmp_path / out)
         return {
-            kind: {one.work.key for one in steps if one.work.kind == kind} for kind in works.KINDS
+            kind: {one.stage.key for one in steps if one.stage.kind == kind}
+            for kind in stages.KINDS
         }
 
     before = keys(tree)
@@ -217,21 +218,21 @@ def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> No
 
 
 def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path) -> None:
-    path, shop = write(tree, tmp_path), Workshop(tmp_path / "out")
-    steps = steps_of(path, shop.folder)
-    cells = [one for one in steps if isinstance(one.work, MakeCell)]
+    path, workspace = write(tree, tmp_path), Workspace(tmp_path / "out")
+    steps = steps_of(path, workspace.folder)
+    cells = [one for one in steps if isinstance(one.stage, Evaluate)]
     assert not any(one.done for one in steps)
     first = cells[0]
-    shop.note({"key": first.work.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
+    workspace.note({"key": first.stage.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
     for line in ('{"key": "x", "kind": "cell", "seconds": -1, "estimate": 1}', "[]", '{"key', ""):
-        with (shop.folder / JOURNAL).open("a") as file:
+        with (workspace.folder / JOURNAL).open("a") as file:
             file.write(line + "\n")  # of no use, and no harm
-    again = plan([one.work for one in steps], shop)
+    again = plan([one.stage for one in steps], workspace)
     for old, new in zip(steps, again):
-        if old.work.key == first.work.key:
+        if old.stage.key == first.stage.key:
             assert new.done
             assert new.seconds == 30.0
-        elif isinstance(old.work, MakeCell) and not old.work.needs:
+        elif isinstance(old.stage, Evaluate) and not old.stage.needs:
             assert new.seconds == pytest.approx(10 * old.seconds)
     assert f"1 of {len(steps)} works are done" in plan_text(again)
 
@@ -242,8 +243,8 @@ def test_a_pretraining_that_is_gone_is_to_be_done(tree: dict[str, Any], tmp_path
     run(["study", str(path), "-o", str(out), "--device", "cpu"])
     assert [one.done for one in steps_of(path, out)] == [True]
     (step,) = steps_of(path, out)
-    assert isinstance(step.work, Pretrain)
-    shutil.rmtree(step.work.folder)
+    assert isinstance(step.stage, Pretrain)
+    shutil.rmtree(step.stage.folder)
     assert [one.done for one in steps_of(path, out)] == [False]
 
 
@@ -251,11 +252,11 @@ def test_a_pretraining_that_is_gone_is_to_be_done(tree: dict[str, Any], tmp_path
 def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
     """Without their data."""
     path = find_study(name)
-    shop = Workshop(tmp_path / "out", tmp_path)
+    workspace = Workspace(tmp_path / "out", tmp_path)
     study = read_study(path)
-    planner = Planner(study, shop)
+    planner = Planner(study, workspace)
     for one in read_analyses(study.analyses, str(path)):
-        assert one.works(planner)
+        assert one.stages(planner)
 
 
 @pytest.mark.parametrize(

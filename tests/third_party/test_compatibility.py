@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,6 +25,7 @@ import pytest
 import soundfile
 import torch
 import torchaudio
+from programs import program
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
@@ -98,9 +98,9 @@ def test_a_mismatched_pair_is_one_sentence(tmp_path: Path, failure: str) -> None
         (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}")
     result = run_python(
         """
-        from barlow_speech.upstream.third_party.compatibility import mend_s3prl
+        from barlow_speech.upstream.third_party.compatibility import patch_s3prl
         from barlow_speech.upstream.common.errors import run_command
-        raise SystemExit(run_command(lambda _: mend_s3prl(), []))
+        raise SystemExit(run_command(lambda _: patch_s3prl(), []))
         """,
         tmp_path,
         path=tmp_path,
@@ -150,20 +150,20 @@ def test_the_command_that_mends_a_pair(
 
 def test_set_audio_backend_only_where_missing() -> None:
     new = types.SimpleNamespace()
-    assert compatibility.mend_set_audio_backend(new) == ["torchaudio.set_audio_backend"]
+    assert compatibility.patch_set_audio_backend(new) == ["torchaudio.set_audio_backend"]
     assert new.set_audio_backend("sox_io") is None
-    assert compatibility.mend_set_audio_backend(new) == []
+    assert compatibility.patch_set_audio_backend(new) == []
 
     old = types.SimpleNamespace(set_audio_backend=print)
-    assert compatibility.mend_set_audio_backend(old) == []
+    assert compatibility.patch_set_audio_backend(old) == []
     assert old.set_audio_backend is print
 
 
 def test_huggingface_names_only_where_missing() -> None:
     module = types.SimpleNamespace(Repository=print)
-    assert compatibility.mend_huggingface_hub(module) == ["huggingface_hub.HfFolder"]
+    assert compatibility.patch_huggingface_hub(module) == ["huggingface_hub.HfFolder"]
     assert module.Repository is print
-    assert compatibility.mend_huggingface_hub(module) == []
+    assert compatibility.patch_huggingface_hub(module) == []
 
 
 def test_safe_globals_only_where_missing() -> None:
@@ -171,9 +171,9 @@ def test_safe_globals_only_where_missing() -> None:
     serialization = types.SimpleNamespace(
         get_safe_globals=lambda: known, add_safe_globals=known.extend
     )
-    assert len(compatibility.mend_safe_globals(serialization)) == 1
+    assert len(compatibility.patch_safe_globals(serialization)) == 1
     assert known == [argparse.Namespace]
-    assert compatibility.mend_safe_globals(serialization) == []
+    assert compatibility.patch_safe_globals(serialization) == []
 
 
 def test_without_a_gpu_a_tensor_stays_where_it_is() -> None:
@@ -195,12 +195,12 @@ def fake_torchaudio(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 
 def test_sox_effects_where_the_module_is_missing(fake_torchaudio: types.ModuleType) -> None:
-    assert compatibility.mend_sox_effects(fake_torchaudio) == ["torchaudio.sox_effects"]
+    assert compatibility.patch_sox_effects(fake_torchaudio) == ["torchaudio.sox_effects"]
     from torchaudio.sox_effects import apply_effects_file, apply_effects_tensor
 
     assert apply_effects_file is compatibility.apply_effects_file
     assert apply_effects_tensor is compatibility.apply_effects_tensor
-    assert compatibility.mend_sox_effects(fake_torchaudio) == []
+    assert compatibility.patch_sox_effects(fake_torchaudio) == []
 
 
 @pytest.mark.parametrize("libsox", [True, False])
@@ -216,10 +216,10 @@ def test_sox_effects_where_the_module_is_there(
     module = types.ModuleType("torchaudio.sox_effects")
     module.apply_effects_tensor = native  # type: ignore[attr-defined]
     sys.modules["torchaudio.sox_effects"] = module
-    mended = compatibility.mend_sox_effects(fake_torchaudio)
-    assert mended == ([] if libsox else ["torchaudio.sox_effects"])
+    fixed = compatibility.patch_sox_effects(fake_torchaudio)
+    assert fixed == ([] if libsox else ["torchaudio.sox_effects"])
     assert (module.apply_effects_tensor is native) == libsox
-    assert compatibility.mend_sox_effects(fake_torchaudio) == []
+    assert compatibility.patch_sox_effects(fake_torchaudio) == []
 
 
 def torchaudio_like(module: str, **names: object) -> types.SimpleNamespace:
@@ -245,21 +245,21 @@ def test_audio_files_only_where_torchcodec_is_not_usable(
         monkeypatch.setitem(sys.modules, "torchcodec.decoders", types.ModuleType("decoders"))
     module = torchaudio_like("torchaudio")
     native = module.load
-    mended = compatibility.mend_audio_files(module)
+    fixed = compatibility.patch_audio_files(module)
     assert module.info is compatibility.audio_info  # gone since 2.9 in any case
     if torchcodec == "usable":
-        assert mended == ["torchaudio.info"]
+        assert fixed == ["torchaudio.info"]
         assert module.load is native
     else:
-        assert mended == ["torchaudio.load", "torchaudio.save", "torchaudio.info"]
+        assert fixed == ["torchaudio.load", "torchaudio.save", "torchaudio.info"]
         assert module.load is compatibility.load_audio
         assert module.save is compatibility.save_audio
-    assert compatibility.mend_audio_files(module) == []
+    assert compatibility.patch_audio_files(module) == []
 
 
 def test_audio_files_of_an_older_torchaudio_stay() -> None:
     module = torchaudio_like("torchaudio._backend.utils", info=print)
-    assert compatibility.mend_audio_files(module) == []
+    assert compatibility.patch_audio_files(module) == []
     assert module.load.__module__ == "torchaudio._backend.utils"
     assert module.info is print
 
@@ -355,12 +355,12 @@ def test_silence_edges() -> None:
         assert result.shape == (1, kept)
 
 
-@pytest.mark.skipif(shutil.which("sox") is None, reason="needs the program sox")
 def test_silence_against_sox_itself(tmp_path: Path) -> None:
+    sox = program("sox")
     effects = [["channels", "1"], ["rate", "16000"], ["gain", "-3.0"], SILENCE]
     for seed in range(20):
         soundfile.write(tmp_path / "in.wav", bursts(seed), RATE, subtype="PCM_16")
-        command = ["sox", tmp_path / "in.wav", "-b", "32", "-e", "float", tmp_path / "out.wav"]
+        command = [sox, tmp_path / "in.wav", "-b", "32", "-e", "float", tmp_path / "out.wav"]
         subprocess.run([*command, *itertools.chain(*effects)], check=True)
         expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
         kept, _ = compatibility.apply_effects_file(tmp_path / "in.wav", effects)
@@ -502,7 +502,7 @@ def broken_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setitem(sys.modules, name, None)
         del sys.modules[name]
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(compatibility, "mend_s3prl", list)
+    monkeypatch.setattr(compatibility, "patch_s3prl", list)
     return package / "hub.py"
 
 
@@ -539,7 +539,7 @@ def test_a_hub_that_fails_names_versions_and_remedy(
 
 
 def test_without_s3prl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compatibility, "mend_s3prl", list)
+    monkeypatch.setattr(compatibility, "patch_s3prl", list)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BarlowSpeechError, match=r"s3prl is not installed .* run: pip install"):
         compatibility.s3prl_hub()
@@ -607,7 +607,7 @@ S3PRL_SCRIPT = """
 import json, logging, sys, warnings
 import torch
 from barlow_speech.upstream.third_party import compatibility
-from barlow_speech.upstream.third_party.compatibility import mend_s3prl, s3prl_hub
+from barlow_speech.upstream.third_party.compatibility import patch_s3prl, s3prl_hub
 
 def state():
     return [
@@ -660,10 +660,10 @@ answers = {"missing": missing()}
 before = state()
 with warnings.catch_warnings(record=True) as raised:
     warnings.simplefilter("always")
-    answers["mended"] = mend_s3prl()
+    answers["fixed"] = patch_s3prl()
 answers["warnings"] = [str(warning.message) for warning in raised]
 answers["untouched"] = state() == before
-answers["mended again"] = mend_s3prl()
+answers["fixed again"] = patch_s3prl()
 answers["still missing"] = missing()
 
 hub = s3prl_hub()
@@ -717,17 +717,17 @@ def s3prl_answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]
 
 
 def test_what_is_missing_is_mended_and_nothing_else(s3prl_answers: dict[str, object]) -> None:
-    """Each name is tried out before and after: mended is what did not work, and all works then."""
-    assert s3prl_answers["mended"] == s3prl_answers["missing"]
+    """Each name is tried out before and after: fixed is what did not work, and all works then."""
+    assert s3prl_answers["fixed"] == s3prl_answers["missing"]
     assert s3prl_answers["still missing"] == []
-    assert s3prl_answers["mended again"] == []
+    assert s3prl_answers["fixed again"] == []
 
 
 @pytest.mark.skipif(not torchaudio.__version__.startswith("2.8."), reason="torchaudio 2.8 only")
 def test_nothing_is_done_to_torchaudio_2_8(s3prl_answers: dict[str, object]) -> None:
     """But for the effects where libsox is missing: they are there, and fail when called."""
-    mended = set(s3prl_answers["mended"])  # type: ignore[call-overload]
-    assert {one for one in mended if one.startswith("torchaudio.")} <= {"torchaudio.sox_effects"}
+    fixed = set(s3prl_answers["fixed"])  # type: ignore[call-overload]
+    assert {one for one in fixed if one.startswith("torchaudio.")} <= {"torchaudio.sox_effects"}
 
 
 def test_mending_is_silent_and_leaves_the_rest_alone(s3prl_answers: dict[str, object]) -> None:

@@ -52,10 +52,10 @@ def hide(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 NAMES = {
-    "catalyst": ("mend_catalyst", "catalyst.data.sampler", ["DistributedSamplerWrapper"]),
-    "librosa": ("mend_librosa", "librosa.util", ["find_files"]),
-    "editdistance": ("mend_editdistance", "editdistance", ["eval", "distance"]),
-    "sox": ("mend_pysox", "sox", ["Transformer"]),
+    "catalyst": ("patch_catalyst", "catalyst.data.sampler", ["DistributedSamplerWrapper"]),
+    "librosa": ("patch_librosa", "librosa.util", ["find_files"]),
+    "editdistance": ("patch_editdistance", "editdistance", ["eval", "distance"]),
+    "sox": ("patch_pysox", "sox", ["Transformer"]),
 }
 
 
@@ -64,12 +64,12 @@ def test_a_name_stands_in_where_the_package_is_missing(
     package: str, hide: Callable[..., None]
 ) -> None:
     function, module, names = NAMES[package]
-    mend = getattr(stand_ins, function)
+    patch = getattr(stand_ins, function)
     hide(package)
-    assert mend() == [f"{module}.{name}" for name in names]
+    assert patch() == [f"{module}.{name}" for name in names]
     found = importlib.import_module(module)
     assert all(callable(getattr(found, name)) for name in names)
-    assert mend() == []
+    assert patch() == []
     if package != module:  # who asks for the package itself is told that it is not there
         assert importlib.util.find_spec(package) is None
         with pytest.raises(ModuleNotFoundError):
@@ -103,7 +103,7 @@ def test_a_catalyst_that_cannot_be_imported_counts_as_missing(
     (tmp_path / "catalyst" / "__init__.py").write_text("from collections import Mapping")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(metadata, "version", lambda name: "21.5")
-    assert stand_ins.mend_catalyst() == ["catalyst.data.sampler.DistributedSamplerWrapper"]
+    assert stand_ins.patch_catalyst() == ["catalyst.data.sampler.DistributedSamplerWrapper"]
     sampler = importlib.import_module("catalyst.data.sampler")
     assert sampler.DistributedSamplerWrapper is DistributedSamplerWrapper
 
@@ -115,14 +115,14 @@ def test_an_empty_folder_is_no_package(
     monkeypatch.setattr(sys, "meta_path", [one.finder for one in sys.meta_path])
     (tmp_path / "sox").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert stand_ins.mend_pysox() == ["sox.Transformer"]
+    assert stand_ins.patch_pysox() == ["sox.Transformer"]
     with pytest.raises(BarlowSpeechError, match="pip install sox"):
         importlib.import_module("sox").Transformer()
 
 
 def test_without_rapidfuzz_nothing_stands_in_for_editdistance(hide: Callable[..., None]) -> None:
     hide("editdistance", "rapidfuzz")
-    assert stand_ins.mend_editdistance() == [] and "editdistance" not in sys.modules
+    assert stand_ins.patch_editdistance() == [] and "editdistance" not in sys.modules
 
 
 # --- the sampler ------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
-MOST_NAMES = 20  # that a message lists
-LONGEST = 2000  # letters of a message; what is left out stood in its middle
+MAX_NAMES = 20  # that a message lists
+MAX_LENGTH = 2000  # letters of a message; what is left out stood in its middle
 LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
@@ -22,8 +22,8 @@ class BarlowSpeechError(Exception):
 
     def __init__(self, sentence: str) -> None:
         sentence = LINE_ENDS.sub(" ", sentence)
-        if len(sentence) > LONGEST:
-            sentence = f"{sentence[: LONGEST // 2]} … {sentence[3 - LONGEST // 2 :]}"
+        if len(sentence) > MAX_LENGTH:
+            sentence = f"{sentence[: MAX_LENGTH // 2]} … {sentence[3 - MAX_LENGTH // 2 :]}"
         super().__init__(sentence)
 
 
@@ -38,7 +38,7 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Barl
     place = f" in {where}" if where else ""
     if near:
         remedy = f"did you mean '{near[0]}'?"
-    elif len(names) > MOST_NAMES:
+    elif len(names) > MAX_NAMES:
         remedy = f"none of the {len(names)} that there are is spelt like it; check the name."
     else:
         remedy = f"choose one of: {', '.join(names) or '(there is none)'}."

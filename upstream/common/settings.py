@@ -24,7 +24,7 @@ NOT_YAML = (
     yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
 )  # fmt: skip
 LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
-MOST_NODES = 100_000  # of a YAML file, with every alias written out
+MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -62,11 +62,9 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         tree = _parse(text)
     except NOT_YAML as error:
         reason = " ".join(str(error).split())
-        raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; mend it there.") from error
+        raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; fix it there.") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise BarlowSpeechError(
-            f"{path} must hold `key: value` lines, and does not; mend it there."
-        )
+        raise BarlowSpeechError(f"{path} must hold `key: value` lines, and does not; fix it there.")
     base = tree.pop("extends", None)
     if base is None:
         return tree
@@ -94,14 +92,14 @@ def _parse(text: str) -> Any:
 def _count(node: yaml.Node, counted: dict[int, int]) -> int:
     """How many nodes a node is, with every alias written out."""
     if id(node) not in counted:
-        counted[id(node)] = MOST_NODES  # what it is worth inside itself
+        counted[id(node)] = MAX_NODES  # what it is worth inside itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         total = 1
         for part in parts:
             total += sum(_count(one, counted) for one in (part if type(part) is tuple else (part,)))
-        if total > MOST_NODES:
+        if total > MAX_NODES:
             raise ValueError(
-                f"its aliases stand for themselves or for more than {MOST_NODES:,} values"
+                f"its aliases stand for themselves or for more than {MAX_NODES:,} values"
             )
         counted[id(node)] = total
     return counted[id(node)]

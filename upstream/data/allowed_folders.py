@@ -49,7 +49,7 @@ def allow(folder: Path) -> None:
         logger.warning("%s; set %s=%s to read the manifest.", error, VARIABLE, real)
 
 
-class Fence:
+class AllowedFolders:
     """The folders that a manifest in `home` may name recordings in."""
 
     def __init__(self, home: Path) -> None:

@@ -13,8 +13,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 BLOCK = 1 << 24  # values read at once: a header that promises too much costs no more memory
-MOST_SAMPLES = 1 << 27  # of what is read, and of what it becomes: 2.3 h at 16 kHz, half a gigabyte
-MOST_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
+MAX_SAMPLES = 1 << 27  # of what is read, and of what it becomes: 2.3 h at 16 kHz, half a gigabyte
+MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
 LOUDEST = 1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
 # soundfile raises TypeError for a headerless .raw file, pathlib OSError for too long a name.
 UNREADABLE = (soundfile.LibsndfileError, OSError, TypeError)
@@ -44,7 +44,7 @@ def read_audio(
                 raise BarlowSpeechError(
                     f"recording {path} has no sample from {start_s:g} s to "
                     f"{'its end' if end_s is None else f'{end_s:g} s'} (it is "
-                    f"{file.frames / rate:.3f} s long); remove or mend its manifest row."
+                    f"{file.frames / rate:.3f} s long); remove or fix its manifest row."
                 )
             if first and file.seekable():
                 file.seek(first)
@@ -116,7 +116,7 @@ def duration_s(path: Path) -> float:
             f"recording {path} cannot be read ({error}); replace the file or drop its manifest row."
         ) from error
     _check_rate(path, info.samplerate)
-    if info.frames > MOST_PER_BYTE * path.stat().st_size:
+    if info.frames > MAX_PER_BYTE * path.stat().st_size:
         raise BarlowSpeechError(
             f"recording {path} cannot hold the {info.frames:,} samples that its header promises; "
             "replace the file or drop its manifest row."
@@ -146,7 +146,7 @@ def _joined(path: Path, file: soundfile.SoundFile, left: int) -> np.ndarray:
     for block in _blocks(file, left):
         blocks.append(block)
         count += len(block)
-        if count * max(1, SAMPLE_RATE / file.samplerate) > MOST_SAMPLES:
+        if count * max(1, SAMPLE_RATE / file.samplerate) > MAX_SAMPLES:
             raise BarlowSpeechError(
                 f"recording {path} is too long to be read at once; give parts of it by start_s and "
                 "end_s in the manifest."

@@ -19,11 +19,11 @@ from pathlib import Path
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import write_text
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.data.allowed_folders import VARIABLE, Fence
+from barlow_speech.upstream.data.allowed_folders import VARIABLE, AllowedFolders
 
 # Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
 UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
-MOST_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
+MAX_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
         )
     columns: dict[str, list[str]] = {name: [] for name in header}
     recordings = []
-    fence = Fence(file.parent)
+    allowed = AllowedFolders(file.parent)
     with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
         for number, line in enumerate(lines[1:], start=2):
             bar.update()
@@ -139,13 +139,13 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             if len(cells) != len(header):
                 raise BarlowSpeechError(
                     f"manifest {file}, line {number}: {len(cells)} cells where the header has "
-                    f"{len(header)}; mend the line."
+                    f"{len(header)}; fix the line."
                 )
             row = dict(zip(header, cells))
             for name, cell in row.items():
                 columns[name].append(cell)
             recordings.append(_recording(file, number, row))
-            if not fence.holds(row["path"]):
+            if not allowed.holds(row["path"]):
                 raise BarlowSpeechError(
                     f"manifest {file}, line {number}: {recordings[-1].path} is outside of the "
                     f"manifest's folder; if you trust the manifest, set {VARIABLE} to the folder "
@@ -174,10 +174,9 @@ def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
         raise BarlowSpeechError(
             f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
         )
-    if not abs(gain_db) <= MOST_GAIN_DB:
+    if not abs(gain_db) <= MAX_GAIN_DB:
         raise BarlowSpeechError(
-            f"manifest {file}, line {number}: gain_db must be from -{MOST_GAIN_DB} to "
-            f"{MOST_GAIN_DB}."
+            f"manifest {file}, line {number}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}."
         )
     return Recording(file.parent / row["path"], start_s, end_s, gain_db)
 

@@ -73,7 +73,7 @@ def chosen(settings: DataSettings, root: Path) -> list[Recording]:
     ]
     if not result:
         raise BarlowSpeechError(
-            f"no recording under {root} is left to train on; mend data.sources and data.held_out."
+            f"no recording under {root} is left to train on; fix data.sources and data.held_out."
         )
     if not 0 < settings.share <= 1:
         raise BarlowSpeechError(f"data.share must be above 0 and at most 1, not {settings.share}.")

@@ -168,7 +168,7 @@ def _settings(path: Path, header: dict[str, Any]) -> ModelSettings:
     return build(ModelSettings, header["model"], f"checkpoint {path}")
 
 
-LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library has it
+MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 
 PICKLE = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
 
@@ -182,7 +182,7 @@ def found(path: Path) -> str:
         with path.open("rb") as file:
             start = file.read(8)
             size = int.from_bytes(start, "little")
-            header = file.read(size) if len(start) == 8 and size < LONGEST_HEADER else b""
+            header = file.read(size) if len(start) == 8 and size < MAX_HEADER else b""
     except FileNotFoundError:
         return "not there"
     except OSError as error:

@@ -8,7 +8,7 @@ A state of a recurrent encoder, or of one with attention, depends on the whole r
 cutting is exact. There only the front-end, whose spectrum takes most of the memory, works in
 chunks, and the encoder sees the whole: memory grows with the length of a recurrent encoder's
 recording, and with the square of it for attention, which is therefore refused beyond
-`MOST_ATTENDED` states rather than approximated.
+`MAX_ATTENDED` states rather than approximated.
 
 Shapes: N samples, T frames, F mel bands, S states of the recording, s states of a chunk, D width,
 E embedding size.
@@ -30,7 +30,7 @@ from barlow_speech.upstream.model.readout import read_out_chunks
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder
 
 CHUNK_S = 30.0  # seconds of audio: some 200 MB inside the default encoder
-MOST_ATTENDED = 4500  # states, 3 minutes: four heads keep 4 · 4500² scores, 324 MB, several times
+MAX_ATTENDED = 4500  # states, 3 minutes: four heads keep 4 · 4500² scores, 324 MB, several times
 
 
 def reach(model: SpeechEncoder) -> int | None:
@@ -85,9 +85,9 @@ def _whole(
     model: SpeechEncoder, wave_N: Tensor, count: int, device: torch.device, chunk_s: float
 ) -> list[Tensor]:
     attends = any(isinstance(one, nn.MultiheadAttention) for one in model.encoder.modules())
-    if attends and count > MOST_ATTENDED:
+    if attends and count > MAX_ATTENDED:
         name = model.settings.encoder["name"]
-        most_s = MOST_ATTENDED * model.rate / SAMPLE_RATE
+        most_s = MAX_ATTENDED * model.rate / SAMPLE_RATE
         raise BarlowSpeechError(
             f"a recording of {len(wave_N) / SAMPLE_RATE:,.0f} s is too long for the encoder "
             f"{name}, which attends to all of it at once (at most {most_s:.0f} s); cut it into "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder
-from barlow_speech.upstream.pretraining.recipe import Family, Projector
+from barlow_speech.upstream.pretraining.recipe import Projector, ViewFamily
 
 
 def projector(settings: Projector, size: int) -> nn.Sequential:
@@ -19,10 +19,10 @@ def projector(settings: Projector, size: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(size, settings.width, bias=False))
 
 
-class Twins(nn.Module):
+class BarlowTwins(nn.Module):
     """The encoder with one projector per view family: what is trained."""
 
-    def __init__(self, model: SpeechEncoder, families: dict[str, Family]) -> None:
+    def __init__(self, model: SpeechEncoder, families: dict[str, ViewFamily]) -> None:
         super().__init__()
         self.model = model
         self.levels = {name: family.level for name, family in families.items()}

@@ -1,8 +1,9 @@
 """Several processes that train one model: sums over them, and batch norm over their joined batch.
 
-Gradients: `total` is differentiable, and every process computes the same loss, so the gradient that
-a process has for its own items is `count()` times the exact one. The mean over the processes that
-`average_gradients` takes brings it back to the exact gradient of the joined batch.
+Gradients: `all_reduce_sum` is differentiable, and every process computes the same loss, so the
+gradient that a process has for its own items is `world_size()` times the exact one. The mean over
+the processes that `average_gradients` takes brings it back to the exact gradient of the joined
+batch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def start(device: str) -> str:
     return device
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together; 1 without torch.distributed."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size()
@@ -39,25 +40,25 @@ def count() -> int:
 
 def rank() -> int:
     """The number of this process among them, from 0."""
-    return torch.distributed.get_rank() if count() > 1 else 0
+    return torch.distributed.get_rank() if world_size() > 1 else 0
 
 
 def barrier() -> None:
     """Wait for the others."""
-    if count() > 1:
+    if world_size() > 1:
         torch.distributed.barrier()
 
 
-def total(x: Tensor) -> Tensor:
+def all_reduce_sum(x: Tensor) -> Tensor:
     """The sum of `x` over the processes; its gradient is the sum over the processes too."""
-    return torch.distributed.nn.functional.all_reduce(x) if count() > 1 else x
+    return torch.distributed.nn.functional.all_reduce(x) if world_size() > 1 else x
 
 
-def joined(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """Every process's `x`, equal in shape, one behind the other by rank. Not differentiable."""
-    if count() == 1:
+    if world_size() == 1:
         return x
-    parts = [torch.empty_like(x) for _ in range(count())]
+    parts = [torch.empty_like(x) for _ in range(world_size())]
     torch.distributed.all_gather(parts, x.contiguous())
     return torch.cat(parts)
 
@@ -68,12 +69,12 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     DistributedDataParallel overlaps this with the backward pass, but allows one forward pass a
     step, where a recipe with several view families makes several. The models are small.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     gradients = [one.grad for one in parameters if one.grad is not None]
     flat = torch.cat([one.flatten() for one in gradients])
     torch.distributed.all_reduce(flat)
-    flat /= count()
+    flat /= world_size()
     for one, mean in zip(gradients, flat.split([one.numel() for one in gradients])):
         one.copy_(mean.view_as(one))
 
@@ -90,15 +91,15 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [N, C, …] over everything but C."""
-        if not self.training or count() == 1:
+        if not self.training or world_size() == 1:
             return super().forward(input)
         x = input if input.dtype == torch.float64 else input.float()
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        size = total(x.new_tensor(float(x.numel() // x.shape[1])))
-        mean_C = total(x.sum(dim=axes)) / size
+        size = all_reduce_sum(x.new_tensor(float(x.numel() // x.shape[1])))
+        mean_C = all_reduce_sum(x.sum(dim=axes)) / size
         centred = x - mean_C.view(shape)
-        variance_C = total(centred.square().sum(dim=axes)) / size
+        variance_C = all_reduce_sum(centred.square().sum(dim=axes)) / size
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 momentum = self.momentum if self.momentum is not None else 0.1

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from barlow_speech.upstream.pretraining.distributed import total
+from barlow_speech.upstream.pretraining.distributed import all_reduce_sum
 
 EPSILON = 1e-5  # under the square root of a variance, as in batch norm
 
@@ -43,9 +43,9 @@ class ObjectiveSettings:
 
 def moments(z_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(count, mean [D], variance [D]) over the items of all processes, in two passes."""
-    count = total(z_ND.new_tensor(float(len(z_ND))))
-    mean_D = total(z_ND.sum(dim=0)) / count
-    variance_D = total((z_ND - mean_D).square().sum(dim=0)) / count
+    count = all_reduce_sum(z_ND.new_tensor(float(len(z_ND))))
+    mean_D = all_reduce_sum(z_ND.sum(dim=0)) / count
+    variance_D = all_reduce_sum((z_ND - mean_D).square().sum(dim=0)) / count
     return count, mean_D, variance_D
 
 
@@ -57,8 +57,8 @@ def standardise(z_ND: Tensor) -> Tensor:
 
 def cross_correlation(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     """C [D, D] of the standardised z of both views, over the items of all processes."""
-    count = total(a_ND.new_tensor(float(len(a_ND))))
-    return total(standardise(a_ND).T @ standardise(b_ND)) / count
+    count = all_reduce_sum(a_ND.new_tensor(float(len(a_ND))))
+    return all_reduce_sum(standardise(a_ND).T @ standardise(b_ND)) / count
 
 
 def off_diagonal(square_DD: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def _twins(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str,
 
 
 def _vicreg(a_ND: Tensor, b_ND: Tensor) -> dict[str, Tensor]:
-    count = total(a_ND.new_tensor(float(len(a_ND))))
+    count = all_reduce_sum(a_ND.new_tensor(float(len(a_ND))))
     size = a_ND.shape[1]
     variance, covariance = a_ND.new_zeros(()), a_ND.new_zeros(())
     for z_ND in (a_ND, b_ND):
@@ -119,10 +119,10 @@ def _vicreg(a_ND: Tensor, b_ND: Tensor) -> dict[str, Tensor]:
         unbiased_D = variance_D * count / (count - 1).clamp(min=1)
         variance = variance + (1 - (unbiased_D + 1e-4).sqrt()).relu().mean() / 2
         centred_ND = z_ND - mean_D
-        covariance_DD = total(centred_ND.T @ centred_ND) / (count - 1).clamp(min=1)
+        covariance_DD = all_reduce_sum(centred_ND.T @ centred_ND) / (count - 1).clamp(min=1)
         covariance = covariance + off_diagonal(covariance_DD).square().sum() / size
     return {
-        "invariance": total((a_ND - b_ND).square().sum()) / (count * size),
+        "invariance": all_reduce_sum((a_ND - b_ND).square().sum()) / (count * size),
         "redundancy": covariance,
         "variance": variance,
     }

@@ -47,7 +47,7 @@ class Projector:
 
 
 @dataclass(frozen=True)
-class Family:
+class ViewFamily:
     """A set of views with a projector and a term of the objective of its own.
 
     `segments`: whether the two views are of the `same` segment of a recording, or of two
@@ -90,7 +90,7 @@ class Recipe:
     steps: int
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    families: dict[str, Family] = field(default_factory=lambda: {"main": Family()})
+    families: dict[str, ViewFamily] = field(default_factory=lambda: {"main": ViewFamily()})
     optimiser: Optimiser = field(default_factory=Optimiser)
     batch: int = 128
     crop_s: float = 1.0
@@ -160,7 +160,7 @@ def _check(recipe: Recipe, where: str) -> None:
         raise BarlowSpeechError(f"{where}: {error}") from error
 
 
-def check_alignment(name: str, family: Family) -> None:
+def check_alignment(name: str, family: ViewFamily) -> None:
     """Refuse a family over frames whose two views are not of the same moments.
 
     Raises:

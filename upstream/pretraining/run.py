@@ -15,7 +15,7 @@ from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.model.checkpoint import save_model
 from barlow_speech.upstream.model.speech_encoder import parameter_count
-from barlow_speech.upstream.pretraining import distributed as processes
+from barlow_speech.upstream.pretraining import distributed
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.trainer import (
     COLLAPSED,
@@ -47,13 +47,13 @@ def pretrain(
         raise BarlowSpeechError(
             f"{out} holds a training already; add --resume to go on with it, or choose another -o."
         )
-    device = processes.start(device)
-    leads = processes.rank() == 0
+    device = distributed.start(device)
+    leads = distributed.rank() == 0
     if packed is None:
         packed = out / "packed"
         if leads:
             pack(chosen(recipe.data, data_root), packed)
-        processes.barrier()
+        distributed.barrier()
     corpus = PackedCorpus(packed, recipe.crop_s, recipe.seed)
     run = Pretraining(recipe, corpus, torch.device(device))
     if (out / TRAINING).exists():
@@ -71,12 +71,12 @@ def pretrain(
             "parameters": parameter_count(run.twins.model),
             "seconds": seconds,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, "
-            f"{processes.count()} processes",
+            f"{distributed.world_size()} processes",
             "torch": torch.__version__,
             "figures": {name: round(value, 6) for name, value in figures.items()},
         }
         save_model(out / ENCODER, run.twins.model, facts)
-    processes.barrier()
+    distributed.barrier()
     return out / ENCODER
 
 

@@ -25,8 +25,8 @@ from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.model.frontend import HOP, FrontEnd
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model, seeded
-from barlow_speech.upstream.pretraining import distributed as processes
-from barlow_speech.upstream.pretraining.barlow_twins import Twins
+from barlow_speech.upstream.pretraining import distributed
+from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
 from barlow_speech.upstream.pretraining.lars import LARS
 from barlow_speech.upstream.pretraining.objective import (
     cross_correlation,
@@ -34,8 +34,8 @@ from barlow_speech.upstream.pretraining.objective import (
     latents,
     objective,
 )
-from barlow_speech.upstream.pretraining.recipe import Family, Optimiser, Recipe, check_alignment
-from barlow_speech.upstream.pretraining.views.memory import Memory
+from barlow_speech.upstream.pretraining.recipe import Optimiser, Recipe, ViewFamily, check_alignment
+from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.random import item_keys
 
@@ -68,20 +68,20 @@ class Pretraining:
         frontend = _normalised(recipe.model, corpus, recipe.seed)
         model = random_model(dataclasses.replace(recipe.model, frontend=frontend), recipe.seed)
         with seeded(recipe.seed + 1):
-            self.twins = Twins(model, recipe.families)
-        parts = processes.count() * recipe.accumulate
+            self.twins = BarlowTwins(model, recipe.families)
+        parts = distributed.world_size() * recipe.accumulate
         if recipe.batch % parts or recipe.batch // parts < 2:
             raise BarlowSpeechError(
-                f"batch {recipe.batch} cannot be divided among {processes.count()} processes times "
-                f"accumulate {recipe.accumulate} with at least 2 items in each; change batch."
+                f"batch {recipe.batch} cannot be divided among {distributed.world_size()} processes"
+                f" times accumulate {recipe.accumulate} with 2 items or more in each; change batch."
             )
-        processes.join_batch_norms(self.twins)
+        distributed.join_batch_norms(self.twins)
         # Convolutions over four axes are two to three times as fast with channels last.
         cast(Any, self.twins).to(device, memory_format=torch.channels_last).train()
         self.forward = torch.compile(self.twins) if recipe.compile else self.twins
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
-        self.memory = Memory(recipe.memory) if mixes else None
+        self.memory = MixupBank(recipe.memory) if mixes else None
         self.half = recipe.precision == "bfloat16" or (
             recipe.precision == "auto" and computes_bfloat16(device)
         )
@@ -133,8 +133,8 @@ class Pretraining:
                 this).
         """
         recipe, step = self.recipe, self.steps_done
-        share = recipe.batch // processes.count()
-        positions = step * recipe.batch + share * processes.rank() + np.arange(share)
+        share = recipe.batch // distributed.world_size()
+        positions = step * recipe.batch + share * distributed.rank() + np.arange(share)
         views, clean_BFT = self.pairs(positions)
         parts: dict[str, Tensor] = {}
         losses = []
@@ -160,7 +160,7 @@ class Pretraining:
                 f"the loss is not finite at step {step}, with {several}; look at these, or "
                 "train anew with a lower optimiser.lr, or precision: float32."
             )
-        processes.average_gradients(self.twins.parameters())
+        distributed.average_gradients(self.twins.parameters())
         if recipe.optimiser.clip > 0:
             nn.utils.clip_grad_norm_(self.twins.parameters(), recipe.optimiser.clip)
         rate = self.learning_rate(step)
@@ -168,7 +168,7 @@ class Pretraining:
             group["lr"] = rate
         self.optimiser.step()
         if self.memory is not None:
-            self.memory.push(processes.joined(clean_BFT))
+            self.memory.push(distributed.all_gather(clean_BFT))
         self.steps_done += 1
         if looks:
             figures["lr"] = rate
@@ -216,7 +216,7 @@ class Pretraining:
         return crops
 
     def _whole(
-        self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
+        self, name: str, family: ViewFamily, first_BTF: Tensor, second_BTF: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Forward and backward of a family in one pass: the terms, and the embeddings."""
         embedding_BE, z_ND = self._embed(torch.cat([first_BTF, second_BTF]), name, 0)
@@ -225,7 +225,7 @@ class Pretraining:
         return terms, embedding_BE.detach()
 
     def _in_parts(
-        self, name: str, family: Family, first_BTF: Tensor, second_BTF: Tensor
+        self, name: str, family: ViewFamily, first_BTF: Tensor, second_BTF: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The same with one part of the batch in memory at a time (Gao et al. 2021, 2101.06983).
 
@@ -263,13 +263,13 @@ class Pretraining:
         The first half of what is returned is of the first view, at either level.
         """
         # Dropout must draw the same on resuming, and in both passes over a part of a batch.
-        key = (self.recipe.seed, self.steps_done, processes.rank(), part)
+        key = (self.recipe.seed, self.steps_done, distributed.rank(), part)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             return self.forward(frames_BTF, family)
 
     def _objective(
-        self, name: str, family: Family, a_ND: Tensor, b_ND: Tensor
+        self, name: str, family: ViewFamily, a_ND: Tensor, b_ND: Tensor
     ) -> dict[str, Tensor]:
         if self.steps_done in (0, self.recipe.steps - 1):
             with torch.no_grad():
@@ -345,7 +345,7 @@ class Pretraining:
             raise ValueError(f"its optimiser is not {self.recipe.optimiser.name}'s")
         self.optimiser.load_state_dict(saved)
 
-    def _load_memory(self, memory: Memory, pushed: Any, items: Tensor | None) -> None:
+    def _load_memory(self, memory: MixupBank, pushed: Any, items: Tensor | None) -> None:
         held = min(pushed, memory.capacity)
         frames = -(-self.corpus.crop // HOP)
         shape = (held, self.recipe.model.frontend.n_mels, frames)

@@ -31,7 +31,7 @@ from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio, save_audio
 from barlow_speech.upstream.third_party.sox import apply_effects_file, apply_effects_tensor
-from barlow_speech.upstream.third_party.stand_ins import mend_packages
+from barlow_speech.upstream.third_party.stand_ins import patch_packages
 
 if TYPE_CHECKING:
     Uri = str | os.PathLike[str] | BinaryIO
@@ -94,13 +94,13 @@ def _first_sentence(error: BaseException) -> str:
 
 
 def s3prl_hub() -> types.ModuleType:
-    """Mend what is missing, import `s3prl.hub` and return it.
+    """Fix what is missing, import `s3prl.hub` and return it.
 
     Raises:
         BarlowSpeechError: s3prl is not installed, of neither kind or still fails to import, or
             torch and torchaudio do not fit together.
     """
-    mend_s3prl()
+    patch_s3prl()
     versions = ", ".join(
         f"{package} {installed_version(package)}"
         for package in ("torch", "torchaudio", "huggingface_hub")
@@ -143,7 +143,7 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def mend_s3prl() -> list[str]:
+def patch_s3prl() -> list[str]:
     """Put back the names that s3prl needs, and return those that were missing.
 
     To be called before s3prl is imported; a second call finds nothing to do. Warnings, logging,
@@ -155,18 +155,18 @@ def mend_s3prl() -> list[str]:
     torchaudio = import_torchaudio()
     import torch
 
-    mended: list[str] = []
-    mended += mend_set_audio_backend(torchaudio)
-    mended += mend_sox_effects(torchaudio)
-    mended += mend_audio_files(torchaudio)
+    fixed: list[str] = []
+    fixed += patch_set_audio_backend(torchaudio)
+    fixed += patch_sox_effects(torchaudio)
+    fixed += patch_audio_files(torchaudio)
     if importlib.util.find_spec("huggingface_hub") is not None:
-        mended += mend_huggingface_hub(importlib.import_module("huggingface_hub"))
-    mended += mend_safe_globals(torch.serialization)
-    mended += mend_packages()
-    return mended
+        fixed += patch_huggingface_hub(importlib.import_module("huggingface_hub"))
+    fixed += patch_safe_globals(torch.serialization)
+    fixed += patch_packages()
+    return fixed
 
 
-def mend_set_audio_backend(torchaudio: Any) -> list[str]:
+def patch_set_audio_backend(torchaudio: Any) -> list[str]:
     """`torchaudio.set_audio_backend`, gone since 2.9 and without effect before.
 
     Needed by s3prl's `upstream/byol_s/byol_a/common.py` (so by `s3prl.hub`) and
@@ -178,7 +178,7 @@ def mend_set_audio_backend(torchaudio: Any) -> list[str]:
     return ["torchaudio.set_audio_backend"]
 
 
-def mend_sox_effects(torchaudio: Any) -> list[str]:
+def patch_sox_effects(torchaudio: Any) -> list[str]:
     """`torchaudio.sox_effects`: gone since 2.9; there in 2.8, but useless where libsox is missing.
 
     Needed by s3prl's `upstream/mos_prediction/expert.py` and
@@ -198,7 +198,7 @@ def mend_sox_effects(torchaudio: Any) -> list[str]:
     return ["torchaudio.sox_effects"]
 
 
-def mend_audio_files(torchaudio: Any) -> list[str]:
+def patch_audio_files(torchaudio: Any) -> list[str]:
     """`torchaudio.load`, `save` and `info`, through soundfile.
 
     Since 2.9 the first two hand over to torchcodec, which needs FFmpeg; they are replaced only
@@ -208,34 +208,34 @@ def mend_audio_files(torchaudio: Any) -> list[str]:
     `util/pseudo_data.py` and `problem/common/example.py` (save), and `util/audio_info.py` and
     `problem/common/superb_ks.py` (info).
     """
-    mended = []
+    fixed = []
     # Until 2.8 `load` comes from torchaudio._backend, which reads through soundfile itself; where
     # somebody else has put a function of their own, it has another module too, and stays.
     if torchaudio.load.__module__ == "torchaudio" and not _torchcodec_works():
         torchaudio.load = load_audio
         torchaudio.save = save_audio
-        mended += ["torchaudio.load", "torchaudio.save"]
+        fixed += ["torchaudio.load", "torchaudio.save"]
     if not hasattr(torchaudio, "info"):
         torchaudio.info = audio_info
-        mended.append("torchaudio.info")
-    return mended
+        fixed.append("torchaudio.info")
+    return fixed
 
 
-def mend_huggingface_hub(huggingface_hub: Any) -> list[str]:
+def patch_huggingface_hub(huggingface_hub: Any) -> list[str]:
     """`huggingface_hub.HfFolder` and `Repository`, gone since 1.0.
 
     Needed by s3prl's `downstream/runner.py` and `run_downstream.py` on import; called only for
     `--push_to_hf_hub` and `--hub huggingface`.
     """
-    mended = []
+    fixed = []
     for shim in (HfFolder, Repository):
         if not hasattr(huggingface_hub, shim.__name__):
             setattr(huggingface_hub, shim.__name__, shim)
-            mended.append(f"huggingface_hub.{shim.__name__}")
-    return mended
+            fixed.append(f"huggingface_hub.{shim.__name__}")
+    return fixed
 
 
-def mend_safe_globals(serialization: Any) -> list[str]:
+def patch_safe_globals(serialization: Any) -> list[str]:
     """`argparse.Namespace` among the classes that `torch.load` accepts by default since 2.6.
 
     Needed by s3prl's `run_downstream.py` and `downstream/runner.py`, whose checkpoints hold the
@@ -253,7 +253,7 @@ def without_gpu() -> Iterator[None]:
 
     Needed by `expert.py` of s3prl's `downstream/sv_voxceleb1`, `downstream/quesst14_embedding` and
     `downstream/audio_snips`, which move a tensor to the GPU whatever `--device` says. Not among
-    what `mend_s3prl` does: outside s3prl's program such a call is a mistake to be told of.
+    what `patch_s3prl` does: outside s3prl's program such a call is a mistake to be told of.
     """
     import torch
 

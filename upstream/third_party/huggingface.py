@@ -34,7 +34,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import found
 from barlow_speech.upstream.model.speech_encoder import seeded
-from barlow_speech.upstream.third_party.safe_load import fence
+from barlow_speech.upstream.third_party.safe_load import safe_load
 
 # Class in transformers and kind of attention, by the `model_type` of config.json. The kind is given
 # rather than left to config.json, which may name code to download.
@@ -202,7 +202,7 @@ def _load(folder: Path, kind: str) -> Any:
     try:
         with (
             seeded(0),
-            fence(remedy="save the model again, as safetensors"),
+            safe_load(remedy="save the model again, as safetensors"),
             _quiet(transformers.logging),
         ):
             model, report = getattr(transformers, name).from_pretrained(

@@ -29,7 +29,7 @@ from barlow_speech.upstream.third_party.permissions import (
     network,
 )
 from barlow_speech.upstream.third_party.registry import register_upstream
-from barlow_speech.upstream.third_party.safe_load import check_texts, fence
+from barlow_speech.upstream.third_party.safe_load import check_texts, safe_load
 
 LOCAL = ("_local", "_custom")  # endings of s3prl's loaders for a file
 NEEDY = (*LOCAL, "_url")  # endings of names without weights of their own
@@ -53,7 +53,7 @@ def build_peer(
     try:
         with (
             warnings.catch_warnings(),
-            fence(permissions.trust_checkpoint),
+            safe_load(permissions.trust_checkpoint),
             network(permissions.download and checkpoint is None),
             contextlib.redirect_stdout(sys.stderr),
         ):

@@ -28,7 +28,7 @@ TRUST = "if you trust whoever made it, add --trust-checkpoint"
 
 
 @contextlib.contextmanager
-def fence(trusted: bool = False, remedy: str = TRUST) -> Iterator[None]:
+def safe_load(trusted: bool = False, remedy: str = TRUST) -> Iterator[None]:
     """Inside, `torch.load` is weights-only, or, for what is `trusted`, as it was before torch 2.6.
 
     `remedy` ends the sentence that refuses a file.

@@ -20,12 +20,12 @@ from typing import Any
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
-def mend_packages() -> list[str]:
+def patch_packages() -> list[str]:
     """Put all of them where they are missing, and return the names of those that were."""
-    return [*mend_catalyst(), *mend_librosa(), *mend_editdistance(), *mend_pysox()]
+    return [*patch_catalyst(), *patch_librosa(), *patch_editdistance(), *patch_pysox()]
 
 
-def mend_catalyst() -> list[str]:
+def patch_catalyst() -> list[str]:
     """`catalyst.data.sampler.DistributedSamplerWrapper`.
 
     Needed by s3prl's `downstream/speech_commands/expert.py` on import, and used there where
@@ -39,7 +39,7 @@ def mend_catalyst() -> list[str]:
     return _stand_in("catalyst.data.sampler", DistributedSamplerWrapper=DistributedSamplerWrapper)
 
 
-def mend_librosa() -> list[str]:
+def patch_librosa() -> list[str]:
     """`librosa.util.find_files`.
 
     Needed by `dataset.py` of s3prl's `downstream/voxceleb1`, `downstream/sv_voxceleb1` and
@@ -51,7 +51,7 @@ def mend_librosa() -> list[str]:
     return _stand_in("librosa.util", find_files=find_files)
 
 
-def mend_editdistance() -> list[str]:
+def patch_editdistance() -> list[str]:
     """`editdistance`, which has no wheels for Python 3.13 and newer, by means of rapidfuzz.
 
     Needed by s3prl's `downstream/asr/expert.py`, `downstream/ctc/metric.py` and
@@ -62,7 +62,7 @@ def mend_editdistance() -> list[str]:
     return _stand_in("editdistance", eval=edit_distance, distance=edit_distance)
 
 
-def mend_pysox() -> list[str]:
+def patch_pysox() -> list[str]:
     """`sox.Transformer`, of the package pysox.
 
     Needed by `dataset.py` of s3prl's `downstream/sv_voxceleb1` and `downstream/voxceleb2_ge2e` on

@@ -10,7 +10,7 @@ from torch import Tensor
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
-class Memory:
+class MixupBank:
     """The last `capacity` log-mel items, which mixup draws its backgrounds from.
 
     The caller pushes, so that `Views.spectrogram` stays a pure function: first make all views of a

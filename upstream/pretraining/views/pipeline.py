@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.pretraining.views.memory import Memory
+from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.random import _log_uniform_in, _uniform_in, uniforms
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings, _check_settings
 from barlow_speech.upstream.pretraining.views.spectrogram import (
@@ -152,7 +152,7 @@ class Views(nn.Module):
 
     @torch.no_grad()
     def spectrogram(
-        self, frames_BFT: Tensor, keys_B: Tensor, memory: Memory | None = None
+        self, frames_BFT: Tensor, keys_B: Tensor, memory: MixupBank | None = None
     ) -> Tensor:
         """The views of normalised log-mel frames [B, F, T], float32 on their device.
 
@@ -305,7 +305,7 @@ class Views(nn.Module):
         start_B = (start_B * (n - length_B + 1)).long()
         return _at_chosen(waves_BN, chosen_B < mask.p, mask_time, start_B, length_B)
 
-    def _mixup(self, frames_BFT: Tensor, keys_B: Tensor, memory: Memory | None) -> Tensor:
+    def _mixup(self, frames_BFT: Tensor, keys_B: Tensor, memory: MixupBank | None) -> Tensor:
         mixup = self.settings.mixup
         if mixup is None or memory is None or not len(memory):
             return frames_BFT
