@@ -11,7 +11,7 @@ import pytest
 def program(*names: str) -> str:
     """The path of the first of some programs that is here; without any the test is skipped.
 
-    In CI (the variable CI is set) it fails instead: a check that nobody sees to be left out is none.
+    In CI (the variable CI is set) it fails instead: nobody would see what was left out.
     """
     for name in names:
         if found := shutil.which(name):

@@ -131,13 +131,13 @@ def test_the_installed_one_is_found_and_undone(
 ) -> None:
     found = s3prl_package.S3prl("espnet-s3prl", "2026.5.14", checkout / "s3prl")
     monkeypatch.setattr(plug_into, "find_s3prl", lambda: found)
-    assert run_command(command_line.run, ["plug-into", "--installed"]) == 0
+    assert run_command(entry.run, ["plug-into", "--installed"]) == 0
     printed = capsys.readouterr().out
     assert "wrote   s3prl/upstream/barlow_speech/hubconf.py" in printed
     assert "undo: barlow-speech plug-into --remove --installed" in printed
     assert "git shows" not in printed and "run this again" in printed
     assert git(checkout, "diff", "--numstat").count("\n") == 2
-    assert run_command(command_line.run, ["plug-into", "--installed", "--remove"]) == 0
+    assert run_command(entry.run, ["plug-into", "--installed", "--remove"]) == 0
     assert status(checkout) == ""
 
 
@@ -145,7 +145,7 @@ def test_without_an_installed_one_it_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(plug_into, "find_s3prl", lambda: None)
-    assert run_command(command_line.run, ["plug-into", "--installed"]) == 2
+    assert run_command(entry.run, ["plug-into", "--installed"]) == 2
     error = capsys.readouterr().err
     assert "no s3prl to plug into; run: pip install espnet-s3prl (or: pip install 's3prl>" in error
 
