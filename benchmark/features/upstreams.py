@@ -293,7 +293,7 @@ def _files(checkpoint: Path | None) -> list[Path]:
 def _code_digest() -> str:
     """A digest of the sources that our features depend on, so that a change of them is noticed."""
     folder = Path(expert.__file__).parent
-    names = ("expert.py", "frontend.py", "model.py", "readout.py", "subsampling.py")
+    names = ("expert.py", "model/frontend.py", "model/speech_encoder.py", "model/readout.py")
     sources = [folder / name for name in names]
     sources += sorted((folder / "encoders").glob("*.py"))
     return digest([source.read_text(encoding="utf-8") for source in sources])
