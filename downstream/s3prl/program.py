@@ -11,6 +11,7 @@ import argparse
 import builtins
 import contextlib
 import importlib
+import multiprocessing
 import pkgutil
 import re
 import sys
@@ -103,9 +104,15 @@ def _as_it_was(program: Any) -> Iterator[None]:
     argv, isinstance_, parse = sys.argv, builtins.isinstance, program.get_downstream_args
     cudnn = torch.backends.cudnn
     flags = (cudnn.enabled, cudnn.deterministic, cudnn.benchmark)
+    start = multiprocessing.get_start_method(allow_none=True)
+    # The workers of its loaders must have what was patched here. From Python 3.14 on they are not
+    # copies of this process unless they are asked to be.
+    if "fork" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("fork", force=True)
     try:
         yield
     finally:
+        multiprocessing.set_start_method(start, force=True)
         sys.argv = argv
         builtins.isinstance = isinstance_
         program.get_downstream_args = parse
