@@ -557,6 +557,21 @@ def test_a_package_that_cannot_be_imported_is_named(
         s3prl_program.run([*given, "-p", str(tmp_path / "out")])
 
 
+def test_a_package_of_the_extra_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_downstream()
+    monkeypatch.setitem(sys.modules, "pandas", None)  # its import fails as if it were not there
+    monkeypatch.delitem(sys.modules, "s3prl.downstream.fluent_commands.expert", raising=False)
+    given = ["-m", "train", "-u", "barlow_speech", "-d", "fluent_commands", "--device", "cpu"]
+    with pytest.raises(BarlowSpeechError) as raised:
+        s3prl_program.run([*given, "-p", str(tmp_path / "out")])
+    assert str(raised.value) == (
+        "s3prl's task 'fluent_commands' needs the package pandas, which is not installed; "
+        "run: pip install 'barlow-speech[superb]' (or: pip install pandas)"
+    )
+
+
 # --- the files that s3prl's archive lacks -----------------------------------------------------
 
 
