@@ -159,7 +159,7 @@ if importlib.util.find_spec("barlow_speech") is None:
         "it, or run `barlow-speech plug-into --remove` on the checkout where it is installed"
     )
 
-from barlow_speech.upstream.compatibility import patch_s3prl
+from barlow_speech.upstream.compatibility import patch_s3prl  # a name that stays
 
 patch_s3prl()
 ''',
