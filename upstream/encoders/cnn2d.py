@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 
 BLOCKS = 3  # each halves time and frequency
 
@@ -16,8 +16,8 @@ BLOCKS = 3  # each halves time and frequency
 class Settings:
     """`channels` of every convolution; the width is channels × n_mels / 8."""
 
-    channels: int = 64
-    dropout: float = 0.0
+    channels: Size = 64
+    dropout: Dropout = 0.0
 
 
 class Encoder(BaseEncoder):
@@ -44,6 +44,8 @@ class Encoder(BaseEncoder):
         self.first = nn.Linear(self.width, self.width)
         self.second = nn.Linear(self.width, self.width)
         self.dropout = nn.Dropout(settings.dropout)
+        # Each convolution sees one step of its own grid on either side.
+        self.receptive_field = sum(2**block for block in range(BLOCKS))
 
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_BCTF = frames_BTF.unsqueeze(1)

@@ -22,7 +22,6 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import written_whole
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.encoders import build_encoder
-from barlow_speech.upstream.model.frontend import check as check_frontend
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
 
 FORMAT, CHECKSUM = "barlow_speech/1", "sha256"
@@ -150,7 +149,6 @@ def _check_sizes(settings: ModelSettings, tensors: dict[str, Tensor]) -> None:
     layers = settings.encoder.get("layers", 0)
     if type(layers) is int and layers > len(tensors):  # each has weights of its own
         raise BarlowSpeechError(f"{layers} layers, but only {len(tensors)} tensors")
-    check_frontend(settings.frontend)
     with torch.device("meta"):  # shapes without numbers
         encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
     for name, wanted in encoder.state_dict().items():
