@@ -58,12 +58,18 @@ class ViewFamily:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero."""
+    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero.
+
+    With a `decay` the rate stays constant instead, until it falls linearly to zero over the last
+    `decay` steps (Hu et al. 2024, arXiv 2404.06395): a training that is to go on as long as there
+    is time can be ended at any step, by resuming it with other `steps`.
+    """
 
     name: Literal["adamw", "lars"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: Annotated[int, Field(ge=0)] = 50
+    decay: Annotated[int, Field(ge=0)] = 0
     clip: float = 0.0  # largest norm of the gradient; 0 for none
 
 
@@ -75,7 +81,8 @@ class Recipe:
     every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that
     of the encoder and the projector; `auto` takes bfloat16 where the processor computes in it.
     `accumulate` parts of a batch go through the encoder one after the other, to save memory; the
-    loss is that of the whole batch all the same, only batch norm sees one part at a time.
+    loss is that of the whole batch all the same, only batch norm sees one part at a time. With
+    `rotate` each step trains one view family, in turn, at the cost of one.
     """
 
     steps: Steps
@@ -91,6 +98,7 @@ class Recipe:
     log_every: Steps = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: Annotated[int, Field(ge=1, le=1 << 20)] = 1
+    rotate: bool = False
     compile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
