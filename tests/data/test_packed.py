@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -393,3 +394,21 @@ def test_sampling_does_not_read_the_file_in(tmp_path: Path) -> None:
         crops = corpus.crops(np.arange(first, first + 64), segments=2)
     assert crops.shape == (2, 64, SAMPLE_RATE)
     assert resident() - before < 128 << 20
+
+
+def test_a_folder_of_format_1_is_read_whoever_wrote_it(tmp_path: Path) -> None:
+    """What stands in such a folder, written out here: those of before are read."""
+    samples = np.arange(5000, dtype="<i2")
+    (tmp_path / "audio.i16").write_bytes(samples.tobytes())
+    np.save(tmp_path / "offsets.npy", np.array([0, 2000, 5000], dtype=np.int64))
+    (tmp_path / "recordings.txt").write_text("one.wav\ntwo.wav\n")
+    sums = {
+        "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
+        "offsets_sha256": hashlib.sha256((tmp_path / "offsets.npy").read_bytes()).hexdigest(),
+    }
+    index = {"format": 1, "contents": "", "recordings": 2, "hours": 0.0001, **sums}
+    (tmp_path / "packed.json").write_text(json.dumps(index))
+    corpus = PackedCorpus(tmp_path, CROP_S, seed=0)
+    corpus.verify()
+    np.testing.assert_array_equal(corpus.samples(2000, 5000), samples[2000:])
+    assert sorted(set(corpus.names(np.arange(9)))) == ["one.wav", "two.wav"]

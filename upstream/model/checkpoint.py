@@ -91,7 +91,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
         raise BarlowSpeechError(
-            f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
+            f"checkpoint {path} is no whole safetensors file but {describe(path)} ({error}); "
             "give a file that `barlow-speech pretrain` wrote."
         ) from error
     for name, tensor in tensors.items():
@@ -171,7 +171,7 @@ MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 PICKLE = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """What is at `path`, to end "… and the file is": "a PyTorch checkpoint (torch.save)"."""
     try:
         if path.is_dir():
