@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.evaluation.end_to_end import read_end_to_end
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.features.extraction import Selection
@@ -127,10 +126,8 @@ class Planner:
         """
         choice = self.study.protocol
         name, assignments = protocol or choice.name, [] if protocol else list(choice.set)
-        if end_to_end is None:
-            read = read_protocol(name, task, assignments, changes)
-        else:
-            read = read_end_to_end(name, task, [*assignments, *end_to_end], changes)
+        assignments += end_to_end or ()
+        read = read_protocol(name, task, assignments, changes, end_to_end is not None)
         if selection is None:
             own = not self.study.member(label, "the study").name
             selection = choice.selection if own else "hidden_states"
@@ -266,11 +263,11 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.piece`; or the speech of a recipe is missing.
+        BarlowSpeechError: as `Evaluator.task_data`; or the speech of a recipe is missing.
     """
     pieces = {(w.job.task, w.job.corpus) for w in stages if isinstance(w, Evaluate)}
     for task, corpus in sorted(pieces):
-        workspace.evaluator.piece(task, corpus)
+        workspace.evaluator.task_data(task, corpus)
     sources = {digest(w.recipe.as_dict()["data"]): w for w in stages if isinstance(w, Pretrain)}
     for stage in sources.values():
         try:
