@@ -71,7 +71,7 @@ def _measure(label: str, corpus: str, planner: Planner) -> Measure:
         upstream = load_upstream(name, None, workspace.device)
         cache = workspace.evaluator.settings.cache
         code = represent(label, upstream, read.recordings, cache, read.manifest.file)
-        found = spectrum(code.code_NE)
+        found = spectrum(code.x_NE)
         return {
             "source": code.source,
             "effective_rank": found.effective_rank,

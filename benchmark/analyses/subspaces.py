@@ -62,7 +62,7 @@ def _measure(settings: Settings, planner: Planner, corpus: str, stage: Pretrain)
         upstream = load_upstream(name, None, workspace.device)
         cache = workspace.evaluator.settings.cache
         code = represent(settings.upstream, upstream, recordings, cache, read.manifest.file)
-        codes = {"embedding": code.code_NE, **_projected(stage, workspace, code.code_NE)}
+        codes = {"embedding": code.x_NE, **_projected(stage, workspace, code.x_NE)}
         found = []
         for where, x_ND in codes.items():
             for factor, labels_N in factors.labels.items():
