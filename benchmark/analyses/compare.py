@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
@@ -18,8 +19,6 @@ from barlow_speech.benchmark.statistics.comparison import compare, compare_all, 
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -39,21 +38,17 @@ class Settings:
     against: str = ""
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every upstream, task and corpus."""
-    labels = planner.upstreams(settings.upstreams, "compare")
-    if settings.against and settings.against not in labels:
-        labels = [*planner.upstreams((settings.against,), "compare: against"), *labels]
-    return [
-        planner.cell(label, task, corpus)
-        for label in labels
-        for task, corpus in planner.study.columns(settings.tasks)
-    ]
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of every upstream on every task."""
+    upstreams = labels(study, settings.upstreams, "compare")
+    if settings.against and settings.against not in upstreams:
+        upstreams = [*labels(study, (settings.against,), "compare: against"), *upstreams]
+    return grid(study, upstreams, settings.tasks)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = planner.cells(stages(settings, planner))
+    cells = results.tasks
     groups = by_task(cells)
     parts: list[Table | Picture] = []
     findings: list[str] = []
@@ -74,8 +69,8 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 boxplot_figure(group),
             )
         )
-    labels = list(dict.fromkeys(cell.upstream for cell in cells))
-    if len(labels) > 2 and len(groups) > 1:
+    upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
+    if len(upstreams) > 2 and len(groups) > 1:
         ranked = ranking(cells)
         findings.append(verdict(ranked))
         parts.append(
@@ -95,7 +90,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             "two.",
             "A matrix of differences between upstreams for each task; the numbers are in the table "
             "of tests.",
-            differences_figure(pairs, labels, settings.against),
+            differences_figure(pairs, upstreams, settings.against),
         )
     )
     parts.append(_tests(title, pairs))

@@ -28,7 +28,7 @@ from barlow_speech.benchmark.evaluation.trainers import (
     input_of,
 )
 from barlow_speech.benchmark.features.cost import measure_cost
-from barlow_speech.benchmark.features.extraction import Features, Kind, features
+from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.benchmark.statistics.results import TaskResult
@@ -95,18 +95,11 @@ class Evaluator:
         if protocol.encoder is not None:
             check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
-        # Of an upstream that is trained, the features say what it starts from, and its size.
-        frozen_frames = input_of(job) == "frames" and protocol.encoder is None
-        found = self._extract(upstreams, task_data.corpus, "frames" if frozen_frames else "pooled")
+        found = self._extract(upstreams, task_data.corpus, _kind(job))
         task_data = self._without_identical(task_data, found[0])
         if protocol.judge == "dev":
             task_data = task_data.on_dev
-        identity = {
-            "features": [one.key for one in found],
-            "selection": job.selection if job.layer is None else f"layer {job.layer}",
-            "examples": task_data.digest,
-            "protocol": protocol.identity(),
-        }
+        identity = _identity(job, task_data, [one.key for one in found])
         corpus = task_data.corpus.name
         record = self.store.load(job.upstream, job.task, corpus, identity)
         path = self.store.path(record)
@@ -150,6 +143,26 @@ class Evaluator:
             allowed = self.settings.allow_leakage
             self._heard[key] = task_data.with_identical(found.audio_N, allowed)
         return self._heard[key]
+
+    def stored(self, job: Job) -> bool:
+        """Whether every run of a job is recorded; no feature is computed for it.
+
+        Raises:
+            BarlowSpeechError: corpus, task or upstream is not there.
+        """
+        if not self.store.may_have(job.upstream, job.task):
+            return False
+        task_data, protocol = self.task_data(job.task, job.corpus), job.protocol
+        corpus = task_data.corpus
+        if protocol.judge == "dev":
+            task_data = task_data.on_dev
+        keys = [
+            features_key(one, corpus.recordings, corpus.manifest.file, _kind(job))
+            for one in self._load(job.upstream, protocol)
+        ]
+        identity = _identity(job, task_data, keys)
+        record = self.store.load(job.upstream, job.task, corpus.name, identity)
+        return all(protocol.seed + run in record.runs for run in range(protocol.runs))
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
@@ -266,6 +279,21 @@ class Evaluator:
             },
             **environment(self.settings.device),
         }
+
+
+def _kind(job: Job) -> Kind:
+    """Of an upstream that is trained, features say only what it starts from, and its size."""
+    return "frames" if input_of(job) == "frames" and job.protocol.encoder is None else "pooled"
+
+
+def _identity(job: Job, task_data: TaskData, features: Sequence[str]) -> dict[str, Any]:
+    """All that decides the numbers of a record."""
+    return {
+        "features": list(features),
+        "selection": job.selection if job.layer is None else f"layer {job.layer}",
+        "examples": task_data.digest,
+        "protocol": job.protocol.identity(),
+    }
 
 
 def _complete(
