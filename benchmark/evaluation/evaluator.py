@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start, check_trainable
@@ -19,7 +18,7 @@ from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack
+from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
 from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
 from barlow_speech.benchmark.evaluation.trainers import (
     Trainer,
@@ -30,9 +29,9 @@ from barlow_speech.benchmark.evaluation.trainers import (
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
-from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, Corpus, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.machine import environment
 from barlow_speech.upstream.common.progress import progress
@@ -261,7 +260,7 @@ class Evaluator:
                 for split in SPLITS
             },
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
-            "chance": task_data.chance,
+            "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
@@ -325,7 +324,7 @@ def _complete(
                 record.runs[plan.seed] = {
                     "seed": plan.seed,
                     "sources": {**protocol.sources(run), "pretrain_seed": member},
-                    **_scored(of_folds, task_data.folds),
+                    "folds": [_fold(one) for one in of_folds],
                 }
 
 
@@ -333,21 +332,11 @@ def _advance(bar: Any, share: float, part: float) -> None:
     bar.update(share * part)
 
 
-def _scored(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:
-    """What a run gave: the mean over its folds of every metric, and its predictions."""
-    scores = [
-        metrics(fold.labels["test"], run.predicted, len(fold.classes))
-        for run, fold in zip(runs, folds)
-    ]
+def _fold(run: Run) -> dict[str, Any]:
+    """What a run gave on one fold."""
     return {
-        "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
-        "folds": [
-            {
-                "dev": run.dev,
-                "step": run.step,
-                "curve": [[step, round(score, 6)] for step, score in run.curve],
-                "predicted": pack(run.predicted),
-            }
-            for run in runs
-        ],
+        "dev": run.dev,
+        "step": run.step,
+        "curve": [[step, round(score, 6)] for step, score in run.curve],
+        "predicted": pack(run.predicted),
     }
