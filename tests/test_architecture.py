@@ -45,8 +45,7 @@ UPWARDS = {
     ("downstream/s3prl", "__init__.py"),
 }
 PRIVATE = {
-    "figures/views.py", "reporting/tables.py",
-    "statistics/comparison.py", "toy/corpus.py", "views/pipeline.py", "views/spectrogram.py",
+    "figures/views.py", "reporting/tables.py", "statistics/comparison.py", "toy/corpus.py",
 }  # fmt: skip
 
 
