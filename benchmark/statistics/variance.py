@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, source_levels
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult
 
 DRAWS = 20_000  # behind every interval
 REPEATS = "repeats"  # the part of runs that agree in every recorded source
@@ -94,7 +94,7 @@ def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
         BarlowSpeechError: the sources are not one dict a run, with the same keys in each.
     """
     values = np.round(np.asarray(cell.values, dtype=np.float64), DIGITS)
-    sources = source_levels(cell)
+    sources = cell.levels
     if not sources:
         return _not_split(cell, "what varied in each run is not recorded")
     constant = [name for name, levels in sources.items() if max(levels) == 0]
