@@ -1,8 +1,8 @@
 """Two equal upstreams whose runs share levels: no analysis may call them separable, ever.
 
-Ten pretrainings (as well: initialisations) meet five orders of the batches. The 50 runs of an
-upstream are far from independent, so that tests that take them to be would separate equal upstreams in two of five
-experiments. What is run here are the analyses' own sections, without their drawings.
+Ten initialisations (here those of pretrainings) meet five orders of the batches. The 50 runs of an
+upstream are far from independent: tests that take them to be would separate equal upstreams in two
+of five experiments. What runs here are the analyses' own sections, without their drawings.
 """
 
 from __future__ import annotations
