@@ -29,7 +29,7 @@ Settings = TypeVar("Settings")
 NOT_YAML = (
     yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
 )  # fmt: skip
-LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
+MAX_BYTES = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
 # Keys that were renamed: files of before are read. Of both names, the one that stands later counts.
@@ -69,10 +69,10 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             )
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("it may have no end, as a device has")
-        if path.exists() and path.stat().st_size > LARGEST:
+        if path.exists() and path.stat().st_size > MAX_BYTES:
             raise BarlowSpeechError(
-                f"{path} has more than {LARGEST:,} bytes, so that it holds no settings; check the "
-                "path."
+                f"{path} has more than {MAX_BYTES:,} bytes, so that it holds no settings; "
+                "check the path."
             )
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
