@@ -200,6 +200,28 @@ def build(cls: type[Settings], tree: Any, where: str) -> Settings:
         raise _refusal(cls, first, where) from error
 
 
+# Metadata of a field that came later than what was named by a digest of the others.
+LATER = {"later": True}
+
+
+def as_plain(value: Any) -> Any:
+    """A JSON-able copy of a dataclass with every default written out, but for `LATER` fields.
+
+    These stand in it only where they are not at their default: what was named by a digest of it
+    before there were such fields keeps its name.
+    """
+    if dataclasses.is_dataclass(value):
+        every = ((one, getattr(value, one.name)) for one in dataclasses.fields(value))
+        return {
+            one.name: as_plain(inner)
+            for one, inner in every
+            if not (one.metadata.get("later") and inner == one.default)
+        }
+    if isinstance(value, dict):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    return [as_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
 
 
