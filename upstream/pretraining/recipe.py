@@ -14,7 +14,14 @@ from pydantic import Field
 from torch import nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.settings import as_plain, build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import (
+    LATER,
+    as_plain,
+    build,
+    merge,
+    override,
+    read_yaml,
+)
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import DataSettings
 from barlow_speech.upstream.encoders import Size
