@@ -40,7 +40,7 @@ LEVEL = {room: n for n, line in enumerate(LEVELS.strip().splitlines()) for room 
 USABLE = {"corpus.py", "task.py", "heads"}  # of downstream, for all rooms of benchmark
 MOST, OF_ONE_KIND = 16, {"corpora", "analyses", "commands", "encoders", "heads", "families"}
 # What does not hold yet, to be emptied.
-PRIVATE = {"evaluation/evaluator.py", "figures/views.py", "statistics/comparison.py"}
+PRIVATE = {"figures/views.py"}
 
 
 def file_of(module: str) -> Path | None:
