@@ -53,11 +53,11 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         (trials[at], *_cost(facts.get(trials[at])), *means[:, at], means[:, at].mean())
         for at in order
     )
-    judged = {cell.details.get("judged", "test") for group in groups.values() for cell in group}
+    splits = {result.setup.eval_split for group in groups.values() for result in group}
     best = trials[order[0]]
     finding = (
         f"Of {len(trials)} trials, {best} has the best mean over the tasks, "
-        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(judged))}."
+        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(splits))}."
     )
     columns = (
         "trial", "parameters", "steps", "minutes",

@@ -150,7 +150,6 @@ def csv_leaderboard(board: Leaderboard) -> str:
             for column, score in zip(one.columns, row.scores):
                 if score is None:
                     continue
-                cost = score.cell.details.get("cost") or {}
                 low, high = score.summary["ci95"] or (None, None)
                 apart = "" if score.rank is None else str(not score.leading).lower()
                 writer.writerow(
@@ -169,7 +168,10 @@ def csv_leaderboard(board: Leaderboard) -> str:
                         "rank": score.rank,
                         "separable_from_best": apart,
                         "average_rank": row.average_rank,
-                        **{key: cost.get(key) for key in (*COSTS, "device", "threads")},
+                        **{
+                            key: getattr(score.cell.cost, key)
+                            for key in (*COSTS, "device", "threads")
+                        },
                         "published": "false",
                     }
                 )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from barlow_speech.benchmark.figures.boxplot import MIN_FOR_BOX, boxplot
 from barlow_speech.benchmark.figures.confusion import (
     MAX_CLASSES,
+    class_names,
     confusion_counts,
     confusion_figure,
     confusion_shares,
@@ -46,7 +48,7 @@ from barlow_speech.upstream.common.progress import progress
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 
-# How the facts in a cell's details are called on the page; any other keeps its own name.
+# How the facts of a setup are called on the page; any other keeps its own name.
 LABELS = {
     "lr": "learning rate",
     "varied": "varied between runs",
@@ -55,7 +57,6 @@ LABELS = {
     "train_recordings": "training recordings",
     "dev_recordings": "dev recordings",
     "test_recordings": "test recordings",
-    "seconds": "seconds for all runs",
 }
 COST_LABELS = {
     "parameters": "parameters of the upstream",
@@ -64,8 +65,6 @@ COST_LABELS = {
     "device": "real-time factor measured on",
     "threads": "threads of the real-time factor",
 }
-# In the details, but not a line of "How it was measured".
-ELSEWHERE = ("notes", "metrics", "curves", "confusion", "class_names", "cost", "sources")
 FIGURE_KEY = (
     "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
 )
@@ -210,7 +209,7 @@ def findings(group: Sequence[TaskResult]) -> list[str]:
     reach = sampling_reach(best)
     if reach is not None:
         sentences.append(
-            f"With {best.details['test_recordings']} test recordings, an accuracy of "
+            f"With {best.setup.test_recordings} test recordings, an accuracy of "
             f"{100 * summary(best.values)['mean']:.1f} % may well shift by "
             f"{points(reach)} on another test set of that size."
         )
@@ -224,8 +223,8 @@ def sampling_reach(cell: TaskResult) -> float | None:
     independent; recordings of shared speakers reach further. None where the size is not recorded,
     and for a metric that is no share of the recordings (macro recall, macro F1).
     """
-    size = cell.details.get("test_recordings")
-    if cell.metric != "top1" or not isinstance(size, int) or size < 1:
+    size = cell.setup.test_recordings
+    if cell.metric != "top1" or not size:
         return None
     mean, z = summary(cell.values)["mean"], 1.96
     return z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
@@ -267,8 +266,8 @@ def _runs_text(count: int) -> str:
 
 def _at_chance(cell: TaskResult) -> bool:
     """Whether the interval of the mean reaches down to chance; False where chance is not known."""
-    chance, ends = cell.details.get("chance"), cell_summary(cell)["ci95"]
-    return isinstance(chance, (int, float)) and ends is not None and ends[0] <= chance
+    chance, ends = cell.setup.chance, cell_summary(cell)["ci95"]
+    return chance is not None and ends is not None and ends[0] <= chance
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -318,7 +317,7 @@ def _page(
         page.soft(FIGURE_KEY + FEW_RUNS_KEY * few),
         *(_figure(groups[key], path) for key, path in figures.items()),
     ]
-    if any(cell.details.get("metrics") for cell in cells):
+    if any(cell.metrics for cell in cells):
         parts += ["<h2>All metrics</h2>", _metrics(groups), page.soft(METRICS_KEY)]
     if confusions:
         parts += [
@@ -409,11 +408,11 @@ def _metrics(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
     """The mean of every metric, in percent."""
     body = []
     for group in groups.values():
-        known = [cell for cell in group if cell.details.get("metrics")]
+        known = [cell for cell in group if cell.metrics]
         if known:
             body.append(page.group_row(_title(group), 1 + len(METRICS)))
         for cell in known:
-            means = [cell.details["metrics"].get(name) for name in METRICS]
+            means = [cell.metrics.get(name) for name in METRICS]
             numbers = "".join(f"<td>{page.text(percent(mean))}</td>" for mean in means)
             name = page.breakable(cell.upstream)
             body.append(f'<tr><th scope="row">{name}</th>{numbers}</tr>')
@@ -447,7 +446,7 @@ def _with_confusion(group: Sequence[TaskResult]) -> list[TaskResult]:
 
 def _matrix(cell: TaskResult) -> str:
     """The cell's confusion as a table of whole percentages, the darker the more."""
-    names = [page.text(name) for name in cell.details["class_names"]]
+    names = [page.text(name) for name in class_names(cell)]
     head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
     body = []
     for name, row in zip(names, confusion_shares(cell).tolist()):
@@ -501,8 +500,8 @@ def _p(p: float | None) -> str:
 
 
 def _measured(group: Sequence[TaskResult]) -> str:
-    """The facts in the cells' details: one list of those that all share, a table of the others."""
-    rows = [_details(cell) for cell in group]
+    """How the cells were measured: one list of those that all share, a table of the others."""
+    rows = [_facts(cell) for cell in group]
     names = list(dict.fromkeys(name for row in rows for name in row))
     shared = {name: rows[0][name] for name in names if len({row.get(name) for row in rows}) == 1}
     parts = [f"<h3>{page.text(_title(group))}</h3>", page.definitions(shared)]
@@ -516,34 +515,35 @@ def _measured(group: Sequence[TaskResult]) -> str:
         ]
         parts.append(page.table(["upstream", *differing], body, texts=1 + len(differing)))
     notes = dict.fromkeys(
-        note if len(group) == 1 or all(note in _notes(other) for other in group) else
+        note if len(group) == 1 or all(note in other.notes for other in group) else
         f"{cell.upstream}: {note}"
         for cell in group
-        for note in _notes(cell)
+        for note in cell.notes
     )  # fmt: skip
     if notes:
         parts += ["<ul>", *(f"<li>{page.text(note)}</li>" for note in notes), "</ul>"]
     return "\n".join(parts)
 
 
-def _details(cell: TaskResult) -> dict[str, str]:
-    """The cell's facts as label and text, in the order of `LABELS`, then their own."""
-    details = cell.details
-    order = [*(key for key in LABELS if key in details), *(k for k in details if k not in LABELS)]
+def _facts(cell: TaskResult) -> dict[str, str]:
+    """How a cell was measured, as label and text."""
     shown = {"metric": METRICS.get(cell.metric, cell.metric), "runs": str(len(cell.values))}
-    for key in order:
-        if key in ELSEWHERE:
+    for one in dataclasses.fields(cell.setup):
+        value = getattr(cell.setup, one.name)
+        if value is None or value in ("", ()):
             continue
-        value = details[key]
-        if key == "chance" and isinstance(value, (int, float)):
+        if one.name == "chance":
             value = f"{100 * value:.3g}"
-        elif key == "seeds":
-            value = seed_ranges(value)
-        elif key == "comparison":
-            value = str(value)[:12]
-        shown[LABELS.get(key, key.replace("_", " "))] = _plain(value)
-    cost = details.get("cost") or {}
-    shown |= {label: cost_text(key, cost[key]) for key, label in COST_LABELS.items() if key in cost}
+        elif one.name == "comparison":
+            value = value[:12]
+        shown[LABELS.get(one.name, one.name.replace("_", " "))] = _plain(value)
+    if cell.seeds is not None:
+        shown["seeds"] = seed_ranges(cell.seeds)
+    if cell.seconds:
+        shown["seconds for all runs"] = _plain(cell.seconds)
+    for key, label in COST_LABELS.items():
+        if (value := getattr(cell.cost, key)) is not None:
+            shown[label] = cost_text(key, value)
     reach = sampling_reach(cell)
     if reach is not None:
         shown["± from the size of the test set"] = f"{100 * reach:.1f} points (95 %, Wilson)"
@@ -562,17 +562,8 @@ def seed_ranges(seeds: Iterable[Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
-    if isinstance(value, (list, tuple, set)):
-        return ", ".join(map(_plain, value)) or "nothing"
-    return ABSENT if value is None else str(value)
-
-
-def _notes(cell: TaskResult) -> list[str]:
-    notes = cell.details.get("notes") or []
-    return [notes] if isinstance(notes, str) else [str(note) for note in notes]
+    return ", ".join(map(_plain, value)) if isinstance(value, tuple) else str(value)
