@@ -58,13 +58,14 @@ ANALYSES: dict[str, dict[str, Any]] = {
     "Subspaces": {"kind": "subspaces", "upstream": "ours"},
     "Ranks": {"kind": "spectrum"},
 }
+RUNS = 10
 LEVEL = {"ours": 0.9, "random": 0.6, "log-mel": 0.5}
 
 
 def result(request: ResultRequest) -> TaskResult:
-    """Six runs about the level of the upstream, paired by their seeds."""
-    noise_R = np.random.default_rng(len(request.task)).normal(0, 0.01, 6)
-    own_R = np.random.default_rng(len(request.label)).normal(0, 0.005, 6)
+    """Ten runs about the level of the upstream, paired by their seeds."""
+    noise_R = np.random.default_rng(len(request.task)).normal(0, 0.01, RUNS)
+    own_R = np.random.default_rng(len(request.label)).normal(0, 0.005, RUNS)
     values = LEVEL[request.label] + noise_R + own_R
     steps = ((10, 0.5), (20, 0.8), (30, 0.85))
     return TaskResult(
@@ -73,12 +74,12 @@ def result(request: ResultRequest) -> TaskResult:
         "tones",
         "top1",
         tuple(values.tolist()),
-        seeds=tuple(range(6)),
-        sources=tuple({"pretrain_seed": i // 3, "init": i % 3} for i in range(6))
+        seeds=tuple(range(RUNS)),
+        sources=tuple({"pretrain_seed": i // 5, "init": i % 5} for i in range(RUNS))
         if request.every_seed
-        else tuple({"init": i} for i in range(6)),
+        else tuple({"init": i} for i in range(RUNS)),
         setup=Setup(lr=1e-3, chance=0.5),
-        curves=(steps,) * 6,
+        curves=(steps,) * RUNS,
         cost=Cost(parameters=1000, macs_per_second=1e6, real_time_factor=0.01),
     )
 
