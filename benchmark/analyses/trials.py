@@ -46,7 +46,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     trials = list(dict.fromkeys(result.upstream for result in results.tasks))
     facts = {request.label: it for request, it in results.requested(CheckpointRequest)}
     means = np.array(
-        [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
+        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     )
     order = sorted(range(len(trials)), key=lambda place: -means[:, place].mean())
     rows = tuple(
