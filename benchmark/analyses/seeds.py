@@ -52,12 +52,10 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         split = split_variance(result)
         where = f"{result.upstream}, {result.task} of {result.corpus}"
         findings.append(variance_text(result, split))
-        for one in split.components:
-            low, high = (100 * math.sqrt(max(0.0, end)) for end in one.variance_ci95)
-            rows.append(
-                (result.upstream, result.task, result.corpus, one.name, one.levels, 100 * one.std, low,
-                 high)
-            )  # fmt: skip
+        for part in split.components:
+            low, high = (100 * math.sqrt(max(0.0, end)) for end in part.variance_ci95)
+            names = (result.upstream, result.task, result.corpus, part.name)
+            rows.append((*names, part.levels, 100 * part.std, low, high))
         parts.append(
             Picture(
                 f"{title} {result.upstream} {result.task} {result.corpus}",
