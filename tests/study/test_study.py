@@ -14,6 +14,7 @@ import yaml
 
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
+from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
@@ -21,6 +22,9 @@ from barlow_speech.benchmark.study.run import planned
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
 from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.pretraining.recipe import Recipe
 
 TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
 
@@ -195,6 +199,12 @@ def test_equal_pretrainings_are_one_and_evaluations_stand_by_upstream(
         changes = sum(a != b for a, b in itertools.pairwise(runs))
         assert changes == len(set(runs)) - 1
     assert same[0] == same[1]
+
+
+def test_what_was_named_by_its_settings_before_keeps_its_name() -> None:
+    """Digests of an earlier version; a setting that comes later is `later`, and not in them."""
+    assert digest(build(Recipe, {"steps": 3}, "here").as_dict()).startswith("dcd0ae57e7cfdada")
+    assert digest(read_protocol("paper", "gender", []).identity()).startswith("1c6a112ba7c6c064")
 
 
 def test_a_change_makes_another_stage(tree: dict[str, Any], tmp_path: Path) -> None:

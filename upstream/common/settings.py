@@ -171,6 +171,28 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     return tree
 
 
+def later(default: Any) -> Any:
+    """A field that came when digests of its class were in use: see `as_dict`."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def as_dict(settings: Any) -> Any:
+    """A JSON-able copy with every default written out, but for those of fields that came `later`.
+
+    Without them, what was named by a digest of its settings before keeps its name.
+    """
+    if dataclasses.is_dataclass(settings):
+        return {
+            field.name: as_dict(value)
+            for field in dataclasses.fields(settings)
+            for value in [getattr(settings, field.name)]
+            if not field.metadata.get("later") or value != field.default
+        }
+    if isinstance(settings, dict):
+        return {key: as_dict(value) for key, value in settings.items()}
+    return [as_dict(one) for one in settings] if isinstance(settings, (list, tuple)) else settings
+
+
 def build(cls: type[Settings], tree: Any, where: str) -> Settings:
     """An instance of the dataclass `cls` from a mapping; nested dataclasses are built too.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.common.settings import as_dict, build
 
 LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a broken file
 
@@ -85,21 +85,21 @@ def names() -> list[str]:
 
 
 def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
+    """The settings of an encoder, `name` and its own `Settings`, as `as_dict` has them.
 
     Raises:
         BarlowSpeechError: an unknown name or key, a size below 1 or above `LARGEST`, a dropout
             outside [0, 1).
     """
     own = {key: value for key, value in settings.items() if key != "name"}
-    full = vars(build(_module(settings, where).Settings, own, where))
-    for key, value in full.items():
+    full = build(_module(settings, where).Settings, own, where)
+    for key, value in vars(full).items():
         low, high = (0, 1) if isinstance(value, float) else (1, LARGEST + 1)
         if not low <= value < high:
             raise BarlowSpeechError(
                 f"{where}: {key} must be from {low} to under {high}, not {value}."
             )
-    return {"name": settings.get("name"), **full}
+    return {"name": settings.get("name"), **as_dict(full)}
 
 
 def build_encoder(settings: dict[str, Any], n_mels: int, where: str = "encoder") -> BaseEncoder:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.settings import later
 from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
 
 BLOCKS = 3  # each halves frequency
@@ -28,9 +29,9 @@ class Settings:
 
     channels: int = 64
     dropout: float = 0.0
-    stride_ms: int = 80
-    dilation: int = 1
-    kernel: int = 1
+    stride_ms: int = later(80)
+    dilation: int = later(1)
+    kernel: int = later(1)
 
 
 class Encoder(BaseEncoder):

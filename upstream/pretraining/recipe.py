@@ -5,7 +5,6 @@ A recipe is a YAML file; `extends:` makes an ablation a few lines. `barlow-speec
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 
 from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import as_dict, build, later, merge, override, read_yaml
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import DataSettings
 from barlow_speech.upstream.encoders import LARGEST
@@ -78,7 +77,7 @@ class Optimiser:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 50
-    decay: int = 0
+    decay: int = later(0)
     clip: float = 0.0  # largest norm of the gradient; 0 for none
 
 
@@ -107,12 +106,12 @@ class Recipe:
     log_every: int = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: int = 1
-    rotate: bool = False
+    rotate: bool = later(False)
     compile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-able copy with every default written out."""
-        return {**dataclasses.asdict(self), "model": self.model.as_dict()}
+        """A JSON-able copy, by which a pretraining is recognised."""
+        return {**as_dict(self), "model": self.model.as_dict()}
 
 
 def read_recipe(path: Path, assignments: Sequence[str] = (), deltas: Sequence[Path] = ()) -> Recipe:
