@@ -203,7 +203,7 @@ def test_equal_pretrainings_are_one_and_evaluations_stand_by_upstream(
 
 
 def test_what_was_named_by_its_settings_before_keeps_its_name() -> None:
-    """Digests of an earlier version; a setting that comes later is `later`, and not in them."""
+    """Digests of an earlier version; a field that comes later is marked so, and not in them."""
     assert digest(build(Recipe, {"steps": 3}, "here").as_dict()).startswith("dcd0ae57e7cfdada")
     assert digest(read_protocol("paper", "gender", []).identity()).startswith("1c6a112ba7c6c064")
 
