@@ -347,7 +347,7 @@ def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | 
     shared = [corpus for corpus, count in Counter(name for _, name in blocks).items() if count > 1]
     if len(blocks) > 1 and shared:
         notes.append(
-            f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while the tests take "
+            f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "
             "all tasks to be independent."
         )
     return notes
