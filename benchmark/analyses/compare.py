@@ -19,6 +19,7 @@ from barlow_speech.benchmark.statistics.comparison import compare_against, compa
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.upstream.common.text import listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -189,7 +190,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
         return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
     return (
         f"{where}, {first} has the best mean ({mean}); its runs do not separate it from "
-        f"{_listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
+        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
     )
 
 
@@ -210,7 +211,7 @@ def _findings_against(
     sentences = []
     for label, sides in by_label.items():
         parts = [
-            f"{word} {_listed(sides[side])}"
+            f"{word} {listed(sides[side])}"
             for side, word in (
                 ("above", "better on"),
                 ("below", "worse on"),
@@ -221,10 +222,6 @@ def _findings_against(
         ]
         sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
     return sentences
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _percent(value: float | None) -> float | None:

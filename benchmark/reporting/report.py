@@ -45,6 +45,7 @@ from barlow_speech.benchmark.statistics.variance import split_variance, variance
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import write_json, write_text
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.common.text import listed, p_text
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 
@@ -202,7 +203,7 @@ def findings(group: Sequence[TaskResult]) -> list[str]:
             sentences.append(text)
     at_chance = [cell.upstream for cell in group if _at_chance(cell)]
     if at_chance:
-        sentences.append(f"The mean of {_listed(at_chance)} is not above chance.")
+        sentences.append(f"The mean of {listed(at_chance)} is not above chance.")
     reach = sampling_reach(best)
     if reach is not None:
         sentences.append(
@@ -233,13 +234,6 @@ def points(fraction: float) -> str:
     return f"{value:.1f} points" if abs(value) >= 1 else f"{value:.2f} points"
 
 
-def p_text(p: float | None) -> str:
-    """A p value as "p = 0.012", or "p < 0.001"."""
-    if p is None:
-        return f"p {ABSENT}"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def _level(cell: TaskResult) -> str:
     numbers = cell_summary(cell)
     where = f"{cell.upstream} reaches {percent(numbers['mean'])} %"
@@ -267,10 +261,6 @@ def _at_chance(cell: TaskResult) -> bool:
     return chance is not None and ends is not None and ends[0] <= chance
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
 def _markdown(
     groups: Mapping[tuple[str, str], Sequence[TaskResult]], facts: Mapping[str, str], command: str
 ) -> str:
@@ -294,7 +284,7 @@ def _page(
 ) -> str:
     cells = [cell for group in groups.values() for cell in group]
     upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
-    title = f"Results of {_listed(upstreams)}"
+    title = f"Results of {listed(upstreams)}"
     if len(title) > MAX_TITLE:
         title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
     few = any(len(cell.values) < MIN_FOR_BOX for cell in cells)
@@ -493,7 +483,7 @@ def _pairs(groups: Mapping[tuple[str, str], Sequence[TaskResult]]) -> str:
 
 
 def _p(p: float | None) -> str:
-    return p_text(p).removeprefix("p ").removeprefix("= ")
+    return ABSENT if p is None else p_text(p).removeprefix("p ").removeprefix("= ")
 
 
 def _measured(group: Sequence[TaskResult]) -> str:
