@@ -178,14 +178,11 @@ def findings(group: Sequence[TaskResult]) -> list[str]:
             continue
         sign = 1 if pair["a"] == best_name else -1
         other = pair["b"] if sign == 1 else pair["a"]
-        if pair["n"] and pair["p_holm"] is None:
+        if pair["untested"]:
             sentences.append(
-                f"{best_name} has the best mean; it was not tested against {other}, since runs "
-                "that share levels are not independent."
+                f"{best_name} has the best mean; it was not tested against {other}, since "
+                f"{pair['untested']}."
             )
-            continue
-        if pair["n"] == 0:
-            sentences.append(f"{best_name} and {other} share no seed, so they were not tested.")
             continue
         difference = sign * pair["difference"]
         numbers = f"{_interval_text(pair['ci95'], sign)}, Holm-corrected {p_text(pair['p_holm'])}"
