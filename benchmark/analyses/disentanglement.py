@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Results,
@@ -20,6 +19,7 @@ from barlow_speech.benchmark.analyses._requests import (
     corpus_name,
     labels,
 )
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 
 NOTES = (

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Pretrained,
@@ -19,6 +18,7 @@ from barlow_speech.benchmark.analyses._requests import (
     check_trained,
     corpus_name,
 )
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
