@@ -12,7 +12,7 @@ from barlow_speech.benchmark.reporting.numbers import COLUMNS, MARK, markdown_es
 from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT
-from barlow_speech.upstream.common.text import _columns_wide, printable
+from barlow_speech.upstream.common.text import columns_wide, printable
 
 MAX_NAME = 28  # columns of a terminal, with the mark: the table then fits into 100
 
@@ -45,7 +45,7 @@ def text_table(cells: Sequence[TaskResult]) -> str:
         for (task, corpus), group in groups.items()
     ]
     lines = aligned(["", *COLUMNS], blocks)
-    return "\n".join([*lines, "", textwrap.fill(footnote(cells), _columns_wide(lines[0]))]) + "\n"
+    return "\n".join([*lines, "", textwrap.fill(footnote(cells), columns_wide(lines[0]))]) + "\n"
 
 
 def aligned(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) -> list[str]:
@@ -54,12 +54,12 @@ def aligned(header: list[str], blocks: Sequence[tuple[str, list[list[str]]]]) ->
     The first column stands left, the others right; a name too long for it has a line to itself.
     """
     rows_in_all = [header, *(row for _, rows in blocks for row in rows)]
-    lengths = [max(_columns_wide(row[i]) for row in rows_in_all) for i in range(len(header))]
+    lengths = [max(columns_wide(row[i]) for row in rows_in_all) for i in range(len(header))]
     lengths[0] = min(lengths[0], MAX_NAME)
 
     def line(row: list[str]) -> str:
-        pads = [" " * (length - _columns_wide(text)) for text, length in zip(row, lengths)]
-        if _columns_wide(row[0]) > lengths[0]:
+        pads = [" " * (length - columns_wide(text)) for text, length in zip(row, lengths)]
+        if columns_wide(row[0]) > lengths[0]:
             pads[0] = "\n" + " " * lengths[0]  # a long name has a line to itself, uncut
         numbers = (f"  {pad}{text}" for pad, text in zip(pads[1:], row[1:]))
         return row[0] + pads[0] + "".join(numbers)

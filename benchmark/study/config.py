@@ -21,9 +21,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.model.readout import Part, check
 from barlow_speech.upstream.model.speech_encoder import depth
-from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 
-FOLDER = Path(configs.__path__[0]) / "studies"
 MAX_SEEDS = 10  # of one digit, so that one pattern names their folders
 
 
@@ -125,30 +124,15 @@ class Study:
             own = bool(member.recipe) and member.recipe != common.recipe
             changes = member.set if own else (*common.set, *member.set)
             self._recipes[label] = read_recipe(
-                find_recipe(member.recipe or common.recipe),
+                configs.find("recipe", member.recipe or common.recipe),
                 changes,
-                [find_recipe(name, "deltas") for name in member.overrides],
+                [configs.find("override", name) for name in member.overrides],
             )
         return self._recipes[label]
 
     @cached_property
     def _recipes(self) -> dict[str, Recipe]:
         return {}
-
-
-def find_study(name: str) -> Path:
-    """The path of a study: a file, or the name of one that comes with the package.
-
-    Raises:
-        BarlowSpeechError: it is neither.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return path
-    files = {file.stem: file for file in FOLDER.glob("*.yaml")}
-    if name not in files:
-        raise unknown("study", name, files, "barlow-speech study (or a path to a .yaml)")
-    return files[name]
 
 
 def read_study(path: Path) -> Study:

@@ -24,7 +24,7 @@ from barlow_speech.benchmark.study.planner import (
     timed,
 )
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
-from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.benchmark.study.workspace import Entry, Workspace
 from barlow_speech.upstream.common.machine import environment
 
 
@@ -81,10 +81,7 @@ def run_study(
         for step in batch:
             stage = step.stage
             if not step.done:
-                estimate = stage.seconds(workspace)
-                workspace.note(
-                    {"key": stage.key, "kind": stage.kind, "seconds": took, "estimate": estimate}
-                )
+                workspace.note(Entry(stage.key, stage.kind, took, stage.seconds(workspace)))
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
     _print("writing the report")

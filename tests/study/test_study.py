@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
+from barlow_speech import configs
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
+from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
-from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
+from barlow_speech.benchmark.study.workspace import JOURNAL, Entry, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build
@@ -202,7 +203,7 @@ def test_equal_pretrainings_are_one_and_evaluations_stand_by_upstream(
 
 
 def test_what_was_named_by_its_settings_before_keeps_its_name() -> None:
-    """Digests of an earlier version; a setting that comes later is `later`, and not in them."""
+    """Digests of an earlier version; a field that comes later is marked so, and not in them."""
     assert digest(build(Recipe, {"steps": 3}, "here").as_dict()).startswith("dcd0ae57e7cfdada")
     assert digest(read_protocol("paper", "gender", []).identity()).startswith("1c6a112ba7c6c064")
 
@@ -235,7 +236,7 @@ def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path
     assert not any(one.done for one in steps)
     first = next(one for one in steps if isinstance(one.stage, Evaluate))
     # As a version wrote it that called an evaluation a cell.
-    workspace.note({"key": first.stage.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
+    workspace.note(Entry(first.stage.key, "cell", 30.0, 3.0))
     for line in ('{"key": "x", "kind": "cell", "seconds": -1, "estimate": 1}', "[]", '{"key', ""):
         with (workspace.folder / JOURNAL).open("a") as file:
             file.write(line + "\n")  # of no use, and no harm
@@ -302,10 +303,10 @@ def test_a_deleted_measurement_is_to_be_made(made: tuple[Path, Path]) -> None:
     assert missing(made) == ["spectrum of read on tones"]
 
 
-@pytest.mark.parametrize("name", sorted(one.stem for one in FOLDER.glob("*.yaml")))
+@pytest.mark.parametrize("name", configs.files("study"))
 def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
     """Without their data."""
-    path = find_study(name)
+    path = configs.find("study", name)
     workspace = Workspace(tmp_path / "out", tmp_path)
     study = read_study(path)
     planner = Planner(study, workspace)
@@ -321,7 +322,7 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("upstreams",), {}, "upstreams is empty"),
         (("upstreams", "BT", "seeds"), 11, "seeds must be less than or equal to 10"),
         (("upstreams", "BT", "set"), ["seed=9"], "2 seeds from seed 9 on go beyond 9"),
-        (("upstreams", "BT", "deltas"), ["hsci"], "did you mean 'hsic'"),
+        (("upstreams", "BT", "overrides"), ["hsci"], "did you mean 'hsic'"),
         (("upstreams", "BT", "set"), ["stepps=3"], "did you mean 'steps'"),
         (("upstreams", "BT", "name"), "fbank", "not several"),
         (("upstreams", "BT", "of"), "half", "not several"),

@@ -32,6 +32,8 @@ NOT_YAML = (
 LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
+# In the `Annotated` type of a field that came when digests of its class were in use: see `as_dict`.
+LATER = "later"
 # Keys that were renamed: files of before are read. Of both names, the one that stands later counts.
 OLD_KEYS = {"deltas": "overrides"}
 
@@ -171,26 +173,29 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     return tree
 
 
-def later(default: Any) -> Any:
-    """A field that came when digests of its class were in use: see `as_dict`."""
-    return dataclasses.field(default=default, metadata={"later": True})
-
-
 def as_dict(settings: Any) -> Any:
-    """A JSON-able copy with every default written out, but for those of fields that came `later`.
+    """A JSON-able copy with every default written out, but for those of `LATER` fields.
 
     Without them, what was named by a digest of its settings before keeps its name.
     """
     if dataclasses.is_dataclass(settings):
+        later = _later(typing.cast(Any, type(settings)))
         return {
-            field.name: as_dict(value)
-            for field in dataclasses.fields(settings)
-            for value in [getattr(settings, field.name)]
-            if not field.metadata.get("later") or value != field.default
+            name: as_dict(value)
+            for name, value in vars(settings).items()
+            if name not in later or value != later[name]
         }
     if isinstance(settings, dict):
         return {key: as_dict(value) for key, value in settings.items()}
     return [as_dict(one) for one in settings] if isinstance(settings, (list, tuple)) else settings
+
+
+@functools.cache
+def _later(cls: Any) -> dict[str, Any]:
+    """Field → default."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    marked = {name for name, hint in hints.items() if LATER in getattr(hint, "__metadata__", ())}
+    return {field.name: field.default for field in dataclasses.fields(cls) if field.name in marked}
 
 
 def build(cls: type[Settings], tree: Any, where: str) -> Settings:

@@ -6,12 +6,13 @@ Shapes: B utterances, T front-end frames, F mel bands, C channels, S = T / strid
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.settings import later
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.common.settings import LATER
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 
 BLOCKS = 3  # each halves frequency
 
@@ -27,11 +28,11 @@ class Settings:
     `dilation` apart; at 1 they see one.
     """
 
-    channels: int = 64
-    dropout: float = 0.0
-    stride_ms: int = later(80)
-    dilation: int = later(1)
-    kernel: int = later(1)
+    channels: Size = 64
+    dropout: Dropout = 0.0
+    stride_ms: Annotated[Size, LATER] = 80
+    dilation: Annotated[Size, LATER] = 1
+    kernel: Annotated[Size, LATER] = 1
 
 
 class Encoder(BaseEncoder):
