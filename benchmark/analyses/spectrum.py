@@ -67,7 +67,7 @@ def _spectrum(label: str, corpus: str, sources: Sources) -> dict[str, Any]:
     """The variances of the principal components, and what they amount to."""
     read = sources.corpus(corpus)
     represented = sources.represent(label, read, read.recordings)
-    measured = spectrum(represented.code_NE)
+    measured = spectrum(represented.x_NE)
     return {
         "source": represented.source,
         "effective_rank": measured.effective_rank,

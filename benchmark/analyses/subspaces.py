@@ -68,8 +68,8 @@ def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str,
     read = sources.corpus(corpus)
     factors = read_factors(read, (), settings.recordings, sources.allow_leakage)
     recordings = [read.recordings[row] for row in factors.rows_N]
-    code_NE = sources.represent(settings.upstream, read, recordings).code_NE
-    codes = {OWN: code_NE, **_projected(sources.pretrained(settings.upstream), code_NE)}
+    own_NE = sources.represent(settings.upstream, read, recordings).x_NE
+    codes = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
     outcomes = []
     for code, x_ND in codes.items():
         for factor, labels_N in factors.labels.items():
@@ -85,13 +85,13 @@ def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str,
 
 
 @torch.no_grad()
-def _projected(trained: Pretrained, code_NE: np.ndarray) -> dict[str, np.ndarray]:
+def _projected(trained: Pretrained, own_NE: np.ndarray) -> dict[str, np.ndarray]:
     """z [N, width] of each family for embeddings [N, E], batch norms as training left them."""
     corpus = PackedCorpus(trained.packed, trained.recipe.crop_s, trained.recipe.seed)
     run = Pretraining(trained.recipe, corpus, torch.device("cpu"))
     run.load(trained.folder)
     twins = run.twins.eval()
-    x_NE = torch.from_numpy(np.asarray(code_NE, dtype=np.float32))
+    x_NE = torch.from_numpy(np.asarray(own_NE, dtype=np.float32))
     return {
         f"z of {name}": projector(x_NE).numpy()
         for name, projector in twins.projectors.items()

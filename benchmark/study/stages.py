@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.evaluation.end_to_end import EndToEnd
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
 from barlow_speech.benchmark.study.workspace import Workspace
@@ -139,7 +138,7 @@ class Evaluate(Stage):
         protocol = self.job.protocol
         rates = len(set(protocol.learning_rates))
         runs = protocol.runs + (rates * protocol.search_runs if rates > 1 else 0)
-        if isinstance(protocol, EndToEnd) and self.needs:
+        if protocol.encoder and self.needs:
             speech_s = protocol.steps * protocol.batch * (protocol.encoder.crop_s or 2.0)
             # A pretraining sees two views of every second.
             return runs * speech_s * seconds_of_speech(self.needs[0].recipe, workspace.device) / 2

@@ -5,8 +5,7 @@ Shapes: B utterances, T front-end frames, F mel bands, C channels, S = T / strid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -30,9 +29,9 @@ class Settings:
 
     channels: Size = 64
     dropout: Dropout = 0.0
-    stride_ms: Annotated[Size, LATER] = 80
-    dilation: Annotated[Size, LATER] = 1
-    kernel: Annotated[Size, LATER] = 1
+    stride_ms: Size = field(default=80, metadata=LATER)
+    dilation: Size = field(default=1, metadata=LATER)
+    kernel: Size = field(default=1, metadata=LATER)
 
 
 class Encoder(BaseEncoder):
