@@ -65,7 +65,7 @@ def _measure(settings: Settings, planner: Planner, corpus: str) -> Measure:
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
         from barlow_speech.benchmark.disentanglement.factors import read_factors
         from barlow_speech.benchmark.disentanglement.measure import study
-        from barlow_speech.benchmark.reporting.disentanglement_tables import json_study
+        from barlow_speech.benchmark.disentanglement.record import json_study
 
         read = workspace.evaluator.corpus(workspace.corpus(corpus))
         factors = read_factors(read, settings.factors, settings.recordings, workspace.allow_leakage)

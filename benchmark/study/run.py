@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
-from barlow_speech.benchmark.reporting.document import Table
-from barlow_speech.benchmark.reporting.study_page import Report, write_study
+from barlow_speech.benchmark.reporting.document import Document, Table
+from barlow_speech.benchmark.reporting.files import write_document
 from barlow_speech.benchmark.study.config import Study
 from barlow_speech.benchmark.study.planner import Planner, Step, check, duration, in_order, plan
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
@@ -77,7 +77,7 @@ def run_study(
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
     _say("writing the report")
-    report = Report(
+    document = Document(
         title=study.title,
         introduction=study.introduction,
         sections=tuple(one.present(planner) for one in analyses),
@@ -85,8 +85,9 @@ def run_study(
         facts=_facts(study, workspace, steps),
         spent=_spent(steps, seconds),
         warnings=study.warnings,
+        overview=True,
     )
-    return write_study(report, workspace.folder)
+    return write_document(document, workspace.folder)
 
 
 def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
