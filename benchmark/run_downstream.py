@@ -6,6 +6,7 @@ Usage: run_downstream.py -u barlow_speech barlow_speech_random fbank_no_cmvn -d 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import shlex
@@ -269,9 +270,10 @@ def write_report(
             or the folder cannot be written.
     """
     page = _runs.page(results, facts, command)
-    table = tuple(section for section in page.sections if section.title == "Results")
+    (scores,) = (section for section in page.sections if section.title == "Results")
     write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
-    summary = Document("", "", table, page.commands, page.facts)
+    untitled = (dataclasses.replace(scores, title=""),)
+    summary = Document(scores.title, "", untitled, page.commands, page.facts)
     write_text(folder / "results.md", markdown_document(summary))
     return write_bare(page, folder)
 

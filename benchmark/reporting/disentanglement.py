@@ -8,7 +8,7 @@ from barlow_speech.benchmark.disentanglement.bases import OWN
 from barlow_speech.benchmark.disentanglement.measure import Study
 from barlow_speech.benchmark.disentanglement.metrics import BY_FACTOR, HEADLINES
 from barlow_speech.benchmark.disentanglement.probes import COMPONENTS, DIMENSIONS, Probe
-from barlow_speech.benchmark.reporting.document import Document, Section, Table
+from barlow_speech.benchmark.reporting.document import Document, Section, Table, Value
 from barlow_speech.benchmark.reporting.numbers import ABSENT, estimate, percent
 from barlow_speech.benchmark.statistics.speaker_bootstrap import Estimate
 
@@ -102,7 +102,7 @@ def _by_factor(found: Study) -> Section:
 
 
 def _spectra(found: Study) -> Section:
-    rows = tuple(
+    rows: tuple[tuple[Value, ...], ...] = tuple(
         (
             name,
             found.sources[name],

@@ -16,6 +16,7 @@ from barlow_speech.upstream.common.text import _columns_wide, printable
 
 MAX_NAME = 28  # columns of a terminal, with the mark: the table then fits into 100
 WIDTH = 96  # columns of a terminal, for sentences
+NUMBERS = re.compile(r"[\d\s.,±−–\[\]()+%]*")  # what needs no escapes, though it has brackets
 MARK = "*"
 
 
@@ -159,7 +160,8 @@ def _in_terminal(entry: Entry, place: int, indent: str) -> str:
 
 
 def _in_markdown(entry: Entry) -> str:
-    shown = f"**{escaped(entry.text)}**" if entry.bold else escaped(entry.text)
+    shown = entry.text if NUMBERS.fullmatch(entry.text) else escaped(entry.text)
+    shown = f"**{shown}**" if entry.bold else shown
     beside = f" {escaped(entry.beside)}" if entry.beside else ""
     return f"{shown}{beside}" + (f" \\{MARK}" if entry.marked else "")
 

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import torch
 from peer_checkpoints import FAMILIES, hugging_face_folder, s3prl_checkpoint
 from torch import nn
 
+from barlow_speech.benchmark.features import families
 from barlow_speech.benchmark.features.extraction import features
+from barlow_speech.benchmark.features.families import family_of
 from barlow_speech.benchmark.features.upstreams import (
     Upstream,
     batch_difference,
@@ -30,6 +33,7 @@ from barlow_speech.benchmark.features.upstreams import (
     depends_on_batch,
     load_upstream,
 )
+from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
@@ -630,3 +634,15 @@ def test_ours_is_found_without_s3prls_hub() -> None:
     """The packaged checkpoint by its path is the packaged checkpoint."""
     by_path = load(f"barlow_speech@{DEFAULT_CHECKPOINT}")
     assert by_path.fingerprint == load("barlow_speech").fingerprint
+
+
+def test_a_name_is_of_one_family() -> None:
+    """A file in the folder is a family; what no other claims is for s3prl's hub."""
+    for name, family in {
+        "barlow_speech": "ours", "barlow_speech_random": "ours", "barlow_speech@a/b.pt": "ours",
+        "hf:models/x@1": "hugging_face", "fbank": "s3prl", "hubert@a.pt": "s3prl", "": "s3prl",
+    }.items():  # fmt: skip
+        assert family_of(name).__name__.rpartition(".")[2] == family
+    for module in module_names(families.__path__):
+        for function in ("matches", "check", "load", "identity"):
+            assert callable(getattr(import_module(f"{families.__name__}.{module}"), function))

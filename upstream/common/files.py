@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
@@ -55,6 +60,26 @@ def written_whole(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, doing: str) -> Iterator[None]:
+    """Inside, no other process of this machine is; a dead one holds no lock.
+
+    If one is, a warning says what it is `doing`, and it is waited for. Where the file system knows
+    no locks, both go on.
+    """
+    lock = FileLock(path)
+    with contextlib.suppress(OSError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("another process %s; waiting for it", doing)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def unmask(path: Path, mode: int) -> None:

@@ -79,6 +79,8 @@ def resample(wave: np.ndarray, rate: int) -> np.ndarray:
 
     A long one in blocks, since torchaudio takes some twenty times the memory of what it is given.
     """
+    # Features of every upstream depend on it: whoever changes a number that it gives raises
+    # FEATURES_VERSION (benchmark/features/cache.py).
     import torch
     import torchaudio.functional
 
