@@ -19,6 +19,7 @@ from barlow_speech.benchmark.reporting.tables import blocks
 
 LONG = 30  # rows; a longer table is folded up
 SMALLEST, LARGEST = 64, 110  # pixels of the page for an inch of a picture: letters can be read
+NARROW = 5.2  # inches
 FILES_NOTE = (
     "In the folder of this page: every figure as PNG and PDF, every table as Markdown, LaTeX and "
     "CSV, the last with all digits, every sound as WAV."
@@ -50,18 +51,24 @@ def page(document: Document, files: Table | None = None) -> str:
 
 def _prose(sentences: str) -> Markup:
     """Escaped text in which no line ends between a number and its percent sign."""
-    return Markup(escape(sentences).replace(" %", "&nbsp;%"))
+    return Markup(str(escape(sentences)).replace(" %", "&nbsp;%"))
 
 
 def _breakable(name: str) -> Markup:
     """An escaped name that a narrow column breaks between its parts."""
-    return Markup(re.sub(r"([_/-])", r"\1<wbr>", escape(name)))
+    return Markup(re.sub(r"([_/-])", r"\1<wbr>", str(escape(name))))
 
 
 def _lines(heading: str) -> tuple[str, str]:
     """The first line of a column's heading, and the rest."""
     first, _, rest = heading.partition("\n")
     return first, rest
+
+
+def _is_narrow(picture: Picture) -> bool:
+    """Whether two of its like stand beside each other."""
+    inches: float = picture.figure.get_figwidth()
+    return inches <= NARROW
 
 
 def _width(picture: Picture) -> str:
@@ -89,6 +96,7 @@ def _environment() -> jinja2.Environment:
         "lines": _lines,
         "blocks": blocks,
         "width": _width,
+        "narrow": _is_narrow,
         "shade": _shade,
         "base64": lambda content: base64.b64encode(content).decode("ascii"),
         "kind": lambda part: type(part).__name__,
