@@ -76,8 +76,6 @@ def _compared(found: Study) -> list[Section]:
         title = one.upstream if one.basis == OWN else f"{one.upstream}, {one.basis}"
         less = "its " + one.less_basis if one.upstream == one.less_upstream else "random weights"
         rows.append((title, f"less {less}", *_headlines(one.estimates, plus=True)))
-    titles = [title for title, *_ in rows]
-    rows.sort(key=lambda row: titles.index(row[0]))
     sentence = (
         "Draw by draw on the same speakers. An interval that holds 0 says nothing; with this many "
         "of them, about one in twenty misses 0 by chance. Random weights are one draw of them "

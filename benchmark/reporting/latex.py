@@ -6,7 +6,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pylatexenc.latexencode import UnicodeToLatexEncoder
@@ -22,7 +22,7 @@ LATEX_MARK = "$^{*}$"
 LINE, LETTER, BETWEEN = 80, 4.25, 1.5
 MIN_NAME = 9  # letters in a line of a name, where names have to share a line
 BREAKABLE, BREAK = re.compile(r"(\\_|[/-])(?!\{)"), r"\1\\allowbreak{}"
-MAX_ROWS = 40  # that stand beneath each other on a page, with the caption
+PAGE = 50  # lines of \\footnotesize
 # Letters that LaTeX takes for itself; [ and * do so after a line break, as its options.
 LETTERS = {
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#",
@@ -100,39 +100,61 @@ def latex_document(document: Document) -> str:
 
 
 def _table(table: Table, caption: str, notes: Sequence[str]) -> str:
-    """One `table`, or several where the rows are more than a page holds.
+    """One `table`, or several where it is more than a page holds.
 
     What is wider than a line goes on beneath, with the names repeated.
     """
     rows = entries(table)
     columns = _columns(table, rows)
-    tabulars = _across(columns, table.texts)
-    size = max(1, MAX_ROWS // len(tabulars) - 4)
+    names = columns[: table.texts]
+    tall = [max(-(-len(row[one.place].text) // one.width) for one in names) for row in rows]
     beneath = [escaped(note).replace(escaped(f"{MARK}:"), f"{LATEX_MARK}:") for note in notes]
     # An address has no blanks to break a line at.
     small = " ".join(beneath).replace("/", "/\\allowbreak{}")
-    pages = []
-    for start in range(0, max(len(rows), 1), size):
-        body = [_tabular(table.columns, rows[start : start + size], part) for part in tabulars]
-        if notes and start + size >= len(rows):
-            body.append(f"\\parbox{{\\linewidth}}{{\\scriptsize\\raggedright {small}\\par}}")
-        title = f"{escaped(caption)} (continued)" if start else escaped(caption)
-        pages.append(
-            "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
-            f"\\caption{{{title}}}\\medskip\n" + "\n\n\\medskip\n".join(body) + "\n\\end{table}\n"
-        )
-    return "\n".join(pages)
+    head = 2 + max(name.count("\n") for name in table.columns)
+    room = PAGE - len(caption) // LINE - len(small) // LINE
+    pages: list[list[str]] = [[]]
+    left = room
+    for chunk in _chunks(tall, room - head):
+        for part in _across(columns, table.texts):
+            left -= head + sum(tall[chunk])
+            if left < 0 and pages[-1]:
+                pages.append([])
+                left = room - head - sum(tall[chunk])
+            pages[-1].append(_tabular(table.columns, rows[chunk], part))
+    if notes:
+        pages[-1].append(f"\\parbox{{\\linewidth}}{{\\scriptsize\\raggedright {small}\\par}}")
+    # A full page each; TeX holds only so many that it has not set yet.
+    return "\\clearpage\n".join(
+        "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
+        f"\\caption{{{escaped(caption)}{' (continued)' * bool(number)}}}\\medskip\n"
+        + "\n\n\\medskip\n".join(page)
+        + "\n\\end{table}\n"
+        for number, page in enumerate(pages)
+    )
+
+
+def _chunks(lines: Sequence[int], room: int) -> Iterator[slice]:
+    """Rows that a page holds, by the lines that each takes; an empty slice where there are none."""
+    start = taken = 0
+    for row, count in enumerate(lines):
+        if taken + count > room and row > start:
+            yield slice(start, row)
+            start, taken = row, 0
+        taken += count
+    yield slice(start, len(lines))
 
 
 def _columns(table: Table, rows: Sequence[Sequence[Entry]]) -> list[_Column]:
-    """Every column; names share two thirds of a line, and break where they are longer."""
+    """Every column; names leave a third of a line to numbers, and break where they are longer."""
     widths = [max(map(len, name.split("\n"))) for name in table.columns]
     for row in rows:
         for i, entry in enumerate(row):
             shown = len(entry.text) + (1 + len(entry.beside) if entry.beside else 0) + entry.marked
             widths[i] = max(widths[i], shown)
     names = widths[: table.texts]
-    room = LINE * (2 / 3 if table.texts < len(widths) else 1) - BETWEEN * len(names)
+    numbers = sum(width + BETWEEN for width in widths[table.texts :])
+    room = LINE - min(numbers, LINE / 3) - BETWEEN * len(names)
     # The widest names give way first.
     while sum(names) > room and max(names) > MIN_NAME:
         names[names.index(max(names))] -= 1

@@ -272,12 +272,12 @@ def _entry(score: Score | None) -> Entry | None:
 
 def _published(table: PublishedTable, metric: str) -> Section:
     rows = tuple(
-        (row.upstream, row.task, row.corpus, f"{row.score:.2f}", _source(row.source, row.note))
+        (row.upstream, row.task, row.corpus, _source(row.source, row.note), f"{row.score:.2f}")
         for row in table.rows
     )
     about = [PUBLISHED_KEY, f"{metric_name(metric)} in percent.", f"{table.citation}.", table.note]
-    columns = ("upstream", "task", "corpus", "published", "source")
-    shown = Table(f"Published {table.name}", " ".join(filter(None, about)), columns, rows, texts=3)
+    columns = ("upstream", "task", "corpus", "source", "published")
+    shown = Table(f"Published {table.name}", " ".join(filter(None, about)), columns, rows, texts=4)
     return Section(f"Published: {table.name}", (), (), (shown,), apart=True)
 
 
@@ -405,7 +405,7 @@ def notes(board: Board) -> tuple[str, ...]:
         device = f" ({board.devices[0]})" if len(board.devices) == 1 else ""
         sentences.append(COST_KEY.format(device=device))
     limits = [*ranked.notes, *ranked.left_out] if ranked else []
-    return tuple(filter(None, [" ".join(sentences), *limits, *board.notes]))
+    return (*sentences, *limits, *board.notes)
 
 
 def _findings(board: Board) -> tuple[str, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from barlow_speech.benchmark.reporting.document import Document, Entry, Table
@@ -36,14 +35,13 @@ def entries(table: Table) -> list[list[Entry]]:
     return [list(row) for row in zip(*columns)]
 
 
-def blocks(table: Table) -> Iterator[tuple[str, list[list[Entry]]]]:
-    """The title of each block of rows (none without `groups`), and its rows without the title."""
-
-    def title(row: Sequence[Entry]) -> tuple[str, ...]:
-        return tuple(entry.text for entry in row[: table.groups])
-
-    for names, rows in itertools.groupby(entries(table), title):
-        yield " – ".join(filter(None, names)), [row[table.groups :] for row in rows]
+def blocks(table: Table) -> dict[str, list[list[Entry]]]:
+    """The title of each block of rows ("" without `groups`), and its rows without the title."""
+    result: dict[str, list[list[Entry]]] = {}
+    for row in entries(table):
+        title = " – ".join(entry.text for entry in row[: table.groups])
+        result.setdefault(title, []).append(row[table.groups :])
+    return result
 
 
 def text(table: Table) -> str:
@@ -55,7 +53,7 @@ def text(table: Table) -> str:
     parts = [
         (printable(title), [[_in_terminal(entry, i, indent) for i, entry in enumerate(row)]
                             for row in rows])
-        for title, rows in blocks(table)
+        for title, rows in blocks(table).items()
     ]  # fmt: skip
     header = ["" if table.groups else table.columns[0], *table.columns[table.groups + 1 :]]
     every = [header, *(row for _, rows in parts for row in rows)]
