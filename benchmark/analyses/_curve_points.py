@@ -1,4 +1,4 @@
-"""Cells as points of curves: (x, label, cell), their panels, their table, and what they say."""
+"""Results as points of curves, (x, label, result): picture, table and findings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,31 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from barlow_speech.benchmark.figures.curves import Curve, ends, panel_title
-from barlow_speech.benchmark.reporting.document import Table
+from barlow_speech.benchmark.figures.curves import Curve, ends, lines_figure, panel_title
+from barlow_speech.benchmark.reporting.document import Picture, Table
 from barlow_speech.benchmark.statistics.comparison import compare, holm
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
 Point = tuple[float, str, TaskResult]
+
+
+def curve_picture(
+    title: str, x_name: str, points: Sequence[Point], *, logarithmic: bool, percent_x: bool = False
+) -> Picture:
+    """A panel for each task of a corpus, in it a curve for each label."""
+    return Picture(
+        title,
+        f"Accuracy against {x_name}.",
+        f"Curves of accuracy against {x_name}; the numbers are in the table.",
+        lines_figure(
+            curves_by_task(points),
+            x_name,
+            logarithmic=logarithmic,
+            chance=chance_of([result for _, _, result in points]),
+            percent_x=percent_x,
+        ),
+    )
 
 
 def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
@@ -63,7 +81,7 @@ def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
     )
 
 
-def areas_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
+def leaders_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
     """For each task, which label is best at the smallest x, and which at the largest."""
     sentences = []
     for title, labels in _grouped(points).items():

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from barlow_speech.benchmark.analyses._findings import listed
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
 from barlow_speech.benchmark.statistics.comparison import compare, compare_all, holm, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -39,21 +40,17 @@ class Settings:
     against: str = ""
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every upstream, task and corpus."""
-    labels = planner.upstreams(settings.upstreams, "compare")
-    if settings.against and settings.against not in labels:
-        labels = [*planner.upstreams((settings.against,), "compare: against"), *labels]
-    return [
-        planner.cell(label, task, corpus)
-        for label in labels
-        for task, corpus in planner.study.columns(settings.tasks)
-    ]
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of every upstream on every task."""
+    upstreams = labels(study, settings.upstreams, "compare")
+    if settings.against and settings.against not in upstreams:
+        upstreams = [*labels(study, (settings.against,), "compare: against"), *upstreams]
+    return grid(study, upstreams, settings.tasks)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = planner.cells(stages(settings, planner))
+    cells = results.tasks
     groups = by_task(cells)
     parts: list[Table | Picture] = []
     findings: list[str] = []
@@ -69,13 +66,13 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
-                f"{task} of {corpus}",
+                "",  # its title says it
                 f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
                 boxplot_figure(group),
             )
         )
-    labels = list(dict.fromkeys(cell.upstream for cell in cells))
-    if len(labels) > 2 and len(groups) > 1:
+    upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
+    if len(upstreams) > 2 and len(groups) > 1:
         ranked = ranking(cells)
         findings.append(verdict(ranked))
         parts.append(
@@ -95,7 +92,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             "two.",
             "A matrix of differences between upstreams for each task; the numbers are in the table "
             "of tests.",
-            differences_figure(pairs, labels, settings.against),
+            differences_figure(pairs, upstreams, settings.against),
         )
     )
     parts.append(_tests(title, pairs))
@@ -164,6 +161,7 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
          "A12", "separated"),
         tuple(rows),
         texts=4,
+        formats={"p": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
@@ -193,7 +191,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
     first, *tied = leaders(group)
     cell = next(one for one in group if one.upstream == first)
     where = f"On {cell.task} of {cell.corpus}"
-    mean = f"{100 * cell_summary(cell)['mean']:.1f} %"
+    mean = f"{percent(cell_summary(cell)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
@@ -201,7 +199,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
         return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
     return (
         f"{where}, {first} has the best mean ({mean}); its runs do not separate it from "
-        f"{_listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
+        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
     )
 
 
@@ -212,16 +210,16 @@ def _findings_against(
     by_label: dict[str, dict[str, list[str]]] = {}
     for (task, corpus), found in pairs.items():
         for pair in found:
-            points = 100 * pair["difference"]
-            side = "no" if not pair["separable"] else "above" if points > 0 else "below"
+            difference = pair["difference"]
+            side = "no" if not pair["separable"] else "above" if difference > 0 else "below"
             text = f"{task} of {corpus}"
             if side != "no":
-                text += f" ({points:+.1f})".replace("-", "−")
+                text += f" ({signed(difference)})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():
         parts = [
-            f"{word} {_listed(sides[side])}"
+            f"{word} {listed(sides[side])}"
             for side, word in (
                 ("above", "better on"),
                 ("below", "worse on"),
@@ -231,10 +229,6 @@ def _findings_against(
         ]
         sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
     return sentences
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _percent(value: float | None) -> float | None:

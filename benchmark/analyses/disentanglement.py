@@ -6,18 +6,20 @@ And linear probes: which factor can be read from which layer, and from how few d
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from barlow_speech.benchmark.disentanglement.representations import represent
-from barlow_speech.benchmark.features.upstreams import load_upstream
-from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
+from barlow_speech.benchmark.analyses._requests import (
+    Measurement,
+    Results,
+    Sources,
+    Study,
+    corpus_name,
+    labels,
+)
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Measure
-from barlow_speech.benchmark.study.workspace import Workspace
 
 NOTES = (
     "Metrics of the utterance embedding for the factors that the corpus has labels of; of the "
@@ -44,74 +46,77 @@ class Settings:
     recordings: int = 5000
 
 
-def stages(settings: Settings, planner: Planner) -> list[Measure]:
-    """One measurement for each corpus."""
-    return [
-        _measure(settings, planner, corpus)
-        for corpus in settings.corpora or tuple(planner.study.corpora)
-    ]
+@dataclass(frozen=True)
+class Metrics(Measurement):
+    """The disentanglement of the upstreams on a corpus.
 
+    `untrained` maps upstreams to those of their random weights, which they are compared with.
+    """
 
-def _measure(settings: Settings, planner: Planner, corpus: str) -> Measure:
-    labels = planner.upstreams(settings.upstreams, "disentanglement")
-    names = {label: planner.name(label) for label in labels}
-    untrained = {
-        other.untrained: label
-        for label, other in planner.study.upstreams.items()
-        if other.untrained and label in labels
-    }
+    untrained: tuple[tuple[str, str], ...]
+    settings: Settings
 
-    def compute(workspace: Workspace) -> dict[str, Any]:
+    @property
+    def title(self) -> str:
+        """See `Measurement`."""
+        return f"disentanglement on {corpus_name(self.corpus)}"
+
+    @property
+    def seconds(self) -> float:
+        """See `Measurement`."""
+        return 3.0 + 0.25 * len(self.upstreams) * (self.settings.resamples + 20)
+
+    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
+        """See `Measurement`."""
+        own = self.settings
+        return [
+            "disentanglement", names, dict(self.untrained), corpus, own.factors, own.dimensions,
+            own.resamples, own.recordings,
+        ]  # fmt: skip
+
+    def compute(self, sources: Sources) -> dict[str, Any]:
+        """Every number, as `json_study` has them."""
         # Only this analysis pays for scikit-learn, which takes a second or two to import.
         from barlow_speech.benchmark.disentanglement.factors import read_factors
         from barlow_speech.benchmark.disentanglement.measure import study
         from barlow_speech.benchmark.disentanglement.record import json_study
 
-        read = workspace.evaluator.corpus(workspace.corpus(corpus))
-        factors = read_factors(read, settings.factors, settings.recordings, workspace.allow_leakage)
-        recordings = [read.recordings[row] for row in factors.rows_N]
-        cache = workspace.evaluator.settings.cache
-        codes = [
-            represent(
-                label, load_upstream(name, None, workspace.device), recordings, cache,
-                read.manifest.file,
-            )
-            for label, name in names.items()
-        ]  # fmt: skip
-        found = study(
-            read.name,
+        own, corpus = self.settings, sources.corpus(self.corpus)
+        factors = read_factors(corpus, own.factors, own.recordings, sources.allow_leakage)
+        recordings = [corpus.recordings[row] for row in factors.rows_N]
+        measured = study(
+            corpus.name,
             factors,
-            codes,
-            baselines={label: other for label, other in untrained.items() if label in labels},
-            dimensions=settings.dimensions,
-            resamples=settings.resamples,
+            [sources.represent(label, corpus, recordings) for label in self.upstreams],
+            baselines={label: other for label, other in self.untrained if label in self.upstreams},
+            dimensions=own.dimensions,
+            resamples=own.resamples,
             workers=os.cpu_count() or 1,
         )
-        return json_study(found)
-
-    identity = [
-        "disentanglement", names, untrained, planner.workspace.corpus_digest(corpus),
-        settings.factors, settings.dimensions, settings.resamples, settings.recordings,
-    ]  # fmt: skip
-    needs = tuple(one for label in labels for one in planner.pretrainings(label)[:1])
-    estimate = 3.0 + 0.25 * len(labels) * (settings.resamples + 20)
-    return Measure(
-        f"disentanglement on {planner.workspace.corpus_name(corpus)}",
-        identity,
-        compute,
-        needs,
-        estimate,
-    )
+        return json_study(measured)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def requests(settings: Settings, study: Study) -> list[Metrics]:
+    """The metrics on each corpus."""
+    upstreams = tuple(labels(study, settings.upstreams, "disentanglement"))
+    untrained = {
+        other.untrained: label
+        for label, other in study.upstreams.items()
+        if other.untrained and label in upstreams
+    }
+    return [
+        Metrics(upstreams, corpus, tuple(untrained.items()), settings)
+        for corpus in settings.corpora or tuple(study.corpora)
+    ]
+
+
+def section(title: str, settings: Settings, results: Results) -> Section:
     """Tables of metrics and differences, and a matrix of probes, for each corpus."""
     findings: list[str] = []
     parts: list[Picture | Table] = []
-    for stage in stages(settings, planner):
-        found = stage.outcome(planner.workspace)
-        corpus = found["corpus"]
-        keys = [key for key in HEADLINES if any(key in row["metrics"] for row in found["rows"])]
+    for _, measured in results.requested(Metrics):
+        corpus, differences = measured["corpus"], measured["differences"]
+        keys = [key for key in HEADLINES if any(key in row["metrics"] for row in measured["rows"])]
         parts.append(
             Table(
                 f"{title} {corpus} metrics",
@@ -120,7 +125,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 ("upstream", "basis", *_with_ends(keys)),
                 tuple(
                     (row["upstream"], row["basis"], *_values(row["metrics"], keys))
-                    for row in found["rows"]
+                    for row in measured["rows"]
                 ),
                 texts=2,
             )
@@ -135,13 +140,13 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                         one["upstream"], one["basis"], one["less_upstream"], one["less_basis"],
                         *_values(one["metrics"], keys),
                     )
-                    for one in found["differences"]
+                    for one in differences
                 ),
                 texts=4,
             )
         )  # fmt: skip
-        findings += _findings(corpus, found["differences"], keys)
-        for label, matrix in found["probes"].items():
+        findings += _findings(corpus, differences, keys)
+        for label, matrix in measured["probes"].items():
             parts += _probes(f"{title} {corpus} {label}", f"{label} on {corpus}", matrix["probes"])
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
@@ -153,9 +158,8 @@ def _with_ends(keys: list[str]) -> list[str]:
 def _values(metrics: dict[str, Any], keys: list[str]) -> list[float | None]:
     values: list[float | None] = []
     for key in keys:
-        one = metrics.get(key)
-        low, high = (one and one["ci95"]) or (None, None)
-        values += [None if x is None else 100 * x for x in (one and one["value"], low, high)]
+        metric = metrics.get(key) or {"value": None, "ci95": None}
+        values += percents(metric["value"], *(metric["ci95"] or NO_INTERVAL))
     return values
 
 
@@ -176,42 +180,32 @@ def _findings(corpus: str, differences: list[dict[str, Any]], keys: list[str]) -
             f"{way} {', '.join(which)}" for way, which in (("more", more), ("less", less)) if which
         ]
         if parts or other != one["upstream"]:
-            said = " and ".join(parts) if parts else "no difference that the intervals show"
+            difference = " and ".join(parts) or "no difference that the intervals show"
             sentences.append(
-                f"{corpus}: {one['upstream']} ({one['basis']}) against {whose}: {said}."
+                f"{corpus}: {one['upstream']} ({one['basis']}) against {whose}: {difference}."
             )
     return sentences
 
 
 def _probes(name: str, where: str, probes: list[dict[str, Any]]) -> list[Picture | Table]:
-    layers = list(dict.fromkeys(one["layer"] for one in probes))
-    factors = list(dict.fromkeys(one["factor"] for one in probes))
-    values = np.full((len(layers), len(factors)), np.nan)
-    rows = []
-    for one in probes:
-        accuracy = 100 * one["accuracy"]["value"]
-        values[layers.index(one["layer"]), factors.index(one["factor"])] = accuracy
-        few = one["enough"]
-        rows.append(
-            (one["layer"], one["factor"], accuracy, 100 * one["chance"], few.get("components"),
-             few.get("dimensions"))
-        )  # fmt: skip
     return [
-        Picture(
+        matrix_picture(
             f"{name} probes",
             f"{where}: what a linear probe reads, balanced accuracy in percent; bold: the best "
             "layer of a factor.",
             "A matrix of accuracies by layer and factor; the numbers are in the table.",
-            matrix_figure(
-                values, layers, factors, bold=values == np.nanmax(values, axis=0), by_column=True
-            ),
+            {(one["layer"], one["factor"]): 100 * one["accuracy"]["value"] for one in probes},
         ),
         Table(
             f"{name} few dimensions",
             f"{where}: the same, and how many principal components, or of the layer's own "
             "dimensions, reach 90 % of what all gain over chance.",
             ("layer", "factor", "accuracy", "chance", "components", "dimensions"),
-            tuple(rows),
+            tuple(
+                (one["layer"], one["factor"], *percents(one["accuracy"]["value"], one["chance"]),
+                 one["enough"].get("components"), one["enough"].get("dimensions"))
+                for one in probes
+            ),
             texts=2,
         ),
-    ]
+    ]  # fmt: skip

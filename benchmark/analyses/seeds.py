@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 NOTES = (
@@ -28,29 +27,28 @@ class Settings:
     heads: int = 10
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell with all pretrainings for each upstream, task and corpus."""
-    found = []
-    for label in planner.upstreams(settings.upstreams, "seeds"):
-        count = len(planner.pretrainings(label))
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of all pretrainings of each upstream on every task."""
+    wanted = []
+    for label in labels(study, settings.upstreams, "seeds"):
+        count = study.member(label, "seeds").seeds
         if count < 2:
             raise BarlowSpeechError(
                 f"seeds: the upstream '{label}' has one pretraining; give it several by `seeds`."
             )
         levels = {"pretrain_seed": count, "init": settings.heads, "order": 1}
         changes = {"levels": levels, "varies": list(levels), "runs": count * settings.heads}
-        found += [
-            planner.cell(label, task, corpus, changes, every_seed=True)
-            for task, corpus in planner.study.columns(settings.tasks)
+        wanted += [
+            ResultRequest(label, *column, changes, every_seed=True)
+            for column in study.columns(settings.tasks)
         ]
-    return found
+    return wanted
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A boxplot a task, and the parts of the variance."""
-    cells = planner.cells(stages(settings, planner))
     findings, rows, parts = [], [], []
-    for cell in cells:
+    for cell in results.tasks:
         split = split_variance(cell)
         where = f"{cell.upstream}, {cell.task} of {cell.corpus}"
         findings.append(variance_text(cell, split))

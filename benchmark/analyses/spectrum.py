@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.disentanglement.representations import represent
+from barlow_speech.benchmark.analyses._requests import (
+    Measurement,
+    Request,
+    ResultRequest,
+    Results,
+    Sources,
+    Study,
+    corpus_name,
+    labels,
+)
 from barlow_speech.benchmark.disentanglement.spectrum import spectrum
-from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.figures.curves import STYLES
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate, Measure, Stage
-from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.text import printable, shortened
 
 NOTES = (
     "Of the utterance embeddings of the corpus (the mean over time of the last layer, where an "
     "upstream has no embedding). Effective rank: exp of the entropy of the singular values (Roy "
-    "and Vetterli 2007), of the codes less their mean: the number of directions that are in use.",
+    "and Vetterli 2007), of the embeddings less their mean: the number of directions in use.",
 )
 
 
@@ -35,79 +41,63 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-def stages(settings: Settings, planner: Planner) -> list[Stage]:
-    """The cells that the ranks stand beside, and a measurement for each upstream and corpus."""
-    labels = planner.upstreams(settings.upstreams, "spectrum")
-    measures = [
-        _measure(label, corpus, planner)
-        for corpus in _corpora(settings, planner)
-        for label in labels
-    ]
-    return [*_cells(settings, planner), *measures]
+@dataclass(frozen=True)
+class Spectrum(Measurement):
+    """The spectrum of one upstream on a corpus."""
 
+    @property
+    def title(self) -> str:
+        """See `Measurement`."""
+        return f"spectrum of {self.upstreams[0]} on {corpus_name(self.corpus)}"
 
-def _cells(settings: Settings, planner: Planner) -> list[Evaluate]:
-    return [
-        planner.cell(label, task, corpus)
-        for label in planner.upstreams(settings.upstreams, "spectrum")
-        for task, corpus in _columns(settings, planner)
-    ]
+    @property
+    def seconds(self) -> float:
+        """See `Measurement`."""
+        return 2.0
 
+    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
+        """See `Measurement`."""
+        return ["spectrum", names[self.upstreams[0]], corpus]
 
-def _corpora(settings: Settings, planner: Planner) -> tuple[str, ...]:
-    return settings.corpora or tuple(planner.study.corpora)
-
-
-def _columns(settings: Settings, planner: Planner) -> list[tuple[str, str]]:
-    wanted = _corpora(settings, planner)
-    return [one for one in planner.study.columns(settings.tasks) if one[1] in wanted]
-
-
-def _measure(label: str, corpus: str, planner: Planner) -> Measure:
-    name = planner.name(label)
-
-    def compute(workspace: Workspace) -> dict[str, Any]:
-        read = workspace.evaluator.corpus(workspace.corpus(corpus))
-        upstream = load_upstream(name, None, workspace.device)
-        cache = workspace.evaluator.settings.cache
-        code = represent(label, upstream, read.recordings, cache, read.manifest.file)
-        found = spectrum(code.code_NE)
+    def compute(self, sources: Sources) -> dict[str, Any]:
+        """The variances of its principal components, and what they amount to."""
+        corpus = sources.corpus(self.corpus)
+        represented = sources.represent(self.upstreams[0], corpus, corpus.recordings)
+        it = spectrum(represented.code_NE)
         return {
-            "source": code.source,
-            "effective_rank": found.effective_rank,
-            "participation": found.participation,
-            "dimensions": found.dimensions,
-            "most": found.most,
-            "variances": found.variances.tolist(),
+            "source": represented.source,
+            "effective_rank": it.effective_rank,
+            "participation": it.participation,
+            "dimensions": it.dimensions,
+            "most": it.most,
+            "variances": it.variances.tolist(),
         }
 
-    identity = ["spectrum", name, planner.workspace.corpus_digest(corpus)]
-    return Measure(
-        f"spectrum of {label} on {planner.workspace.corpus_name(corpus)}",
-        identity,
-        compute,
-        planner.pretrainings(label)[:1],
-        2.0,
-    )
+
+def requests(settings: Settings, study: Study) -> list[Request]:
+    """The results that the ranks stand beside, and the spectrum of each upstream and corpus."""
+    upstreams = labels(study, settings.upstreams, "spectrum")
+    corpora = settings.corpora or tuple(study.corpora)
+    columns = [column for column in study.columns(settings.tasks) if column[1] in corpora]
+    return [
+        *(ResultRequest(label, *column) for label in upstreams for column in columns),
+        *(Spectrum((label,), corpus) for corpus in corpora for label in upstreams),
+    ]
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """Spectra, and a table of ranks and scores."""
-    labels = planner.upstreams(settings.upstreams, "spectrum")
-    cells = planner.cells(_cells(settings, planner))
-    means = {
-        (cell.upstream, task, corpus): 100 * cell_summary(cell)["mean"]
-        for cell, (task, corpus) in zip(
-            cells, [one for _ in labels for one in _columns(settings, planner)]
-        )
-    }
+    means: dict[str, dict[str, dict[str, float]]] = {}
+    for request, result in results.requested(ResultRequest):
+        scores = means.setdefault(request.corpus, {}).setdefault(request.label, {})
+        scores[request.task] = 100 * cell_summary(result)["mean"]
+    spectra: dict[str, dict[str, Any]] = {}
+    for measurement, outcome in results.requested(Spectrum):
+        spectra.setdefault(measurement.corpus, {})[measurement.upstreams[0]] = outcome
     parts: list[Picture | Table] = []
-    for corpus in _corpora(settings, planner):
-        name = planner.workspace.corpus_name(corpus)
-        found = {
-            label: _measure(label, corpus, planner).outcome(planner.workspace) for label in labels
-        }
-        tasks = [task for task, other in _columns(settings, planner) if other == corpus]
+    for corpus, by_label in spectra.items():
+        name = corpus_name(corpus)
+        tasks = list(next(iter(means.get(corpus, {"": {}}).values())))
         parts.append(
             Picture(
                 f"{title} {name}",
@@ -115,7 +105,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 "component, as a share of the largest.",
                 "Curves of variance against the number of the component; effective ranks are in "
                 "the table.",
-                _drawn({label: one["variances"] for label, one in found.items()}),
+                _drawn({label: one["variances"] for label, one in by_label.items()}),
             )
         )
         parts.append(
@@ -126,9 +116,9 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 tuple(
                     (
                         label, one["source"], one["dimensions"], one["effective_rank"],
-                        one["participation"], *(means[label, task, corpus] for task in tasks),
+                        one["participation"], *(means[corpus][label][task] for task in tasks),
                     )
-                    for label, one in found.items()
+                    for label, one in by_label.items()
                 ),
                 texts=2,
             )

@@ -36,7 +36,7 @@ from barlow_speech.benchmark.evaluation.task_data import (
     _splits,
 )
 from barlow_speech.benchmark.features.cost import measure_cost
-from barlow_speech.benchmark.features.extraction import Features, Kind, features
+from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.benchmark.statistics.results import TaskResult
@@ -110,26 +110,11 @@ class Evaluator:
             check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
         # Of an upstream that is trained, the features say what it starts from, and its size.
-        kind: Kind = "frames" if _input(protocol) == "frames" and not trained else "pooled"
-        found = self._extract(upstreams, piece.corpus, kind)
+        found = self._extract(upstreams, piece.corpus, _kind(protocol))
         notes = [*piece.notes, *_identical(piece, found[0], self.settings.allow_leakage)]
         if protocol.judge == "dev":
             piece, notes = _on_dev(piece), [*notes, ON_DEV]
-        identity = {
-            "features": [one.key for one in found],
-            "selection": job.selection if job.layer is None else f"layer {job.layer}",
-            "examples": digest(
-                [
-                    {
-                        "classes": fold.classes,
-                        "rows": {split: fold.rows[split].tolist() for split in SPLITS},
-                        "labels": {split: fold.labels[split].tolist() for split in SPLITS},
-                    }
-                    for fold in piece.folds
-                ]
-            ),
-            "protocol": protocol.identity(),
-        }
+        identity = _identity(job, piece, [one.key for one in found])
         record = self.store.load(job.upstream, job.task, piece.corpus.name, identity)
         path = self.store.path(record)
         partial_runs = PartialRuns(
@@ -158,6 +143,25 @@ class Evaluator:
             self.store.save(record)
             partial_runs.clear()
         return cell_of(record, seeds, self.settings.metric)
+
+    def stored(self, job: Job) -> bool:
+        """Whether every run of a job is recorded; no feature is computed for it.
+
+        Raises:
+            BarlowSpeechError: corpus, task or upstream is not there.
+        """
+        if not self.store.may_have(job.upstream, job.task):
+            return False
+        piece, protocol = self.piece(job.task, job.corpus), job.protocol
+        where = piece.corpus
+        if protocol.judge == "dev":
+            piece = _on_dev(piece)
+        keys = [
+            features_key(one, where.recordings, where.manifest.file, _kind(protocol))
+            for one in self._load(job.upstream, protocol)
+        ]
+        record = self.store.load(job.upstream, job.task, where.name, _identity(job, piece, keys))
+        return all(protocol.seed + run in record.runs for run in range(protocol.runs))
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
@@ -328,6 +332,30 @@ class Evaluator:
             },
             **environment(self.settings.device),
         }
+
+
+def _kind(protocol: Protocol) -> Kind:
+    frames = _input(protocol) == "frames" and not isinstance(protocol, EndToEnd)
+    return "frames" if frames else "pooled"
+
+
+def _identity(job: Job, piece: TaskData, features: Sequence[str]) -> dict[str, Any]:
+    """All that decides the numbers of a record."""
+    return {
+        "features": list(features),
+        "selection": job.selection if job.layer is None else f"layer {job.layer}",
+        "examples": digest(
+            [
+                {
+                    "classes": fold.classes,
+                    "rows": {split: fold.rows[split].tolist() for split in SPLITS},
+                    "labels": {split: fold.labels[split].tolist() for split in SPLITS},
+                }
+                for fold in piece.folds
+            ]
+        ),
+        "protocol": job.protocol.identity(),
+    }
 
 
 def _head_note(protocol: Protocol) -> str:

@@ -110,6 +110,10 @@ class Store:
         name = f"{_plain(record.task)}.{_plain(record.corpus)}.{digest(record.identity)[:12]}.json"
         return self.folder / "records" / _plain(record.upstream) / name
 
+    def may_have(self, upstream: str, task: str) -> bool:
+        """Whether there is any record of the upstream on the task, of whatever identity."""
+        return any((self.folder / "records" / _plain(upstream)).glob(f"{_plain(task)}.*.json"))
+
     def load(self, upstream: str, task: str, corpus: str, identity: dict[str, Any]) -> Record:
         """The stored record of that identity, or an empty one.
 

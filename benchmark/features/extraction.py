@@ -161,12 +161,28 @@ def features(
     audio = [shard.tensor("audio").numpy() for shard in shards]
     return Features(
         upstream=upstream.name,
-        key=digest([folder.key, [key.hex() for key in keys]]),
+        key=_key(folder, keys),
         audio_N=np.array([audio[shard][row] for shard, row in places]),
         seconds=round(share * sum(shard.seconds for shard in shards), 3),
         _shards=shards,
         _places=places,
     )
+
+
+def features_key(
+    upstream: Upstream, recordings: Sequence[Recording], listed_in: Path, kind: Kind = "pooled"
+) -> str:
+    """The `key` of these features, computed or not.
+
+    Raises:
+        BarlowSpeechError: a recording does not exist.
+    """
+    folder = Folder(Path(), upstream.name, upstream.fingerprint, kind)
+    return _key(folder, recording_keys(recordings, listed_in))
+
+
+def _key(folder: Folder, keys: Sequence[bytes]) -> str:
+    return digest([folder.key, [key.hex() for key in keys]])
 
 
 def _missing(keys: Sequence[bytes], shards: Sequence[Shard]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from barlow_speech.benchmark.reporting.document import Document, Entry, Table
 from barlow_speech.benchmark.reporting.numbers import column
-from barlow_speech.upstream.common.text import _columns_wide, printable
+from barlow_speech.upstream.common.text import columns_wide, printable
 
 MAX_NAME = 28  # columns of a terminal, with the mark: the table then fits into 100
 WIDTH = 96  # columns of a terminal, for sentences
@@ -57,12 +57,12 @@ def text(table: Table) -> str:
     ]  # fmt: skip
     header = ["" if table.groups else table.columns[0], *table.columns[table.groups + 1 :]]
     every = [header, *(row for _, rows in parts for row in rows)]
-    widths = [max(map(_columns_wide, texts)) for texts in zip(*every)]
+    widths = [max(map(columns_wide, texts)) for texts in zip(*every)]
     widths[0] = min(widths[0], MAX_NAME)
 
     def line(row: list[str]) -> str:
-        pads = [" " * (width - _columns_wide(entry)) for entry, width in zip(row, widths)]
-        if _columns_wide(row[0]) > widths[0]:
+        pads = [" " * (width - columns_wide(entry)) for entry, width in zip(row, widths)]
+        if columns_wide(row[0]) > widths[0]:
             pads[0] = "\n" + " " * widths[0]
         rest = (f"  {pad}{entry}" for pad, entry in zip(pads[1:], row[1:]))
         return row[0] + pads[0] + "".join(rest)

@@ -1,4 +1,4 @@
-"""Run a study: its works in order, then its report."""
+"""Run a study: its stages in order, then its report."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
-from barlow_speech.benchmark.reporting.document import Document, Table
+from barlow_speech.benchmark.analyses._requests import Results
+from barlow_speech.benchmark.reporting.document import Document, Section, Table
 from barlow_speech.benchmark.reporting.files import write_document
 from barlow_speech.benchmark.study.config import Study
-from barlow_speech.benchmark.study.planner import Planner, Step, check, duration, in_order, plan
+from barlow_speech.benchmark.study.planner import (
+    Planner,
+    Step,
+    check,
+    duration,
+    in_order,
+    plan,
+    timed,
+)
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
 from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.machine import environment
 
 
 def planned(study: Study, workspace: Workspace, where: str) -> tuple[list[Analysis], list[Step]]:
-    """The analyses of a study, and the plan of all their works; nothing is computed.
+    """The analyses of a study, and the plan of all their stages; nothing is computed.
 
     Raises:
         BarlowSpeechError: an analysis, an upstream, a protocol or a recipe is wrong.
     """
     planner = Planner(study, workspace)
     analyses = read_analyses(study.analyses, where)
-    stages = in_order(stage for one in analyses for stage in one.stages(planner))
+    requests = [request for one in analyses for request in one.requests(study)]
+    stages = in_order(stage for request in requests for stage in planner.stages(request))
     return analyses, plan(stages, workspace)
 
 
@@ -39,24 +49,24 @@ def run_study(
 ) -> Path:
     """Do what the plan says, and write the report; the path of its page.
 
-    What was done before is not done again: pretrainings go on from their last state, cells and
+    What was done before is not done again: pretrainings go on from their last state, results and
     measurements are kept one by one.
 
     Raises:
-        BarlowSpeechError: as the works raise.
+        BarlowSpeechError: as the stages raise.
     """
     check([step.stage for step in steps], workspace)
     seconds: dict[str, float] = {}
     for batch in _batches(steps, workspace):
         if not all(step.done for step in batch):
             first, last = len(seconds) + 1, len(seconds) + len(batch)
-            # Planned anew, since what is done by now says how long the rest will take.
-            rest = plan([step.stage for step in steps[len(seconds) :]], workspace)
+            # Timed anew, since what is done by now says how long the rest will take.
+            rest = timed(steps[len(seconds) :], workspace)
             ahead = sum(step.seconds for step in rest[: len(batch)] if not step.done)
             left = sum(step.seconds for step in rest if not step.done)
             which = f"{first}–{last}" if len(batch) > 1 else f"{last}"
-            what = batch[0].stage.title if len(batch) == 1 else f"{len(batch)} cells"
-            _say(
+            what = batch[0].stage.title if len(batch) == 1 else f"{len(batch)} evaluations"
+            _print(
                 f"[{which}/{len(steps)}] {what}: about {duration(ahead)}, "
                 f"{duration(left)} left in all"
             )
@@ -64,8 +74,8 @@ def run_study(
         if len(batch) == 1:
             batch[0].stage.run(workspace)
         else:
-            made = [one.stage for one in batch if isinstance(one.stage, Evaluate)]
-            workspace.cells([(stage.label, stage.job) for stage in made])
+            stages = [step.stage for step in batch if isinstance(step.stage, Evaluate)]
+            workspace.results([(stage.label, stage.job) for stage in stages])
         took = (time.monotonic() - started) / len(batch)
         for step in batch:
             stage = step.stage
@@ -76,11 +86,11 @@ def run_study(
                 )
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
-    _say("writing the report")
+    _print("writing the report")
     document = Document(
         title=study.title,
         introduction=study.introduction,
-        sections=tuple(one.present(planner) for one in analyses),
+        sections=tuple(_section(one, planner) for one in analyses),
         commands=(command,),
         facts=_facts(study, workspace, steps),
         spent=_spent(steps, seconds),
@@ -90,8 +100,13 @@ def run_study(
     return write_document(document, workspace.folder)
 
 
+def _section(analysis: Analysis, planner: Planner) -> Section:
+    requests = analysis.requests(planner.study)
+    return analysis.section(Results(tuple((one, planner.outcome(one)) for one in requests)))
+
+
 def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
-    """One work at a time; on a cluster all cells of a kind together, to be spread over it."""
+    """One stage at a time; on a cluster all evaluations of a kind together."""
     if workspace.executor == "local":
         return [[step] for step in steps]
     batches: list[list[Step]] = []
@@ -104,7 +119,7 @@ def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
     return batches
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -118,7 +133,7 @@ def _spent(steps: Sequence[Step], seconds: Mapping[str, float]) -> Table:
     return Table(
         "time_spent",
         "Time spent, in seconds, over all calls of the command; waiting for a busy machine counts.",
-        ("works", "number", "seconds"),
+        ("stages", "number", "seconds"),
         tuple(rows),
     )
 

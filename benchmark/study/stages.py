@@ -1,4 +1,7 @@
-"""The works of a study: pretrainings, cells and measurements, each named by what decides it."""
+"""The stages of a study: pretrainings, evaluations and measurements.
+
+Each is named by what decides its outcome, and is done when its artefact is there.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from barlow_speech.benchmark.evaluation.end_to_end import EndToEnd
 from barlow_speech.benchmark.evaluation.job import Job
@@ -21,26 +25,25 @@ from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.model.readout import Part
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.run import pretrain
-from barlow_speech.upstream.pretraining.trainer import ENCODER
+from barlow_speech.upstream.pretraining.trainer import ENCODER, TRAINING
 
 log = logging.getLogger(__name__)
 
-# Seconds of one step of one run of a linear head over a handful of layers, on two cores: what
-# `bench_harness` measures, before the study itself has measured anything.
+# Seconds of one step of one run of a linear head over a handful of layers, on two cores, before
+# the study itself has measured anything.
 HEAD_STEP_S = 0.0004
-# The order in which works are done.
-KINDS = ("pretraining", "cell", "end-to-end cell", "measurement")
+# The order in which stages are done.
+PRETRAINING, EVALUATION, END_TO_END, MEASUREMENT = KINDS = (
+    "pretraining", "evaluation", "end-to-end evaluation", "measurement",
+)  # fmt: skip
 
 
 class Stage(Protocol):
-    """Something to do: equal keys are the same work, whoever asks for it.
-
-    `needs` are the works that must be done before.
-    """
+    """Something to do: equal keys are the same stage, whoever asks for it."""
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`: works whose estimates are wrong by the same factor."""
+        """One of `KINDS`: stages whose estimates are wrong by the same factor."""
         ...
 
     @property
@@ -56,6 +59,10 @@ class Stage(Protocol):
     @property
     def needs(self) -> tuple[Stage, ...]:
         """What must be done before."""
+        ...
+
+    def done(self, workspace: Workspace) -> bool:
+        """Whether its artefact is there, so that `run` has nothing to do."""
         ...
 
     def seconds(self, workspace: Workspace) -> float:
@@ -76,30 +83,23 @@ class Pretrain:
     folder: Path
     speech: str  # the data root, as text
 
-    @property
-    def kind(self) -> str:
-        """See `Work`."""
-        return "pretraining"
+    kind: ClassVar[str] = PRETRAINING
+    needs: ClassVar[tuple[Stage, ...]] = ()
 
     @property
     def title(self) -> str:
-        """See `Work`."""
+        """Its upstream and its seed."""
         seed = f", seed {self.recipe.seed}" if self.recipe.seed else ""
         return f"pretrain {self.label}{seed}"
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """See `Work`."""
+        """Of recipe, speech and place."""
         return digest(["pretraining", str(self.folder), self.recipe.as_dict(), self.speech])
 
     @property
-    def needs(self) -> tuple[Stage, ...]:
-        """See `Work`."""
-        return ()
-
-    @property
     def encoder(self) -> Path:
-        """Its checkpoint."""
+        """The file."""
         return self.folder / ENCODER
 
     def packed(self, workspace: Workspace) -> Path:
@@ -107,14 +107,17 @@ class Pretrain:
         source = digest([self.recipe.as_dict()["data"], self.speech])
         return workspace.folder / "speech" / source[:12]
 
+    def done(self, workspace: Workspace) -> bool:
+        """Whether the encoder is there, and the state of the training that some analyses need."""
+        return self.encoder.is_file() and (self.folder / TRAINING).is_file()
+
     def seconds(self, workspace: Workspace) -> float:
-        """See `Work`."""
-        recipe = self.recipe
-        per_second = seconds_of_speech(recipe, workspace.device)
-        return recipe.steps * recipe.batch * recipe.crop_s * per_second
+        """By a step that is tried out."""
+        speech_s = self.recipe.steps * self.recipe.batch * self.recipe.crop_s
+        return speech_s * seconds_of_speech(self.recipe, workspace.device)
 
     def run(self, workspace: Workspace) -> None:
-        """See `Work`."""
+        """Pack the speech and train, from the last state that was saved."""
         packed = self.packed(workspace)
         with workspace.alone(packed.parent / f"{packed.name}.lock", "packing speech"):
             pack(chosen(self.recipe.data, workspace.speech), packed)
@@ -130,24 +133,21 @@ class Reread:
     base: Pretrain
     readout: tuple[Part, ...]
 
-    @property
-    def kind(self) -> str:
-        """See `Work`."""
-        return "pretraining"
+    kind: ClassVar[str] = PRETRAINING
 
     @property
     def title(self) -> str:
-        """See `Work`."""
+        """Its upstream."""
         return f"readout of {self.label}"
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """See `Work`."""
-        return digest(["readout", self.base.key, [dataclasses.asdict(one) for one in self.readout]])
+        """Of the pretraining and the readout."""
+        return digest(["readout", self.base.key, self._readout])
 
     @property
     def needs(self) -> tuple[Stage, ...]:
-        """See `Work`."""
+        """The pretraining."""
         return (self.base,)
 
     @property
@@ -157,37 +157,50 @@ class Reread:
 
     @property
     def encoder(self) -> Path:
-        """Its checkpoint."""
+        """The file."""
         return self.base.folder / f"readout-{self.key[:10]}.safetensors"
 
+    @property
+    def _readout(self) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(part) for part in self.readout]
+
+    def done(self, workspace: Workspace) -> bool:
+        """Whether the encoder is there."""
+        return self.encoder.is_file()
+
     def seconds(self, workspace: Workspace) -> float:
-        """See `Work`."""
+        """As long as a copy takes."""
         return 0.1
 
     def run(self, workspace: Workspace) -> None:
-        """See `Work`."""
+        """Write the checkpoint anew."""
+        if self.done(workspace):
+            return
         tensors, header = load_tensors(self.base.encoder)
-        header["model"]["readout"] = [dataclasses.asdict(one) for one in self.readout]
+        header["model"]["readout"] = self._readout
         save_tensors(self.encoder, tensors, header)
+
+
+Checkpoint = Pretrain | Reread
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """A cell: an upstream of the study on a task of a corpus."""
+    """An upstream of the study on a task of a corpus."""
 
     label: str
     job: Job
     corpus: str  # as tables call it
-    needs: tuple[Pretrain | Reread, ...] = ()
+    needs: tuple[Checkpoint, ...] = ()
 
     @property
     def kind(self) -> str:
-        """See `Work`."""
-        return "end-to-end cell" if isinstance(self.job.protocol, EndToEnd) else "cell"
+        """Trainings of whole encoders take far longer than of heads."""
+        return END_TO_END if isinstance(self.job.protocol, EndToEnd) else EVALUATION
 
     @property
-    def who(self) -> str:
-        """The upstream, and how it is judged where that is not as usual."""
+    def upstream(self) -> str:
+        """The upstream, and how it is evaluated where that is not as usual."""
         protocol = self.job.protocol
         way = ", trained end to end" if isinstance(protocol, EndToEnd) else ""
         share = protocol.label_fraction
@@ -196,18 +209,22 @@ class Evaluate:
 
     @property
     def title(self) -> str:
-        """See `Work`."""
-        return f"{self.who} on {self.job.task} of {self.corpus}"
+        """Upstream, task and corpus."""
+        return f"{self.upstream} on {self.job.task} of {self.corpus}"
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """See `Work`."""
+        """Of the job."""
         job, protocol = self.job, self.job.protocol
         where = [job.upstream, job.task, job.corpus, str(job.selection), job.layer]
         return digest(["cell", where, protocol.identity(), protocol.runs])
 
+    def done(self, workspace: Workspace) -> bool:
+        """Whether every run is recorded, of the checkpoints that are there."""
+        return all(need.done(workspace) for need in self.needs) and workspace.stored(self.job)
+
     def seconds(self, workspace: Workspace) -> float:
-        """See `Work`."""
+        """By the steps of its runs and of its search for a learning rate."""
         protocol = self.job.protocol
         rates = len(set(protocol.learning_rates))
         runs = protocol.runs + (rates * protocol.search_runs if rates > 1 else 0)
@@ -218,8 +235,8 @@ class Evaluate:
         return runs * protocol.steps * HEAD_STEP_S
 
     def run(self, workspace: Workspace) -> None:
-        """See `Work`."""
-        workspace.cells([(self.label, self.job)])
+        """Train what is missing, and record it."""
+        workspace.results([(self.label, self.job)])
 
 
 @dataclass(frozen=True)
@@ -231,53 +248,55 @@ class Measure:
 
     title: str
     identity: Any
-    compute: Callable[[Workspace], Any]
-    needs: tuple[Pretrain, ...] = ()
+    compute: Callable[[], Any]
+    needs: tuple[Checkpoint, ...] = ()
     estimate: float = 5.0
 
-    @property
-    def kind(self) -> str:
-        """See `Work`."""
-        return "measurement"
+    kind: ClassVar[str] = MEASUREMENT
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """See `Work`."""
+        """Of the identity."""
         return digest(["measurement", self.identity])
 
     def file(self, workspace: Workspace) -> Path:
         """Where the outcome is kept."""
         return workspace.folder / "measurements" / f"{self.key[:24]}.json"
 
+    def done(self, workspace: Workspace) -> bool:
+        """Whether the file is there and whole."""
+        return self._stored(workspace) is not None
+
     def seconds(self, workspace: Workspace) -> float:
-        """See `Work`."""
+        """The analysis's estimate."""
         return self.estimate
 
     def run(self, workspace: Workspace) -> None:
-        """See `Work`."""
+        """Measure, unless the outcome is kept."""
+        if self.done(workspace):
+            return
         file = self.file(workspace)
-        if file.exists() and self._read(file) is None:
-            log.warning("%s is damaged; measuring %s again", file, self.title)
-        if self._read(file) is None:
-            write_json(file, {"identity": self.identity, "outcome": self.compute(workspace)})
+        if file.exists():
+            log.warning("%s is corrupt; recomputing %s", file, self.title)
+        write_json(file, {"identity": self.identity, "outcome": self.compute()})
 
     def outcome(self, workspace: Workspace) -> Any:
         """What was measured.
 
         Raises:
-            BarlowSpeechError: it was not, or its file is damaged.
+            BarlowSpeechError: it was not, or its file is corrupt.
         """
-        stored = self._read(self.file(workspace))
+        stored = self._stored(workspace)
         if stored is None:
             raise BarlowSpeechError(
                 f"{self.file(workspace)} holds no measurement; run the study again to make it."
             )
         return stored["outcome"]
 
-    def _read(self, file: Path) -> dict[str, Any] | None:
+    def _stored(self, workspace: Workspace) -> dict[str, Any] | None:
         """What the file holds, or None if that is not this measurement, whole."""
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = json.loads(self.file(workspace).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
         whole = isinstance(stored, dict) and {"identity", "outcome"} <= set(stored)

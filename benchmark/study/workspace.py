@@ -1,9 +1,8 @@
-"""Where the work of a study is done: its folders, its device, and what is at hand between works."""
+"""Where a study is made: its folders, its device, and what is at hand between stages."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -13,11 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import CARDS, named_after
+from barlow_speech.downstream.corpus import CARDS
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, file_digest
@@ -30,7 +31,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of a study, and how its works are run.
+    """The folder of a study, and how its stages are run.
 
     `data_root` holds corpora and the speech for pretraining; None is the toy corpus.
     """
@@ -46,7 +47,7 @@ class Workspace:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """The one that makes every cell."""
+        """The one that makes every result."""
         return Evaluator(
             Settings(
                 results=self.folder,
@@ -73,16 +74,11 @@ class Workspace:
         return self.data_root
 
     def corpus(self, name: str) -> str:
-        """A corpus of the study as a campaign takes it: paths are relative to the data root."""
+        """A corpus of the study as jobs name it: paths are relative to the data root."""
         path = Path(name)
         if path.suffix not in (".tsv", ".yaml", ".yml") or path.is_absolute():
             return name
         return str((self.data_root or Path()) / path)
-
-    def corpus_name(self, name: str) -> str:
-        """What tables call a corpus of the study, without reading it."""
-        path = Path(name)
-        return named_after(path) if path.suffix == ".tsv" else path.stem
 
     def corpus_digest(self, name: str) -> str:
         """A name and a digest of manifest and card; the name alone where they are not there yet."""
@@ -98,25 +94,30 @@ class Workspace:
         return name + file_digest(path)[:16] + file_digest(corpus.manifest.file)[:16]
 
     @cached_property
-    def _made(self) -> dict[str, TaskResult]:
+    def _results(self) -> dict[str, TaskResult]:
         return {}
 
-    def cells(self, wanted: Sequence[tuple[str, Job]]) -> list[TaskResult]:
-        """The cells of (label, job), made where they are missing; each bears its label.
+    def results(self, wanted: Sequence[tuple[str, Job]]) -> list[TaskResult]:
+        """The results of (label, job), made where they are missing; each bears its label.
 
         Raises:
             BarlowSpeechError: as `Evaluator.run`.
         """
-        missing = {repr(one): one for one in wanted if repr(one) not in self._made}
+        missing = {repr(job): job for _, job in wanted if repr(job) not in self._results}
         if missing:
-            jobs = [job for _, job in missing.values()]
-            cells = run_jobs(jobs, self.evaluator, self.executor, self.address)
-            for (label, _), key, cell in zip(missing.values(), missing, cells):
-                self._made[key] = replace(cell, upstream=label)
-        return [self._made[repr(one)] for one in wanted]
+            results = run_jobs([*missing.values()], self.evaluator, self.executor, self.address)
+            self._results.update(zip(missing, results))
+        return [replace(self._results[repr(job)], upstream=label) for label, job in wanted]
+
+    def stored(self, job: Job) -> bool:
+        """Whether all runs of a job are recorded, of upstream and corpus as they are now."""
+        try:
+            return self.evaluator.stored(job)
+        except BarlowSpeechError:  # of an upstream or a corpus that is not there yet
+            return False
 
     def note(self, entry: dict[str, Any]) -> None:
-        """Add a line to the journal: what was done, and how long it took."""
+        """Add a line to the journal: how long a stage took."""
         self.folder.mkdir(parents=True, exist_ok=True)
         line = (json.dumps(entry, allow_nan=False) + "\n").encode()
         # One write to a file that is open for appending: lines of two processes do not mix.
@@ -144,10 +145,13 @@ class Workspace:
     def alone(self, folder: Path, what: str) -> Iterator[None]:
         """Inside, no other process works in `folder`; the system frees it when a process dies."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning("another process is at %s; waiting for it", what)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.warning("another process is at %s; waiting for it", what)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()

@@ -116,8 +116,8 @@ SPLIT = {"asr": "test-clean"}  # the name of the test split, where it is not "te
 SCRIPT = """
 import builtins, contextlib, io, json, sys, traceback
 import torch
-from barlow_speech.benchmark import s3prl_program
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.downstream.s3prl import program as s3prl_program
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 before = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
 answers = {}

@@ -97,8 +97,8 @@ def test_a_mismatched_pair_is_one_sentence(tmp_path: Path, failure: str) -> None
         (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}")
     result = run_python(
         """
-        from barlow_speech.upstream.compatibility import patch_s3prl
-        from barlow_speech.upstream.errors import run_command
+        from barlow_speech.upstream.third_party.compatibility import patch_s3prl
+        from barlow_speech.upstream.common.errors import run_command
         raise SystemExit(run_command(lambda _: patch_s3prl(), []))
         """,
         tmp_path,
@@ -593,7 +593,8 @@ downstream_expert:
 S3PRL_SCRIPT = """
 import json, logging, sys, warnings
 import torch
-from barlow_speech.upstream.compatibility import import_torchaudio, patch_s3prl, s3prl_hub
+from barlow_speech.upstream.third_party import compatibility
+from barlow_speech.upstream.third_party.compatibility import patch_s3prl, s3prl_hub
 
 def state():
     return [
@@ -601,7 +602,7 @@ def state():
         logging.root.level, str(logging.root.handlers),
     ]
 
-torchaudio = import_torchaudio()
+torchaudio = compatibility.import_torchaudio()
 import huggingface_hub
 
 def sox_works():

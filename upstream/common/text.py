@@ -19,7 +19,7 @@ def shortened(name: str, longest: int) -> str:
     return f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def _columns_wide(text: str) -> int:
+def columns_wide(text: str) -> int:
     """How many columns of a terminal the text takes: two for a wide letter, none for an accent."""
     return sum(
         0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
