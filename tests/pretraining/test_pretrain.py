@@ -239,8 +239,86 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
     assert np.mean(diagonals[-5:]) > 1.2 * np.mean(diagonals[:5])
 
 
+VOICE = "{segments: different, projector: {width: 8}, weight: 0.5}"
+
+
+def test_families_in_turn_train_one_a_step(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
+    """Each on the views that it has beside the others, and no other projector moves."""
+    families = [f"families.local={LOCAL}", f"families.voice={VOICE}", "optimiser.weight_decay=0"]
+    together, run = (
+        run_of(read_recipe(recipe_file, [*families, *more]), tones.parent, tmp_path / "packed")
+        for more in ([], ["rotate=true"])
+    )
+    every = together.pairs(np.arange(8))[0]
+    for name in ["words", "local", "voice", "words"]:
+        views = run.pairs(np.arange(8))[0]
+        if run.steps_done == 0:
+            assert all(torch.equal(a, b) for a, b in zip(views[name], every[name]))
+        before = {key: one.clone() for key, one in run.twins.state_dict().items()}
+        figures = run.step()
+        assert list(views) == [name]
+        assert figures["loss"] == pytest.approx(
+            run.recipe.families[name].weight * figures[f"{name}/loss"], rel=1e-6
+        )
+        after = run.twins.state_dict()
+        moved = {
+            key.split(".")[1]
+            for key in after
+            if key.startswith("projectors.") and not torch.equal(after[key], before[key])
+        }
+        assert name in moved
+        # AdamW goes on by its momentum only where there is a gradient.
+        assert moved == {name}
+
+
+def test_the_rate_stays_until_the_decay(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file, ["optimiser.decay=4"])
+    run = run_of(recipe, tones.parent, tmp_path / "packed")
+    rates = [run.learning_rate(step) / 3e-3 for step in range(12)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4])
+
+
+def test_a_training_before_its_decay_may_end_elsewhere(
+    recipe_file: Path, tones: Path, tmp_path: Path
+) -> None:
+    """With the weights of a run that had this end from the start; from its decay on, no more."""
+
+    def run(*changes: str) -> Pretraining:
+        recipe = read_recipe(recipe_file, changes)
+        return run_of(recipe, tones.parent, tmp_path / "packed")
+
+    planned = run("steps=9", "optimiser.decay=3")
+    while not planned.done:
+        planned.step()
+    long = run("steps=50", "optimiser.decay=5")
+    for _ in range(6):
+        long.step()
+    long.save(tmp_path)
+    early = run("steps=9", "optimiser.decay=3")
+    early.load(tmp_path)
+    while not early.done:
+        early.step()
+    assert same(early.twins.state_dict(), planned.twins.state_dict())
+    for changes in (
+        ["steps=9"],  # a cosine
+        ["steps=8", "optimiser.decay=3"],  # would have begun to fall
+        ["steps=5", "optimiser.decay=3"],  # is over
+        ["steps=9", "optimiser.decay=3", "optimiser.lr=1e-3"],
+    ):
+        with pytest.raises(BarlowSpeechError, match="another recipe"):
+            run(*changes).load(tmp_path)
+    early.save(tmp_path)
+    with pytest.raises(BarlowSpeechError, match="another recipe"):
+        run("steps=50", "optimiser.decay=5").load(tmp_path)
+
+
 @pytest.mark.parametrize(
-    "changes", [[], [f"families.local={LOCAL}", "accumulate=2", "encoder.dropout=0.1"]]
+    "changes",
+    [
+        [],
+        [f"families.local={LOCAL}", "accumulate=2", "encoder.dropout=0.1"],
+        [f"families.local={LOCAL}", f"families.voice={VOICE}", "rotate=true", "optimiser.decay=4"],
+    ],
 )
 def test_stopping_and_going_on_changes_no_bit(
     recipe_file: Path, tones: Path, tmp_path: Path, changes: list[str]

@@ -44,8 +44,7 @@ def reach(model: SpeechEncoder) -> int | None:
 def _frames_seen(encoder: BaseEncoder) -> int | None:
     """Frames on either side of a state's own; an encoder that is not named here has no bound."""
     if isinstance(encoder, cnn2d.Encoder):
-        # Each convolution sees one step of its own grid on either side.
-        return sum(2**block for block in range(len(encoder.convolutions)))
+        return encoder.receptive_field
     if isinstance(encoder, cnn1d.Encoder):
         convolutions = [one for one in encoder.blocks.modules() if isinstance(one, nn.Conv1d)]
         states = sum(one.kernel_size[0] // 2 for one in convolutions)

@@ -67,12 +67,18 @@ class ViewFamily:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero."""
+    """AdamW or LARS, with a linear warm-up over `warmup` steps and a cosine down to zero.
+
+    With a `decay` the rate stays constant instead, until it falls linearly to zero over the last
+    `decay` steps (Hu et al. 2024, arXiv 2404.06395): a training that is to go on as long as there
+    is time can be ended at any step, by resuming it with other `steps`.
+    """
 
     name: Literal["adamw", "lars"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 50
+    decay: int = 0
     clip: float = 0.0  # largest norm of the gradient; 0 for none
 
 
@@ -84,7 +90,8 @@ class Recipe:
     every `checkpoint_every` steps. Mixup draws from the last `memory` items. `precision` is that
     of the encoder and the projector; `auto` takes bfloat16 where the processor computes in it.
     `accumulate` parts of a batch go through the encoder one after the other, to save memory; the
-    loss is that of the whole batch all the same, only batch norm sees one part at a time.
+    loss is that of the whole batch all the same, only batch norm sees one part at a time. With
+    `rotate` each step trains one view family, in turn, at the cost of one.
     """
 
     steps: int
@@ -100,6 +107,7 @@ class Recipe:
     log_every: int = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: int = 1
+    rotate: bool = False
     compile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -130,8 +138,10 @@ def _check(recipe: Recipe, where: str) -> None:
     for name, most in MOST.items():
         if not 0 < getattr(recipe, name) <= most:
             raise BarlowSpeechError(f"{where}: {name} must be above zero and at most {most:,}.")
-    if recipe.seed < 0 or recipe.optimiser.warmup < 0:
-        raise BarlowSpeechError(f"{where}: seed and optimiser.warmup must not be below zero.")
+    if min(recipe.seed, recipe.optimiser.warmup, recipe.optimiser.decay) < 0:
+        raise BarlowSpeechError(
+            f"{where}: seed, optimiser.warmup and optimiser.decay must not be below zero."
+        )
     if recipe.crop_s * SAMPLE_RATE < frontend.HOP:
         raise BarlowSpeechError(
             f"{where}: crop_s must be at least one frame, {frontend.HOP / SAMPLE_RATE} s."
