@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from barlow_speech.benchmark.analyses._scores import Groups
 from barlow_speech.benchmark.figures.confusion import (
     MAX_CLASSES,
+    class_names,
     confusion_counts,
     confusion_figure,
     confusion_shares,
@@ -47,7 +48,7 @@ def _with_confusion(group: Sequence[TaskResult]) -> list[TaskResult]:
 
 def _matrix(result: TaskResult) -> Table:
     """Whole percentages; a share of zero, or of a class without recordings, is left empty."""
-    names = [str(name) for name in result.details["class_names"]]
+    names = class_names(result)
     rows = tuple(
         (name, *("" if math.isnan(share) or not share else f"{100 * share:.0f}" for share in row))
         for name, row in zip(names, confusion_shares(result).tolist())

@@ -52,9 +52,9 @@ def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
 def chance_of(cells: Sequence[TaskResult]) -> dict[str, float]:
     """Panel → the score of always saying the most frequent class, where it is recorded."""
     return {
-        panel_title(cell.task, cell.corpus): float(cell.details["chance"])
+        panel_title(cell.task, cell.corpus): cell.setup.chance
         for cell in cells
-        if "chance" in cell.details
+        if cell.setup.chance is not None
     }
 
 
@@ -120,7 +120,7 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
 
 def recorded_curve(cell: TaskResult) -> Curve | None:
     """The mean score on dev over the runs, against optimiser steps; None where there is none."""
-    curves = cell.details.get("curves")
+    curves = cell.curves
     if not curves:
         return None
     steps = tuple(float(step) for step, _ in curves[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from barlow_speech.benchmark.analyses._findings import sampling_margin
@@ -13,7 +13,7 @@ from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
 
-# How the facts in a result's details are called on the page; any other keeps its own name.
+# How the facts of a setup are called on the page; any other keeps its own name.
 LABELS = {
     "lr": "learning rate",
     "varied": "varied between runs",
@@ -22,7 +22,6 @@ LABELS = {
     "train_recordings": "training recordings",
     "dev_recordings": "dev recordings",
     "test_recordings": "test recordings",
-    "seconds": "seconds for all runs",
 }
 COST_LABELS = {
     "parameters": "parameters of the upstream",
@@ -31,21 +30,19 @@ COST_LABELS = {
     "device": "real-time factor measured on",
     "threads": "threads of the real-time factor",
 }
-# In the details, but not a line of "How it was measured".
-ELSEWHERE = ("notes", "metrics", "curves", "confusion", "class_names", "cost", "sources")
 
 
 def measured(groups: Groups) -> Section:
-    """The facts in the results' details: those that all share as a list, the others as a table."""
+    """Facts that all results of a task share as a list, the others as a table."""
     parts: list[Part] = []
     for (task, corpus), group in groups.items():
-        rows = [_details(result) for result in group]
+        rows = [_facts(result) for result in group]
         names = list(dict.fromkeys(name for row in rows for name in row))
         shared = {n: rows[0][n] for n in names if len({row.get(n) for row in rows}) == 1}
         remarks = dict.fromkeys(
-            note if all(note in _notes(other) for other in group) else f"{result.upstream}: {note}"
+            note if all(note in other.notes for other in group) else f"{result.upstream}: {note}"
             for result in group
-            for note in _notes(result)
+            for note in result.notes
         )
         parts.append(Facts(f"{task} – {corpus}", shared, tuple(remarks)))
         differing = [name for name in names if name not in shared]
@@ -66,23 +63,24 @@ def variances(groups: Groups) -> Section | None:
     return Section("Where the spread comes from", lines, (), ()) if lines else None
 
 
-def _details(result: TaskResult) -> dict[str, str]:
-    """The result's facts as label and text, in the order of `LABELS`, then their own."""
-    details = result.details
+def _facts(result: TaskResult) -> dict[str, str]:
+    """How a result was measured, as label and text."""
     shown = {"metric": METRICS.get(result.metric, result.metric), "runs": str(len(result.values))}
-    for key in dict.fromkeys([*LABELS, *details]):
-        if key in ELSEWHERE or key not in details:
+    for key, value in vars(result.setup).items():
+        if value in (None, "", ()):
             continue
-        value = details[key]
-        if key == "chance" and isinstance(value, (int, float)):
+        if key == "chance":
             value = f"{100 * value:.3g}"
-        elif key == "seeds":
-            value = seed_ranges(value)
         elif key == "comparison":
-            value = str(value)[:12]
+            value = value[:12]
         shown[LABELS.get(key, key.replace("_", " "))] = _plain(value)
-    cost = details.get("cost") or {}
-    shown |= {label: cost_text(key, cost[key]) for key, label in COST_LABELS.items() if key in cost}
+    if result.seeds is not None:
+        shown["seeds"] = seed_ranges(result.seeds)
+    if result.seconds:
+        shown["seconds for all runs"] = _plain(result.seconds)
+    for key, label in COST_LABELS.items():
+        if (value := getattr(result.cost, key)) is not None:
+            shown[label] = cost_text(key, value)
     margin = sampling_margin(result)
     if margin is not None:
         shown["± from the size of the test set"] = f"{points(margin)} (95 %, Wilson)"
@@ -101,17 +99,8 @@ def seed_ranges(seeds: Iterable[Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
-    if isinstance(value, (list, tuple, set)):
-        return ", ".join(map(_plain, value)) or "nothing"
-    return ABSENT if value is None else str(value)
-
-
-def _notes(result: TaskResult) -> Sequence[str]:
-    notes = result.details.get("notes") or []
-    return [notes] if isinstance(notes, str) else [str(note) for note in notes]
+    return ", ".join(map(_plain, value)) if isinstance(value, tuple) else str(value)

@@ -35,7 +35,7 @@ def findings(group: Sequence[TaskResult]) -> str:
     margin = sampling_margin(best)
     if margin is not None:
         sentences.append(
-            f"With {best.details['test_recordings']} test recordings, an accuracy of "
+            f"With {best.setup.test_recordings} test recordings, an accuracy of "
             f"{percent(summary(best.values)['mean'])} % may well shift by "
             f"{points(margin)} on another test set of that size."
         )
@@ -49,8 +49,8 @@ def sampling_margin(result: TaskResult) -> float | None:
     independent; recordings of shared speakers reach further. None where the size is not recorded,
     and for a metric that is no share of the recordings (macro recall, macro F1).
     """
-    size = result.details.get("test_recordings")
-    if result.metric != "top1" or not isinstance(size, int) or size < 1:
+    size = result.setup.test_recordings
+    if result.metric != "top1" or not size:
         return None
     mean, z = summary(result.values)["mean"], 1.96
     return z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
@@ -101,5 +101,5 @@ def _runs_text(count: int) -> str:
 
 def _at_chance(result: TaskResult) -> bool:
     """Whether the interval of the mean reaches down to chance; False where chance is not known."""
-    chance, ends = result.details.get("chance"), cell_summary(result)["ci95"]
-    return isinstance(chance, (int, float)) and ends is not None and ends[0] <= chance
+    chance, ends = result.setup.chance, cell_summary(result)["ci95"]
+    return chance is not None and ends is not None and ends[0] <= chance

@@ -82,10 +82,10 @@ def _tested(group: Sequence[TaskResult]) -> bool:
 def metrics(groups: Groups) -> Section | None:
     """The mean of every metric; None where none is recorded."""
     rows = tuple(
-        (task, corpus, result.upstream, *(percent(means.get(name)) for name in METRICS))
+        (task, corpus, result.upstream, *(percent(result.metrics.get(name)) for name in METRICS))
         for (task, corpus), group in groups.items()
         for result in group
-        if (means := result.details.get("metrics"))
+        if result.metrics
     )
     columns = ("task", "corpus", "upstream", *METRICS.values())
     table = Table("metrics", "", columns, rows, texts=3, groups=2)

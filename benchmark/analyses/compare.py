@@ -167,13 +167,13 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
 
 def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
     """What each upstream takes, whatever the task."""
-    costs = {cell.upstream: cell.details.get("cost") or {} for cell in cells}
+    costs = {cell.upstream: cell.cost for cell in cells}
     rows = tuple(
         (
             label,
-            cost.get("parameters"),
-            None if "macs_per_second" not in cost else cost["macs_per_second"] / 1e6,
-            cost.get("real_time_factor"),
+            cost.parameters,
+            None if cost.macs_per_second is None else cost.macs_per_second / 1e6,
+            cost.real_time_factor,
         )
         for label, cost in costs.items()
     )

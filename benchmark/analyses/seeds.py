@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
@@ -79,10 +79,16 @@ def section(title: str, settings: Settings, results: Results) -> Section:
 def _by_pretraining(cell: TaskResult) -> list[TaskResult]:
     """The runs of each pretraining as a cell of its own."""
     groups: dict[int, list[float]] = {}
-    for value, sources in zip(cell.values, cell.details["sources"]):
-        groups.setdefault(int(sources["pretrain_seed"]), []).append(value)
-    chance = {"chance": cell.details["chance"]}
+    for value, sources in zip(cell.values, cell.sources):
+        groups.setdefault(sources["pretrain_seed"] or 0, []).append(value)
     return [
-        replace(cell, upstream=f"pretraining {number + 1}", values=tuple(values), details=chance)
+        TaskResult(
+            f"pretraining {number + 1}",
+            cell.task,
+            cell.corpus,
+            cell.metric,
+            tuple(values),
+            setup=cell.setup,
+        )
         for number, values in sorted(groups.items())
     ]

@@ -43,12 +43,13 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         share = "" if fraction == 1 else f", {100 * fraction:g} % of the labels"
         panel = panel_title(cell.task, cell.corpus) + share
         panels.setdefault(panel, {})[label] = curve
-        chance[panel] = float(cell.details["chance"])
+        if cell.setup.chance is not None:
+            chance[panel] = cell.setup.chance
         most = max(curve.mean)
         reached = next(x for x, mean in zip(curve.x, curve.mean) if mean >= REACHED * most)
         rows.append(
             (cell.task, cell.corpus, label, 100 * fraction, 100 * most, int(reached),
-             cell.details["lr"])
+             cell.setup.lr)
         )  # fmt: skip
     findings = []
     for panel, curves in panels.items():

@@ -53,7 +53,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         (trials[at], *_cost(facts.get(trials[at])), *means[:, at], means[:, at].mean())
         for at in order
     )
-    judged = {cell.details.get("judged", "test") for group in groups.values() for cell in group}
+    judged = {cell.setup.eval_split for group in groups.values() for cell in group}
     best = trials[order[0]]
     finding = (
         f"Of {len(trials)} trials, {best} has the best mean over the tasks, "

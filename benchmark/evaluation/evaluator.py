@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from barlow_speech.benchmark.evaluation.end_to_end import (
@@ -24,21 +23,21 @@ from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack
+from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
 from barlow_speech.benchmark.evaluation.task_data import (
     ON_DEV,
     TaskData,
-    _chance,
     _check_selection,
     _identical,
     _input,
+    _most_frequent,
     _on_dev,
     _splits,
 )
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
-from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.downstream.heads import head_module
@@ -285,7 +284,7 @@ class Evaluator:
                     record.runs[plans[at].seed] = {
                         "seed": plans[at].seed,
                         "sources": {**protocol.sources(run), "pretrain_seed": member},
-                        **_judged([one[at] for one in done], piece.folds),
+                        "folds": [_fold(one[at]) for one in done],
                     }
 
     def _describe(
@@ -314,7 +313,7 @@ class Evaluator:
                 for split in SPLITS
             },
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in piece.folds],
-            "chance": _chance(piece.folds),
+            "most_frequent": _most_frequent(piece.folds),
             "layers": layers,
             "width": width,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
@@ -387,21 +386,11 @@ def _advance(bar: Any, share: float, part: float) -> None:
     bar.update(share * part)
 
 
-def _judged(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:
-    """What a run gave: the mean over its folds of every metric, and its predictions."""
-    scores = [
-        metrics(fold.labels["test"], run.predicted, len(fold.classes))
-        for run, fold in zip(runs, folds)
-    ]
+def _fold(run: Run) -> dict[str, Any]:
+    """What a run gave on one fold."""
     return {
-        "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
-        "folds": [
-            {
-                "dev": run.dev,
-                "step": run.step,
-                "curve": [[step, round(score, 6)] for step, score in run.curve],
-                "predicted": pack(run.predicted),
-            }
-            for run in runs
-        ],
+        "dev": run.dev,
+        "step": run.step,
+        "curve": [[step, round(score, 6)] for step, score in run.curve],
+        "predicted": pack(run.predicted),
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.evaluation.head_training import Run
-from barlow_speech.benchmark.evaluation.records import check_shape, pack, unpack
+from barlow_speech.benchmark.evaluation.records import check_shape
+from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.upstream.common.files import digest, write_json
 
 log = logging.getLogger(__name__)

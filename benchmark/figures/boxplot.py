@@ -27,7 +27,7 @@ def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
     the extremes, each dot is a run; under five runs only the dots and the mean are drawn. Chance
-    (`details["chance"]`) is a dashed line, or a note at the edge of the axis where it lies so far
+    (`Setup.chance`) is a dashed line, or a note at the edge of the axis where it lies so far
     off that it would take more than three quarters of the width. The same cells give the same
     figure.
 
@@ -94,7 +94,8 @@ def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
     """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
     values = [100 * value for cell in cells for value in cell.values]
     low, high = min(values), max(values)
-    known = sorted({100 * cell.details["chance"] for cell in cells if _has_chance(cell)})
+    chances = {cell.setup.chance for cell in cells}
+    known = sorted(100 * chance for chance in chances if chance is not None)
     near = [level for level in known if high - level <= 4 * (high - low)] if high > low else known
     far = [level for level in known if level not in near]
     low, high = min([low, *near]), max([high, *near])
@@ -126,11 +127,6 @@ def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
             fontsize=9,
             color=CHANCE,
         )
-
-
-def _has_chance(cell: TaskResult) -> bool:
-    chance = cell.details.get("chance")
-    return isinstance(chance, (int, float)) and 0.0 <= chance <= 1.0
 
 
 def _wrapped(name: str, columns: int = 22) -> str:

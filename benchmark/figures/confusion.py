@@ -22,21 +22,13 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE
 
 
 def confusion_counts(cell: TaskResult) -> np.ndarray | None:
-    """The cell's counts [truth, predicted] over all its runs; None where they are not recorded.
+    """The cell's counts [truth, predicted] over all its runs; None where they are not known."""
+    return None if cell.predictions is None else cell.predictions.confusion
 
-    Raises:
-        BarlowSpeechError: they do not fit the names of the classes.
-    """
-    counts, names = cell.details.get("confusion"), cell.details.get("class_names")
-    if counts is None or names is None:
-        return None
-    matrix = np.asarray(counts)
-    if matrix.shape != (len(names), len(names)):
-        raise BarlowSpeechError(
-            f"the confusion matrix of {cell} is {' × '.join(map(str, matrix.shape))} for "
-            f"{len(names)} classes; run the task again."
-        )
-    return matrix
+
+def class_names(cell: TaskResult) -> tuple[str, ...]:
+    """The names of the rows and columns; none without predictions."""
+    return () if cell.predictions is None else cell.predictions.class_names
 
 
 def confusion_shares(cell: TaskResult) -> np.ndarray:
@@ -74,7 +66,7 @@ def confusion_figure(cell: TaskResult) -> Figure:
         )
     classes = len(counts)
     percents = 100 * confusion_shares(cell)
-    names = [shortened(printable(name), MAX_CLASS_NAME) for name in cell.details["class_names"]]
+    names = [shortened(printable(name), MAX_CLASS_NAME) for name in class_names(cell)]
 
     figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
@@ -108,7 +100,7 @@ def confusion_text(cell: TaskResult) -> str:
         BarlowSpeechError: no confusion is recorded.
     """
     shares = confusion_shares(cell)
-    names = [str(name) for name in cell.details["class_names"]]
+    names = class_names(cell)
     there = [i for i in range(len(names)) if np.isfinite(shares[i, i])]
     sentences = [f"Confusion matrix of {cell}."]
     if len(there) <= MAX_WITH_NUMBERS:

@@ -33,7 +33,13 @@ from barlow_speech.benchmark.reporting.tables import MARK
 from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import DIGITS, TaskResult, by_task, shares_levels
+from barlow_speech.benchmark.statistics.results import (
+    DIGITS,
+    Cost,
+    TaskResult,
+    by_task,
+    shares_levels,
+)
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -97,15 +103,13 @@ class Row:
 
     def costs(self, key: str) -> list[Any]:
         """What the upstream's cells say of a cost: each value once, from low to high."""
-        return sorted({cost[key] for cost in self._costs() if cost.get(key) is not None})
+        values = {getattr(score.cell.cost, key) for score in self.scores if score}
+        return sorted(values - {None})
 
     @property
     def devices(self) -> list[str]:
         """Where the costs were measured, with the threads of a CPU."""
-        return sorted({_device(cost) for cost in self._costs() if cost.get("device") is not None})
-
-    def _costs(self) -> list[dict[str, Any]]:
-        return [score.cell.details.get("cost") or {} for score in self.scores if score]
+        return sorted({_device(s.cell.cost) for s in self.scores if s and s.cell.cost.device})
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,8 @@ def leaderboard(
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
-        protocol, head, selection = (
-            str(cell.details.get(key) or "") for key in ("protocol", "head", "selection")
-        )
-        groups.setdefault((protocol, head, selection), []).append(cell)
+        setup = cell.setup
+        groups.setdefault((setup.protocol, setup.head, setup.selection), []).append(cell)
     tables = [
         dataclasses.replace(table, rows=tuple(row for row in table.rows if row.metric == metric))
         for table in published
@@ -181,8 +183,7 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     taken: dict[tuple[Any, ...], tuple[Path, TaskResult]] = {}
     for folder, cells in found.items():
         for cell in cells:
-            comparison = cell.details.get("comparison")
-            key = (cell.upstream, cell.task, cell.corpus, cell.metric, comparison)
+            key = (cell.upstream, cell.task, cell.corpus, cell.metric, cell.setup.comparison)
             other, earlier = taken.setdefault(key, (folder, cell))
             if earlier is cell:
                 continue
@@ -191,7 +192,7 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
                     f"{folder} holds two results of {cell}, as when a checkpoint was replaced by "
                     f"another one; remove the record that is out of date from {folder / 'records'}."
                 )
-            if _runs(earlier) != _runs(cell):
+            if (earlier.values, earlier.seeds) != (cell.values, cell.seeds):
                 raise BarlowSpeechError(
                     f"{other} and {folder} hold different results of {cell}; leave one of the "
                     "folders out, or run one of the two upstreams under another name (name@file)."
@@ -353,7 +354,7 @@ def every_score(board: Leaderboard) -> Table:
             for column, score in zip(one.columns, row.scores):
                 if score is None:
                     continue
-                cost = score.cell.details.get("cost") or {}
+                cost = score.cell.cost
                 low, high = score.summary["ci95"] or (None, None)
                 apart = None if score.rank is None else str(not score.leading).lower()
                 rows.append(
@@ -372,7 +373,7 @@ def every_score(board: Leaderboard) -> Table:
                         "rank": score.rank,
                         "separable_from_best": apart,
                         "average_rank": row.average_rank,
-                        **{key: cost.get(key) for key in (*COSTS, "device", "threads")},
+                        **{key: getattr(cost, key) for key in (*COSTS, "device", "threads")},
                         "published": "false",
                     }
                 )
@@ -449,8 +450,7 @@ def _board(
 ) -> Board:
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
-        comparison = str(cell.details.get("comparison") or "")
-        groups.setdefault((cell.task, cell.corpus, comparison), []).append(cell)
+        groups.setdefault((cell.task, cell.corpus, cell.setup.comparison), []).append(cell)
     ways = Counter((task, corpus) for task, corpus, _ in groups)
     columns, placed = [], []
     for task, corpus, comparison in sorted(groups):
@@ -522,12 +522,11 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     for (task, corpus), several in likes.items():
         if len(several) == 1:
             continue
-        facts = [cells[0].details for _, cells in several]
-        differing = [
-            f"{key.replace('_', ' ')} ({' and '.join(str(fact.get(key)) for fact in facts)})"
-            for key in SETTINGS
-            if len({str(fact.get(key)) for fact in facts}) > 1
-        ]
+        differing = []
+        for key in SETTINGS:
+            values = [_listed(getattr(cells[0].setup, key)) for _, cells in several]
+            if len(set(values)) > 1:
+                differing.append(f"{key.replace('_', ' ')} ({' and '.join(values)})")
         who = "; ".join(
             f"{column.label.removeprefix(corpus).strip()}: "
             f"{', '.join(cell.upstream for cell in cells)}"
@@ -551,12 +550,12 @@ def _incomplete(name: str, columns: Sequence[Column], placed: Sequence[Mapping[s
     return f"{name} has no average rank: no result on {missing[0]}{more}."
 
 
-def _device(cost: Mapping[str, Any]) -> str:
-    device, threads = str(cost["device"]), cost.get("threads")
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _device(cost: Cost) -> str:
+    device, threads = str(cost.device), cost.threads
     if not device.startswith("cpu") or threads is None:
         return device
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def _runs(cell: TaskResult) -> tuple[Any, ...]:
-    return cell.values, tuple(cell.details.get("seeds") or ())

@@ -1,8 +1,7 @@
 """What a set of runs says about an upstream, and what two sets say about each other.
 
-A *cell* holds the test scores of one upstream on one task of one corpus, one per run. A run is
-a head trained anew on the same frozen features: the spread, the intervals and the tests below are
-over what varied between the runs (the cell's `details["varied"]`, usually initialisation and batch
+A run is a head trained anew on the same frozen features: the spread, the intervals and the tests
+below are over what varied between the runs (`Setup.varied`, usually initialisation and batch
 order). They say nothing about another choice of test recordings, another corpus or another
 pretraining of the upstream, each of which may move a score by far more.
 """

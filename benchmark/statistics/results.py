@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from barlow_speech.benchmark.statistics.predictions import Predictions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 LEVEL = 0.05  # of every test, and one minus the confidence of every interval
@@ -17,13 +17,47 @@ DIGITS = 9
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an upstream takes, whatever the task; None where it was not measured."""
+
+    parameters: int | None = None
+    macs_per_second: float | None = None  # multiply-accumulates per second of speech
+    real_time_factor: float | None = None  # seconds of computing per second of speech
+    device: str | None = None  # where the real-time factor was measured
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a result was measured; None or empty is what is not known."""
+
+    lr: float | None = None  # the learning rate that dev picked
+    varied: tuple[str, ...] = ()  # between the runs
+    chance: float | None = None  # of always saying the most frequent class of train
+    classes: int | None = None
+    train_recordings: int | None = None
+    dev_recordings: int | None = None
+    test_recordings: int | None = None
+    protocol: str = ""
+    head: str = ""
+    selection: str = ""
+    eval_split: str = "test"
+    lr_grid: tuple[float, ...] = ()
+    steps: int | None = None
+    batch: int | None = None
+    layers: int | None = None
+    width: int | None = None
+    licence: str = ""
+    comparison: str = ""  # a digest, equal where results may be ranked together
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """The runs of one upstream on one task of one corpus.
 
-    `values` holds one test score per run, 0..1 and better the higher (`metric`: top1, uar, f1, …).
-    `details` holds facts for the reader, all optional: `seeds` (one per run), `sources` (see
-    `variance.py`), `varied`, `lr`, `steps`, `chance`, `classes`, `test_recordings`, `seconds`,
-    `notes`, and any other.
+    `values` holds one test score per run, 0..1 and better the higher, by `metric`; `seeds` and
+    `sources` (see `variance.py`) one entry per run too, where they are known. `metrics` are the
+    means of every metric over the runs, `curves` (step, score on dev) of each run.
     """
 
     upstream: str
@@ -31,7 +65,16 @@ class TaskResult:
     corpus: str
     metric: str
     values: tuple[float, ...]
-    details: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    sources: tuple[Mapping[str, int | None], ...] = ()
+    setup: Setup = Setup()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    predictions: Predictions | None = None
+    curves: tuple[tuple[tuple[int, float], ...], ...] = ()
+    cost: Cost = Cost()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # of all runs, by what took them
+    notes: tuple[str, ...] = ()
+    recorded: float = 0.0  # when, in seconds since 1970
 
     def __str__(self) -> str:
         return f"{self.upstream} on {self.task} of {self.corpus}"
@@ -78,13 +121,12 @@ def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
     """The level of each source in each run, numbered in the order in which they turn up.
 
     Raises:
-        BarlowSpeechError: the cell's `details["sources"]` do not fit its runs.
+        BarlowSpeechError: the cell's `sources` do not fit its runs.
     """
-    recorded: Sequence[dict[str, Any]] | None = cell.details.get("sources")
-    if not recorded:
+    if not cell.sources:
         return {}
-    names = list(recorded[0])
-    if len(recorded) != len(cell.values) or any(set(run) != set(names) for run in recorded):
+    names = list(cell.sources[0])
+    if len(cell.sources) != len(cell.values) or any(set(r) != set(names) for r in cell.sources):
         raise BarlowSpeechError(
             f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
             "each of them with the same keys; record them anew."
@@ -92,7 +134,7 @@ def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
     levels = {}
     for name in names:
         seen: dict[str, int] = {}
-        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in recorded)
+        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in cell.sources)
     return levels
 
 
@@ -111,8 +153,8 @@ def _check(cell: TaskResult) -> None:
 
 def _runs(cell: TaskResult) -> dict[str, float]:
     """The cell's values by seed."""
-    seeds = cell.details.get("seeds")
-    names = [str(seed) for seed in (range(len(cell.values)) if seeds is None else seeds)]
+    seeds = range(len(cell.values)) if cell.seeds is None else cell.seeds
+    names = [str(seed) for seed in seeds]
     if len(names) != len(cell.values) or len(set(names)) != len(names):
         raise BarlowSpeechError(
             f"{cell} has {len(cell.values)} values and {len(set(names))} different seeds; "

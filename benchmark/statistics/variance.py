@@ -1,6 +1,6 @@
 """How much of the spread between runs comes from which source.
 
-A cell's `details["sources"]` gives, for each run, the level of each source: the seed of the head's
+A result's `sources` give, for each run, the level of each source: the seed of the head's
 initialisation, of the order of the batches, and so on. Where the levels of one source meet those of
 another in a balanced design (5 initialisations × 10 orders, 3 pretrainings × 20 runs of the head),
 the variance of a run is the sum of a part for each source and of their interactions: the crossed

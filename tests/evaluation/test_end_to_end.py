@@ -513,11 +513,11 @@ def test_records_say_that_the_encoder_was_trained_and_stand_beside_the_frozen_on
     cells(BOTH, tasks=TWO)
     stored = read_cells(tmp_path / "out")
     assert len(stored) == 8
-    trained = [cell for cell in stored if "encoder trained" in cell.details["protocol"]]
+    trained = [cell for cell in stored if "encoder trained" in cell.setup.protocol]
     assert len(trained) == 4
     for cell in trained:
-        assert "with the encoder on random crops of 0.2 s" in cell.details["head"]
-        assert cell.details["classes"] == 2 and len(cell.values) == 3
+        assert "with the encoder on random crops of 0.2 s" in cell.setup.head
+        assert cell.setup.classes == 2 and len(cell.values) == 3
     records = [json.loads(p.read_text()) for p in (tmp_path / "out" / "records").glob("*/*.json")]
     described = [record["identity"]["protocol"].get("encoder") for record in records]
     how = {"crop_s": 0.2, "rate": 1.0, "batch_norm": "batch"}
@@ -542,7 +542,7 @@ def test_another_way_to_train_is_another_record(
     for job in jobs:
         cells(["barlow_speech"], ["learning_rates=[0.01]"], **job)
     found = read_cells(tmp_path / "out")
-    assert len({cell.details["comparison"] for cell in found}) == len(changes) + len(jobs)
+    assert len({cell.setup.comparison for cell in found}) == len(changes) + len(jobs)
 
 
 def test_the_command_trains_with_the_letter_that_s3prl_has(

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.evaluation.records import Record, Store, pack, read_cells, unpack
+from barlow_speech.benchmark.evaluation.records import Record, Store, read_cells
+from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 

@@ -266,7 +266,7 @@ def test_inseparable_upstreams_share_a_rank_on_a_task():
     assert shared_ranks([]) == {}
     # No seed in common: nothing is shown, so everyone may be first.
     apart = [
-        TaskResult(name, "t", "c", "f1", (value,), {"seeds": [seed]})
+        TaskResult(name, "t", "c", "f1", (value,), (seed,))
         for name, value, seed in (("a", 0.1, 0), ("b", 0.9, 1))
     ]
     assert shared_ranks(apart) == {"a": 1, "b": 1}
