@@ -11,6 +11,7 @@ import argparse
 import builtins
 import contextlib
 import importlib
+import multiprocessing
 import pkgutil
 import re
 import sys
@@ -28,7 +29,8 @@ from barlow_speech.downstream.s3prl import superb
 from barlow_speech.downstream.s3prl.registry import PREFIX
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.machine import usable
-from barlow_speech.upstream.third_party.compatibility import installed_version, without_gpu
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
+from barlow_speech.upstream.third_party.compatibility import without_gpu
 from barlow_speech.upstream.third_party.permissions import NetworkRefusedError, Permissions, network
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
@@ -39,6 +41,8 @@ PIP_NAMES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+# What the extra `superb` installs, by import name: see setup.cfg.
+SUPERB = ("dtw", "h5py", "librosa", "lxml", "pandas")
 NETWORK = ("http", "requests", "urllib", "urllib3")  # modules of what a failed download raises
 
 
@@ -100,9 +104,15 @@ def _as_it_was(program: Any) -> Iterator[None]:
     argv, isinstance_, parse = sys.argv, builtins.isinstance, program.get_downstream_args
     cudnn = torch.backends.cudnn
     flags = (cudnn.enabled, cudnn.deterministic, cudnn.benchmark)
+    start = multiprocessing.get_start_method(allow_none=True)
+    # The workers of its loaders must have what was patched here. From Python 3.14 on they are not
+    # copies of this process unless they are asked to be.
+    if "fork" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("fork", force=True)
     try:
         yield
     finally:
+        multiprocessing.set_start_method(start, force=True)
         sys.argv = argv
         builtins.isinstance = isinstance_
         program.get_downstream_args = parse
@@ -159,7 +169,7 @@ def _with_config(arguments: list[str]) -> list[str]:
         if given.downstream not in known:
             raise unknown("s3prl task", given.downstream, known)
         raise BarlowSpeechError(
-            f"s3prl {installed_version('s3prl')} has no configuration of its task "
+            f"{find_s3prl()} has no configuration of its task "
             f"'{given.downstream}' here; give one with -c."
         )
     return arguments
@@ -253,12 +263,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _about_package(package: str, error: ModuleNotFoundError, where: str) -> str:
     if package == "s3prl":
         return (
-            f"{where} needs {error.name}, which s3prl {installed_version('s3prl')} as installed "
-            "lacks; take it from a git checkout of s3prl."
+            f"{where} needs {error.name}, which {find_s3prl()} as installed lacks; take it from a "
+            "git checkout of s3prl."
         )
+    extra = "'barlow-speech[superb]' (or: pip install " if package in SUPERB else ""
     return (
         f"{where} needs the package {package}, which is not installed; "
-        f"run: pip install {PIP_NAMES.get(package, package)}"
+        f"run: pip install {extra}{PIP_NAMES.get(package, package)}{')' if extra else ''}"
     )
 
 

@@ -8,7 +8,6 @@ import html
 import io
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from programs import program
 
 from barlow_speech.benchmark.reporting.document import Document, Picture, Section, Sound, Table
 from barlow_speech.benchmark.reporting.files import stem, write_document
@@ -28,11 +28,7 @@ from barlow_speech.benchmark.reporting.tables import comma_separated, markdown_f
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 HOSTILE = "<script>document.title = 'run'</script>"
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
-     if (found := shutil.which(name))),
-    None,
-)  # fmt: skip
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def picture(name: str = "curves", inches: float = 5) -> Picture:
@@ -214,13 +210,13 @@ def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
     assert "Nothing" in write_document(empty, tmp_path).read_text()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium or chrome")
 @pytest.mark.parametrize("size", [(390, 844), (1280, 900)], ids=["phone", "desk"])
 def test_in_a_browser(size: tuple[int, int], tmp_path: Path) -> None:
     """It is drawn, no script runs or fails, and it is not wider than its window.
 
     The window is a frame in another page, since a headless one is never narrower than 500 pixels.
     """
+    browser = program(*BROWSERS)
     width, height = size
     page = write_document(report(), tmp_path / "study").read_text()
     # In a copy the page's policy lets one script run: this one, which measures.
@@ -254,9 +250,8 @@ def test_in_a_browser(size: tuple[int, int], tmp_path: Path) -> None:
         return outer.as_uri()
 
     def browse(*arguments: str) -> subprocess.CompletedProcess[str]:
-        assert BROWSER is not None
         return subprocess.run(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
              f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
              "--enable-logging=stderr", "--virtual-time-budget=2000",
              f"--window-size={max(width, 500)},{height}", *arguments],

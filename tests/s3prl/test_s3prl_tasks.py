@@ -75,7 +75,11 @@ def superb_commands(root: Path) -> dict[str, list[str]]:
         "emotion": {"datarc": {"root": trees.iemocap(root / "IEMOCAP"), **small}},
         "voxceleb1": {"datarc": {"file_path": vox, **small}},
         "fluent_commands": {
-            "datarc": {"file_path": trees.fluent_commands(root / "fluent"), **small}
+            "datarc": {
+                **small,
+                "file_path": trees.fluent_commands(root / "fluent"),
+                "num_workers": 1,
+            }
         },
         "sv_voxceleb1": {"datarc": {"file_path": vox, **small}},
         "ctc": {"corpus": {"path": libri, "num_workers": 0, "batch_size": 2}},
@@ -103,8 +107,8 @@ def superb_commands(root: Path) -> dict[str, list[str]]:
 NEEDS = {
     "diarization": ("h5py",),
     "quesst14_dtw": ("dtw", "lxml"),
-    "separation_stft2": ("h5py", "asteroid"),
-    "enhancement_stft2": ("h5py", "asteroid"),
+    "separation_stft2": ("librosa", "h5py", "asteroid"),
+    "enhancement_stft2": ("librosa", "h5py", "asteroid"),
     "speech_translation": ("sentencepiece", "sacrebleu", "fairseq"),
 }
 # Frames of 10 ms where a task wants them: enhancement (10 or 20), SpecAugment of slot filling.
@@ -114,12 +118,17 @@ SPLIT = {"asr": "test-clean"}  # the name of the test split, where it is not "te
 # Runs commands of the form [name, arguments, …] in one process, each after the other whatever
 # became of it, and prints what they printed or how they failed.
 SCRIPT = """
-import builtins, contextlib, io, json, sys, traceback
+import builtins, contextlib, io, json, multiprocessing, sys, traceback
 import torch
 from barlow_speech.downstream.s3prl import program as s3prl_program
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-before = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
+multiprocessing.set_start_method("forkserver")  # what Python 3.14 does by itself
+def state():
+    cudnn = torch.backends.cudnn.deterministic
+    start = multiprocessing.get_start_method()
+    return builtins.isinstance, torch.Tensor.cuda, sys.argv, cudnn, start
+before = state()
 answers = {}
 for name, *commands in json.load(open(sys.argv[1])):
     printed = io.StringIO()
@@ -135,8 +144,7 @@ for name, *commands in json.load(open(sys.argv[1])):
         answer["printed"].append(out.getvalue())
         if answer["error"] or answer["traceback"]:
             break
-after = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
-answers["as it was"] = before == after
+answers["as it was"] = before == state()
 json.dump(answers, open(sys.argv[2], "w"))
 """
 
@@ -547,6 +555,21 @@ def test_a_package_that_cannot_be_imported_is_named(
     given = ["-m", "train", "-u", "barlow_speech", "-d", "diarization", "--device", "cpu"]
     with pytest.raises(BarlowSpeechError, match="needs the package h5py, which cannot be imported"):
         s3prl_program.run([*given, "-p", str(tmp_path / "out")])
+
+
+def test_a_package_of_the_extra_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_downstream()
+    monkeypatch.setitem(sys.modules, "pandas", None)  # its import fails as if it were not there
+    monkeypatch.delitem(sys.modules, "s3prl.downstream.fluent_commands.expert", raising=False)
+    given = ["-m", "train", "-u", "barlow_speech", "-d", "fluent_commands", "--device", "cpu"]
+    with pytest.raises(BarlowSpeechError) as raised:
+        s3prl_program.run([*given, "-p", str(tmp_path / "out")])
+    assert str(raised.value) == (
+        "s3prl's task 'fluent_commands' needs the package pandas, which is not installed; "
+        "run: pip install 'barlow-speech[superb]' (or: pip install pandas)"
+    )
 
 
 # --- the files that s3prl's archive lacks -----------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from barlow_speech.benchmark.features.families import split_name
 from barlow_speech.upstream.common.files import file_digest
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.third_party.permissions import Permissions
 from barlow_speech.upstream.third_party.s3prl_upstreams import build_peer, find_peer
 
@@ -36,4 +36,5 @@ def identity(name: str, module: Any, weights: str) -> list[Any]:
     if checkpoint is not None:
         files = [checkpoint] if checkpoint.is_file() else sorted(checkpoint.rglob("*"))
     digests = [file_digest(file) for file in files if file.is_file()]
-    return [plain, weights, version("s3prl"), *digests]
+    s3prl = find_s3prl()
+    return [plain, weights, s3prl.version if s3prl else "", *digests]
