@@ -19,7 +19,6 @@ from barlow_speech.upstream.common.files import write_text
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
-CARDS = Path(configs.__path__[0]) / "corpora"
 SPLITS = ("train", "dev", "test")
 
 
@@ -204,10 +203,8 @@ def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
         return Corpus(_derived_card(manifest), manifest)
     if path.suffix in (".yaml", ".yml"):
         return _of_card(path, None)
-    built_in = {card.stem: card for card in CARDS.glob("*.yaml")}
-    if name not in built_in:
-        raise unknown("corpus", name, [*built_in, "toy"], "--corpus (or a path to a .yaml or .tsv)")
-    return _of_card(built_in[name], data_root)
+    where = "--corpus (or a path to a .yaml or .tsv)"
+    return _of_card(configs.find("corpus", name, where, also=("toy",)), data_root)
 
 
 def _of_card(path: Path, data_root: Path | None) -> Corpus:

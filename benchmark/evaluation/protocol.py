@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,10 +15,9 @@ import numpy as np
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
 from barlow_speech.downstream.heads import head_module, head_settings
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
 
-FOLDER = Path(configs.__path__[0]) / "protocols"
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from those of the runs
 
@@ -132,7 +130,7 @@ class Protocol:
 
 def names() -> list[str]:
     """The built-in protocols."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return list(configs.files("protocol"))
 
 
 def read_protocol(
@@ -146,11 +144,7 @@ def read_protocol(
     Raises:
         BarlowSpeechError: there is no such protocol, a key is unknown, or a number out of range.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        if name not in names():
-            raise unknown("protocol", name, names(), "--protocol (or a path to a .yaml)")
-        path = FOLDER / f"{name}.yaml"
+    path = configs.find("protocol", name, "--protocol (or a path to a .yaml)")
     tree = read_yaml(path)
     own = tree.pop("tasks", None) or {}
     if not isinstance(own, dict) or not isinstance(own.get(task) or {}, dict):

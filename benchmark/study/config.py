@@ -19,9 +19,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.model.readout import Part, check
 from barlow_speech.upstream.model.speech_encoder import depth
-from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 
-FOLDER = Path(configs.__path__[0]) / "studies"
 MAX_SEEDS = 10
 
 
@@ -40,7 +39,7 @@ class Member:
     With a `name`, what `run_downstream.py -u` takes. `untrained` names another one of the study,
     of which this has the encoder with random weights. `of` names another one too, whose first
     pretraining this has, with a `readout` of its own. Else it is pretrained: by the study's recipe
-    or one of its own, with `deltas` and `set` over it as with --with and --set; `seeds` of them
+    or one of its own, with `overrides` and `set` over it as with --with and --set; `seeds` of them
     where pretraining seeds are compared.
     """
 
@@ -49,7 +48,7 @@ class Member:
     of: str = ""
     readout: tuple[Part, ...] = ()
     recipe: str = ""
-    deltas: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
     seeds: int = 1
 
@@ -123,30 +122,15 @@ class Study:
             own = bool(member.recipe) and member.recipe != common.recipe
             changes = member.set if own else (*common.set, *member.set)
             self._recipes[label] = read_recipe(
-                find_recipe(member.recipe or common.recipe),
+                configs.find("recipe", member.recipe or common.recipe),
                 changes,
-                [find_recipe(name, "deltas") for name in member.deltas],
+                [configs.find("override", name) for name in member.overrides],
             )
         return self._recipes[label]
 
     @cached_property
     def _recipes(self) -> dict[str, Recipe]:
         return {}
-
-
-def find_study(name: str) -> Path:
-    """The path of a study: a file, or the name of one that comes with the package.
-
-    Raises:
-        BarlowSpeechError: it is neither.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return path
-    files = {one.stem: one for one in FOLDER.glob("*.yaml")}
-    if name not in files:
-        raise unknown("study", name, files, "barlow-speech study (or a path to a .yaml)")
-    return files[name]
 
 
 def read_study(path: Path) -> Study:
@@ -177,7 +161,7 @@ def read_study(path: Path) -> Study:
 
 
 def _check_member(study: Study, label: str, member: Member, where: str) -> None:
-    trained = bool(member.recipe or member.deltas or member.set or member.seeds != 1)
+    trained = bool(member.recipe or member.overrides or member.set or member.seeds != 1)
     if bool(member.name) + bool(member.untrained) + bool(member.of) + trained > 1:
         raise BarlowSpeechError(
             f"{where}: give a name, or untrained, or of, or what it is pretrained by; not several."

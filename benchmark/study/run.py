@@ -159,7 +159,7 @@ def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[st
         or " ".join(
             [
                 f"recipe {member.recipe or study.pretraining.recipe}",
-                *(f"--with {one}" for one in member.deltas),
+                *(f"--with {one}" for one in member.overrides),
                 *(f"--set {one}" for one in (*study.pretraining.set, *member.set)),
                 *([f"{member.seeds} seeds"] if member.seeds > 1 else []),
             ]

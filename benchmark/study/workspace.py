@@ -14,11 +14,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import CARDS
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, file_digest
@@ -86,7 +86,7 @@ class Workspace:
         if name == "toy":
             path = toy_corpus()
         elif path.suffix not in (".tsv", ".yaml", ".yml"):
-            path = CARDS / f"{name}.yaml"
+            path = configs.find("corpus", name)
         try:
             corpus = self.evaluator.corpus(self.corpus(name))
         except BarlowSpeechError:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from barlow_speech import configs
 from barlow_speech.downstream import corpora
 from barlow_speech.downstream.corpora._scan import Found, Options, Reader, Table, folders, listing
-from barlow_speech.downstream.corpus import CARDS, SPLITS, Card, Corpus, read_card, write_card
+from barlow_speech.downstream.corpus import SPLITS, Card, Corpus, read_card, write_card
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
@@ -80,7 +81,7 @@ def prepare(
     }
     if elsewhere:  # a part of the corpus that its reader found beside the folder
         allow(Path(os.path.commonpath(elsewhere)))
-    cards = [read_card(CARDS / f"{card}.yaml") for card in reader.cards]
+    cards = [read_card(configs.find("corpus", card)) for card in reader.cards]
     prepared = write_corpora(found.tables, cards, root, out, found.revision, found.notes)
     return dataclasses.replace(prepared, differences=differences, hours=found.hours)
 

@@ -24,6 +24,7 @@ import soundfile
 import torch
 
 import barlow_speech
+from barlow_speech import configs
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import superb
 from barlow_speech.downstream.s3prl.registry import PREFIX
@@ -152,7 +153,7 @@ def _with_config(arguments: list[str]) -> list[str]:
         )
     if given.config:
         if given.config in superb.config_names() and not Path(given.config).exists():
-            return [*arguments, "-c", str(superb.CONFIGS / f"{given.config}.yaml")]
+            return [*arguments, "-c", str(configs.find("configuration", given.config))]
         if not Path(given.config).is_file():
             raise BarlowSpeechError(
                 f"-c {given.config} does not exist; give a file, or one of "
@@ -163,7 +164,7 @@ def _with_config(arguments: list[str]) -> list[str]:
     if given.downstream.startswith(PREFIX) and ours in task.names():
         return [*arguments, "-c", str(task.FOLDER / ours / "config.yaml")]
     if given.downstream in superb.config_names() and given.downstream != "snips":
-        return [*arguments, "-c", str(superb.CONFIGS / f"{given.downstream}.yaml")]
+        return [*arguments, "-c", str(configs.find("configuration", given.downstream))]
     if not Path(f"downstream/{given.downstream}/config.yaml").is_file():
         known = _tasks()
         if given.downstream not in known:

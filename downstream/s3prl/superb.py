@@ -23,8 +23,6 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, digest, file_digest, write_text
 from barlow_speech.upstream.common.progress import progress
 
-CONFIGS = Path(configs.__path__[0]) / "superb"
-
 # The classes of s3prl's downstream/emotion; "exc" (excited) counts as happy, others are left out.
 IEMOCAP_CLASSES = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
 IEMOCAP_MERGED = {"exc": "hap"}
@@ -39,7 +37,7 @@ PHONES = ["SIL", "SPN", *sorted([*STRESSED, *CONSONANTS.split(" ")])]  # of ctc
 
 def config_names() -> list[str]:
     """The configurations that there are; all but `snips` are named after a task of s3prl."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    return list(configs.files("configuration"))
 
 
 def complete(task: str, config: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.downstream.corpora import (
     emodb,
@@ -31,7 +32,7 @@ from barlow_speech.downstream.corpora import (
 )
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora._splits import split_names, split_shares, split_speakers
-from barlow_speech.downstream.corpus import CARDS, SPLITS, Corpus, read_card, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corpus
 from barlow_speech.downstream.preparation import from_table as spreadsheet
 from barlow_speech.downstream.preparation import prepare as prepare_module
 from barlow_speech.downstream.preparation.audio_check import check_audio
@@ -42,7 +43,7 @@ from barlow_speech.upstream.data.allowed_folders import VARIABLE
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.manifest import Recording, read_manifest
 from barlow_speech.upstream.data.packed import chosen
-from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 from barlow_speech.upstream.third_party.compatibility import s3prl_hub
 
 # Corpora whose tree is as large as the published corpus, and the folders that the others have.
@@ -105,7 +106,7 @@ def test_the_published_counts_are_found_in_a_whole_corpus(
     assert prepared.differences == prepared.notes == prepared.leaks == []
     assert (
         read_corpus(str(tmp_path / f"{name}.yaml")).card.tasks.keys()
-        == read_card(CARDS / f"{name}.yaml").tasks.keys()
+        == read_card(configs.find("corpus", name)).tasks.keys()
     )
 
 
@@ -114,7 +115,7 @@ def test_what_was_written_serves_its_tasks(name: str, made: Callable[[str], dict
     corpora = made(name)
     assert set(corpora) == set(find_reader(name).cards)
     for card, corpus in corpora.items():
-        template = read_card(CARDS / f"{card}.yaml")
+        template = read_card(configs.find("corpus", card))
         assert corpus.card.tasks == template.tasks and corpus.card.tasks
         assert all((template.licence, template.citation, template.description))
         assert corpus.card.citation == template.citation and corpus.card.revision
@@ -135,7 +136,7 @@ def test_the_built_in_card_finds_the_manifest_below_a_data_root(
     name: str, data: Path, tmp_path: Path
 ) -> None:
     for card in find_reader(name).cards:
-        template = read_card(CARDS / f"{card}.yaml")
+        template = read_card(configs.find("corpus", card))
         out = tmp_path / Path(template.manifest).parent
         prepare(name, data / FOLDERS.get(name, name), out, PARTIAL)
         corpus = read_corpus(card, tmp_path)
@@ -144,7 +145,7 @@ def test_the_built_in_card_finds_the_manifest_below_a_data_root(
 
 def test_every_card_is_a_reader_s() -> None:
     ours = {card for name in prepare_module.names() for card in find_reader(name).cards}
-    assert ours == {path.stem for path in CARDS.glob("*.yaml")}
+    assert ours == set(configs.files("corpus"))
 
 
 @pytest.mark.parametrize("name", prepare_module.names())
@@ -702,7 +703,7 @@ def test_pretraining_recipes_find_what_prepare_writes(recipe: str, tmp_path: Pat
     name = "voxceleb1" if recipe == "voxceleb1" else "librispeech"
     root = getattr(trees, name)(tmp_path / "DATA" / FOLDERS[name])
     prepare(name, root, options=PARTIAL)
-    recordings = chosen(read_recipe(find_recipe(recipe)).data, tmp_path / "DATA")
+    recordings = chosen(read_recipe(configs.find("recipe", recipe)).data, tmp_path / "DATA")
     if name == "voxceleb1":
         lines = (root / "iden_split.txt").read_text().splitlines()
         wanted = {line[2:] for line in lines if line.startswith("1 ")}

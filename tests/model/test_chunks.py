@@ -14,7 +14,7 @@ from barlow_speech.upstream.model import chunks
 from barlow_speech.upstream.model.chunks import (
     forward_in_chunks,
     frames_in_chunks,
-    reach,
+    margin,
     states_in_chunks,
 )
 from barlow_speech.upstream.model.frontend import FrontEndSettings
@@ -78,7 +78,7 @@ def test_chunks_give_what_the_whole_gives(name: str, sizes: dict[str, int], samp
 def test_the_reach_is_the_encoder_s_own(name: str, sizes: dict[str, int]) -> None:
     """The samples that a state has a gradient to lie inside it and, but for rounding, fill it."""
     encoder = model(name, **sizes)
-    sides = reach(encoder)
+    sides = margin(encoder)
     assert sides is not None
     middle = 2 * sides
     wave = noise((4 * sides + 1) * encoder.rate).requires_grad_()
@@ -91,7 +91,7 @@ def test_the_reach_is_the_encoder_s_own(name: str, sizes: dict[str, int]) -> Non
 
 
 def test_only_convolutional_encoders_have_a_reach() -> None:
-    assert [name for name in names() if reach(model(name)) is not None] == list(BOUNDED)
+    assert [name for name in names() if margin(model(name)) is not None] == list(BOUNDED)
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def test_a_chunk_is_all_that_is_in_the_encoder_at_once() -> None:
         longest = max(longest, inputs[0].shape[1])
 
     encoder.frontend.register_forward_pre_hook(watch)
-    sides = reach(encoder)
+    sides = margin(encoder)
     assert sides is not None
     stretches = list(states_in_chunks(encoder, noise(160_000), 1.0))
     assert longest <= 16_000 + (2 * sides + 1) * encoder.rate

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import barlow_speech
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT, UpstreamExpert
@@ -19,7 +20,7 @@ from barlow_speech.upstream.model.checkpoint import (
     save_model,
     save_tensors,
 )
-from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 from barlow_speech.upstream.third_party.registry import register_upstream
 
 
@@ -106,7 +107,7 @@ def test_the_default_checkpoint_is_small_and_says_how_it_was_made() -> None:
     assert "ravdess" not in sources and "nc/" not in sources  # may not be shipped
     # The command of the card trains it again; keys that came later have their defaults.
     trained = build(Recipe, header["facts"]["recipe"], "the header")
-    assert trained.as_dict() == read_recipe(find_recipe("default")).as_dict()
+    assert trained.as_dict() == read_recipe(configs.find("recipe", "default")).as_dict()
 
 
 def test_a_checkpoint_alone_rebuilds_its_model(checkpoint: Path, tmp_path: Path) -> None:

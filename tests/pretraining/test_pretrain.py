@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
@@ -24,7 +25,6 @@ from barlow_speech.upstream.pretraining.recipe import (
     Recipe,
     ViewFamily,
     check_alignment,
-    find_recipe,
     read_recipe,
 )
 from barlow_speech.upstream.pretraining.run import pretrain
@@ -180,7 +180,7 @@ def test_a_view_that_moves_time_is_refused_over_frames_and_no_other() -> None:
 
 def test_the_views_of_local_term_leave_every_frame_where_it_is() -> None:
     """A frame that is changed changes that frame of either view, and no other by a bit."""
-    tree = read_yaml(find_recipe("local_term", "deltas"))["families"]["local"]
+    tree = read_yaml(configs.find("override", "local_term"))["families"]["local"]
     family = build(ViewFamily, tree, "local_term")
     frames = torch.randn(12, 64, 101, generator=torch.Generator().manual_seed(0))
     memory = MixupBank(16)
@@ -226,7 +226,7 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
     changes = ["steps=60", "batch=16"]
-    recipe = read_recipe(recipe_file, changes, [find_recipe("local_term", "deltas")])
+    recipe = read_recipe(recipe_file, changes, [configs.find("override", "local_term")])
     plain = read_recipe(recipe_file, changes)
     assert recipe.families["words"] == plain.families["words"]
     runs = [run_of(one, tones.parent, tmp_path / "packed") for one in (recipe, plain)]
@@ -407,8 +407,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 
 
 def test_every_recipe_in_the_package_is_valid() -> None:
-    folder = find_recipe("base").parent
-    for path in folder.glob("*.yaml"):
+    for path in configs.files("recipe").values():
         assert read_recipe(path).steps > 0
 
 
@@ -422,8 +421,8 @@ def test_every_recipe_in_the_package_is_valid() -> None:
         ("families.words.segments=both", "'both'"),
         ("families.words.level=frame", "did you mean 'frames'"),
         ("families.words={level: frames, segments: different}", "segments: same"),
-        ("steps=0", "above zero"),
-        ("batch=1", "at least 2"),
+        ("steps=0", "steps must be greater than or equal to 1"),
+        ("batch=1", "batch must be greater than or equal to 2"),
         ("seed=-1", "seed"),
         ("crop_s=0.001", "crop_s"),
         ("encoder.channels=0", "channels must be"),
@@ -438,17 +437,17 @@ def test_wrong_keys_are_named(
         run_of(read_recipe(recipe_file, [assignment]), tones.parent, tmp_path / "packed")
 
 
-def test_every_delta_in_the_package_goes_over_every_recipe() -> None:
-    base = find_recipe("base")
+def test_every_override_in_the_package_goes_over_every_recipe() -> None:
+    base = configs.find("recipe", "base")
     plain = read_recipe(base).as_dict()
-    deltas = sorted((base.parent.parent / "deltas").glob("*.yaml"))
-    assert {"hsic", "vicreg", "views_paper", "views_speech"} <= {one.stem for one in deltas}
-    for delta in deltas:
-        changed = read_recipe(base, [], [delta]).as_dict()
-        assert changed != plain, delta
+    overrides = configs.files("override")
+    assert {"hsic", "vicreg", "views_paper", "views_speech"} <= overrides.keys()
+    for file in overrides.values():
+        changed = read_recipe(base, [], [file]).as_dict()
+        assert changed != plain, file
         assert changed["families"]["main"]["projector"] == plain["families"]["main"]["projector"]
-    with pytest.raises(BarlowSpeechError, match=r"unknown delta 'hsik'.*did you mean 'hsic'"):
-        find_recipe("hsik", "deltas")
+    with pytest.raises(BarlowSpeechError, match=r"unknown override 'hsik'.*did you mean 'hsic'"):
+        configs.find("override", "hsik")
 
 
 def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
@@ -460,4 +459,4 @@ def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
 
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(BarlowSpeechError, match="did you mean 'toy'"):
-        find_recipe("toi")
+        configs.find("recipe", "toi")

@@ -250,20 +250,19 @@ def read_a_card(folder: Path) -> None:
 
 
 def _shipped(kind: str, *names: str) -> list[Files]:
-    base = Path(configs.__path__[0]) / kind
     return [
-        {"a.yaml": (base / f"{name}.yaml").read_bytes(), "base.yaml": b"steps: 100\n"}
+        {"a.yaml": configs.find(kind, name).read_bytes(), "base.yaml": b"steps: 100\n"}
         for name in names
     ]
 
 
 def recipes(folder: Path) -> list[Files]:
     """The recipes and variants that come with the package, the first with all its views."""
-    found = _shipped("pretrain", "base", "open_speech", "toy")
-    for delta in ("view_families", "local_term", "views_speech", "vicreg"):
+    found = _shipped("recipe", "base", "open_speech", "toy")
+    for name in ("view_families", "local_term", "views_speech", "vicreg"):
         found += [
             {**one, "a.yaml": b"extends: base.yaml\n" + one["a.yaml"]}
-            for one in _shipped("deltas", delta)
+            for one in _shipped("override", name)
         ]
     return found
 
@@ -281,8 +280,8 @@ def read_a_recipe(folder: Path) -> None:
 
 def protocols(folder: Path) -> list[Files]:
     """The protocols that come with the package."""
-    paper = _shipped("protocols", "paper")[0]["a.yaml"]
-    found = _shipped("protocols", "paper", "superb", "variance", "probe", "search", "pretraining")
+    paper = _shipped("protocol", "paper")[0]["a.yaml"]
+    found = _shipped("protocol", "paper", "superb", "variance", "probe", "search", "pretraining")
     return [{**one, "paper.yaml": paper} for one in found]
 
 
@@ -301,7 +300,7 @@ def read_a_protocol(folder: Path) -> None:
 
 def published(folder: Path) -> list[Files]:
     """The table of published scores that comes with the package."""
-    return _shipped("published", "superb")
+    return _shipped("table of published scores", "superb")
 
 
 def read_a_published_table(folder: Path) -> None:

@@ -26,6 +26,7 @@ import soundfile
 import superb_trees as trees
 import torch
 
+from barlow_speech import configs
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import ctc_corpora, superb
 from barlow_speech.downstream.s3prl import program as s3prl_program
@@ -701,7 +702,7 @@ def test_the_phones_are_those_of_cmudict() -> None:
 
 def test_every_configuration_has_what_the_runner_reads() -> None:
     for name in superb.config_names():
-        config = s3prl_program.superb.CONFIGS / f"{name}.yaml"
+        config = configs.find("configuration", name)
         tree = task.read_yaml(config)
         assert set(tree) <= {"runner", "optimizer", "scheduler", "specaug", "downstream_expert"}
         if name == "quesst14_dtw":  # nothing is trained

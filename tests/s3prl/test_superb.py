@@ -28,6 +28,7 @@ import superb_trees as trees
 import torch
 from s3prl_runner import begin_with, loader, s3prl_runner, superb_config, taken, train_on
 
+from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.benchmark.evaluation.head_training import balanced_order, batch_order
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
@@ -39,7 +40,6 @@ from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.downstream.heads import linear
 from barlow_speech.downstream.preparation.prepare import prepare
-from barlow_speech.downstream.s3prl import superb
 from barlow_speech.downstream.s3prl.registry import register_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import read_yaml
@@ -380,7 +380,7 @@ def test_emotion_is_the_mean_of_its_five_folds(results: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.ours)
 def test_the_numbers_are_those_of_s3prl_s_configuration(case: Case) -> None:
-    theirs = read_yaml(superb.CONFIGS / f"{case.theirs}.yaml")
+    theirs = read_yaml(configs.find("configuration", case.theirs))
     runner, expert = theirs["runner"], theirs["downstream_expert"]
     protocol = read_protocol("superb", case.ours)
     assert protocol.runs == 50

@@ -22,9 +22,10 @@ from pretraining import (
     write_corpus,
 )
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
-from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 
 TINY = [
     "crop_s=0.5", "batch=8", "memory=16", "precision=float32", "encoder.channels=4",
@@ -93,7 +94,7 @@ def test_the_clock_divides_time_without_gap_or_overlap() -> None:
 
 def test_the_baseline_sees_the_log_mel_that_our_front_end_makes(corpus: Path) -> None:
     views = "{mixup: null, resized_crop: null, fader: null, mel_equaliser: null}"
-    recipe = read_recipe(find_recipe("base"), [*TINY, f"families.main.views={views}"])
+    recipe = read_recipe(configs.find("recipe", "base"), [*TINY, f"families.main.views={views}"])
     settings = FrontEndSettings(16, -6.0, 4.0)
     dataset = FileViews(audio_files(corpus), recipe, settings)
     dataset.gate.set()

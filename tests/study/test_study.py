@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from barlow_speech import configs
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
+from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
@@ -50,7 +51,7 @@ def tree(tones: Path, tmp_path: Path) -> dict[str, Any]:
             "the same": {"set": ["steps=3"]},
             "random": {"untrained": "BT"},
             "log-mel": "fbank_no_cmvn",
-            "families": {"deltas": ["view_families"]},
+            "families": {"overrides": ["view_families"]},
             "half": {"set": ["data.share=0.5"]},
             "read": {"of": "BT", "readout": [{"layer": 0, "statistics": ["std"]}]},
         },
@@ -292,10 +293,10 @@ def test_a_deleted_measurement_is_to_be_made(made: tuple[Path, Path]) -> None:
     assert missing(made) == ["spectrum of read on tones"]
 
 
-@pytest.mark.parametrize("name", sorted(one.stem for one in FOLDER.glob("*.yaml")))
+@pytest.mark.parametrize("name", configs.files("study"))
 def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
     """Without their data."""
-    path = find_study(name)
+    path = configs.find("study", name)
     workspace = Workspace(tmp_path / "out", tmp_path)
     study = read_study(path)
     planner = Planner(study, workspace)
@@ -310,7 +311,7 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("upstream",), {}, "did you mean 'upstreams'"),
         (("upstreams",), {}, "upstreams is empty"),
         (("upstreams", "BT", "seeds"), 11, "seeds must be from 1 to 10"),
-        (("upstreams", "BT", "deltas"), ["hsci"], "did you mean 'hsic'"),
+        (("upstreams", "BT", "overrides"), ["hsci"], "did you mean 'hsic'"),
         (("upstreams", "BT", "set"), ["stepps=3"], "did you mean 'steps'"),
         (("upstreams", "BT", "name"), "fbank", "not several"),
         (("upstreams", "BT", "of"), "half", "not several"),

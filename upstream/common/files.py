@@ -37,17 +37,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         BarlowSpeechError: the folder cannot be written, or the disk is full.
     """
+    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
-    except OSError as error:
-        raise BarlowSpeechError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "choose a folder that can be written, or free some space."
-        ) from error
-    part = Path(name)
-    try:
+        part = Path(name)
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
@@ -59,7 +54,8 @@ def written_whole(path: Path) -> Iterator[Path]:
             "choose a folder that can be written, or free some space."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -163,10 +163,14 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _check_rate(path: Path, rate: int) -> None:
-    """Refuse the rates of broken headers: resampling them would take gigabytes."""
+def resamplable(rate: int) -> bool:
+    """Whether a rate in Hz can be brought to 16 kHz; from some it would take gigabytes."""
     shared = math.gcd(rate, SAMPLE_RATE)
-    if rate < 1000 or (rate // shared) * (SAMPLE_RATE // shared) > 1 << 24:
+    return rate >= 1000 and (rate // shared) * (SAMPLE_RATE // shared) <= 1 << 24
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not resamplable(rate):
         raise BarlowSpeechError(
             f"recording {path} has a sampling rate of {rate} Hz, which cannot be resampled; "
             f"convert the file to {SAMPLE_RATE} Hz."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 
 BLOCKS = 3  # each halves frequency
 
@@ -26,11 +26,11 @@ class Settings:
     `dilation` apart; at 1 they see one.
     """
 
-    channels: int = 64
-    dropout: float = 0.0
-    stride_ms: int = 80
-    dilation: int = 1
-    kernel: int = 1
+    channels: Size = 64
+    dropout: Dropout = 0.0
+    stride_ms: Size = 80
+    dilation: Size = 1
+    kernel: Size = 1
 
 
 class Encoder(BaseEncoder):

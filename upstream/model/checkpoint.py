@@ -22,7 +22,6 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import written_whole
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.encoders import build_encoder
-from barlow_speech.upstream.model.frontend import check as check_frontend
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
 
 FORMAT, CHECKSUM = "barlow_speech/1", "sha256"
@@ -92,7 +91,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
         raise BarlowSpeechError(
-            f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
+            f"checkpoint {path} is no whole safetensors file but {describe(path)} ({error}); "
             "give a file that `barlow-speech pretrain` wrote."
         ) from error
     for name, tensor in tensors.items():
@@ -150,7 +149,6 @@ def _check_sizes(settings: ModelSettings, tensors: dict[str, Tensor]) -> None:
     layers = settings.encoder.get("layers", 0)
     if type(layers) is int and layers > len(tensors):  # each has weights of its own
         raise BarlowSpeechError(f"{layers} layers, but only {len(tensors)} tensors")
-    check_frontend(settings.frontend)
     with torch.device("meta"):  # shapes without numbers
         encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
     for name, wanted in encoder.state_dict().items():
@@ -173,7 +171,7 @@ MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 PICKLE = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """What is at `path`, to end "… and the file is": "a PyTorch checkpoint (torch.save)"."""
     try:
         if path.is_dir():

@@ -116,7 +116,7 @@ class Pretraining:
         return {name: families[name]}
 
     @property
-    def looks(self) -> bool:
+    def should_log(self) -> bool:
         """Whether the step that comes next is one whose figures are read.
 
         Reading waits for the device. A CPU has nothing to wait for; a GPU is left to run ahead
@@ -133,7 +133,7 @@ class Pretraining:
     def step(self) -> dict[str, float]:
         """One optimiser step: the loss, its parts and health figures (by family if several).
 
-        Empty where the figures are not read (see `looks`).
+        Empty where the figures are not read (see `should_log`).
 
         After the first and the last step `correlations` holds the cross-correlation matrix of
         each family that the step trained.
@@ -149,7 +149,7 @@ class Pretraining:
         views, clean_BFT = self.pairs(positions)
         parts: dict[str, Tensor] = {}
         losses = []
-        looks = self.looks
+        should_log = self.should_log
         self.optimiser.zero_grad(set_to_none=True)
         for name, family in self.families.items():
             passes = self._whole if recipe.accumulate == 1 else self._in_parts
@@ -160,9 +160,9 @@ class Pretraining:
             parts |= {prefix + key: value.detach() for key, value in terms.items()}
         parts["loss"] = torch.stack(losses).sum()
         figures: dict[str, float] = {}
-        if looks:
+        if should_log:
             figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
-        if looks and not math.isfinite(figures["loss"]):
+        if should_log and not math.isfinite(figures["loss"]):
             names = self.corpus.names(positions)
             several = ", ".join(names[:NAMED]) + (
                 f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
@@ -181,7 +181,7 @@ class Pretraining:
         if self.memory is not None:
             self.memory.push(distributed.all_gather(clean_BFT))
         self.steps_done += 1
-        if looks:
+        if should_log:
             figures["lr"] = rate
         if self.done or step % recipe.log_every == 0:
             figures["effective_rank"] = effective_rank(embedding_BE)

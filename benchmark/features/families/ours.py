@@ -8,7 +8,7 @@ from typing import Any
 from barlow_speech.benchmark.features.families import split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
-from barlow_speech.upstream.model.checkpoint import found, load_settings
+from barlow_speech.upstream.model.checkpoint import describe, load_settings
 from barlow_speech.upstream.third_party.permissions import Permissions
 from barlow_speech.upstream.third_party.registry import NAMES
 
@@ -36,7 +36,7 @@ def check(name: str, checkpoint: Path | None) -> None:
                 "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
             )
         return
-    what = found(file)
+    what = describe(file)
     if file.exists() and "safetensors" not in what:
         raise BarlowSpeechError(
             f"upstream '{plain}' expects a safetensors file that `barlow-speech pretrain` wrote, "

@@ -11,7 +11,7 @@ from barlow_speech.benchmark.features.families import split_name
 from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.third_party.permissions import Permissions
-from barlow_speech.upstream.third_party.s3prl_upstreams import build_peer, find_peer
+from barlow_speech.upstream.third_party.s3prl_upstreams import build_third_party, find_third_party
 
 
 def matches(name: str) -> bool:
@@ -20,13 +20,13 @@ def matches(name: str) -> bool:
 
 
 def check(name: str, checkpoint: Path | None) -> None:
-    """See `families`; as `find_peer`."""
-    find_peer(*split_name(name))
+    """See `families`; as `find_third_party`."""
+    find_third_party(*split_name(name))
 
 
 def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions) -> nn.Module:
-    """See `families`; as `build_peer`."""
-    return build_peer(*split_name(name), permissions)
+    """See `families`; as `build_third_party`."""
+    return build_third_party(*split_name(name), permissions)
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:

@@ -41,8 +41,8 @@ from torch import Tensor, nn
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.pretraining.views.memory import MixupBank
-from barlow_speech.upstream.pretraining.views.random import _log_uniform_in, _uniform_in, uniforms
-from barlow_speech.upstream.pretraining.views.settings import ViewSettings, _check_settings
+from barlow_speech.upstream.pretraining.views.random import log_uniform_in, uniform_in, uniforms
+from barlow_speech.upstream.pretraining.views.settings import ViewSettings
 from barlow_speech.upstream.pretraining.views.spectrogram import (
     equalise_mels,
     fade,
@@ -106,7 +106,7 @@ class Views(nn.Module):
     them.
 
     Raises:
-        BarlowSpeechError: a setting lies outside its limits, or a bank is not usable.
+        BarlowSpeechError: a bank is not usable.
     """
 
     noise_bank: Tensor | None
@@ -119,7 +119,6 @@ class Views(nn.Module):
         rir_bank: Tensor | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(settings)
         if noise_bank is not None and (noise_bank.dim() != 2 or noise_bank.numel() == 0):
             raise BarlowSpeechError(f"the noise bank must be [M, K], not {list(noise_bank.shape)}.")
         self.settings = settings
@@ -175,7 +174,7 @@ class Views(nn.Module):
         if speed is None:
             return waves_BN
         chosen_B, rate_B, start_B = uniforms(keys_B, "speed", 3).unbind(1)
-        rate_B = _uniform_in(rate_B, speed.rate)
+        rate_B = uniform_in(rate_B, speed.rate)
         # A slower view reads only a part of the crop: which part is random.
         start_B = start_B * (1 - rate_B).clamp_min(0) * waves_BN.shape[-1]
         return _at_chosen(waves_BN, chosen_B < speed.p, change_speed, rate_B, start_B)
@@ -202,8 +201,8 @@ class Views(nn.Module):
                 waves_bN, synthetic_rir(keys_b, rt60_b, drr_b, length), direct=0
             ),
             keys_B,
-            _uniform_in(room_B, reverb.rt60_s),
-            _uniform_in(drr_B, reverb.drr_db),
+            uniform_in(room_B, reverb.rt60_s),
+            uniform_in(drr_B, reverb.drr_db),
         )
 
     def _noise(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
@@ -211,7 +210,7 @@ class Views(nn.Module):
         if noise is None:
             return waves_BN
         chosen_B, snr_B, kind_B, start_B = uniforms(keys_B, "noise", 4).unbind(1)
-        chosen_B, snr_B = chosen_B < noise.p, _uniform_in(snr_B, noise.snr_db)
+        chosen_B, snr_B = chosen_B < noise.p, uniform_in(snr_B, noise.snr_db)
         if bank is not None:
             rows, width = bank.shape
             # A recording longer than the crop is not read over its end; a shorter one is repeated.
@@ -234,7 +233,7 @@ class Views(nn.Module):
             ),
             snr_B,
             keys_B,
-            _uniform_in(kind_B, noise.exponent),
+            uniform_in(kind_B, noise.exponent),
         )
 
     def _filters(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
@@ -250,8 +249,8 @@ class Views(nn.Module):
         def add(name: str, p: float, order: int, below: Any, above: Any) -> None:
             chosen_B, below_B, above_B = uniforms(keys_B, name, 3).unbind(1)
             drawn.append(chosen_B < p)
-            low_B = nothing_B if below is None else _log_uniform_in(below_B, below)
-            high_B = nothing_B + math.inf if above is None else _log_uniform_in(above_B, above)
+            low_B = nothing_B if below is None else log_uniform_in(below_B, below)
+            high_B = nothing_B + math.inf if above is None else log_uniform_in(above_B, above)
             parameters.append(torch.where(drawn[-1], low_B, 0.0))
             parameters.append(torch.where(drawn[-1], high_B, math.inf))
             orders.append(order)
@@ -265,7 +264,7 @@ class Views(nn.Module):
         if equaliser is not None:
             unit_BK = uniforms(keys_B, "equaliser", 1 + equaliser.points)
             drawn.append(unit_BK[:, 0] < equaliser.p)
-            gain_BK = _uniform_in(unit_BK[:, 1:], equaliser.db)
+            gain_BK = uniform_in(unit_BK[:, 1:], equaliser.db)
             parameters.append(torch.where(drawn[-1][:, None], gain_BK, 0.0))
         if not drawn:
             return waves_BN
@@ -288,7 +287,7 @@ class Views(nn.Module):
         if gain is None:
             return waves_BN
         chosen_B, gain_B = uniforms(keys_B, "gain", 2).unbind(1)
-        return _at_chosen(waves_BN, chosen_B < gain.p, change_gain, _uniform_in(gain_B, gain.db))
+        return _at_chosen(waves_BN, chosen_B < gain.p, change_gain, uniform_in(gain_B, gain.db))
 
     def _polarity(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
         polarity = self.settings.polarity
@@ -301,7 +300,7 @@ class Views(nn.Module):
         if mask is None:
             return waves_BN
         chosen_B, length_B, start_B = uniforms(keys_B, "time_mask", 3).unbind(1)
-        length_B = (_uniform_in(length_B, mask.length_s) * SAMPLE_RATE).round().long().clamp_max(n)
+        length_B = (uniform_in(length_B, mask.length_s) * SAMPLE_RATE).round().long().clamp_max(n)
         start_B = (start_B * (n - length_B + 1)).long()
         return _at_chosen(waves_BN, chosen_B < mask.p, mask_time, start_B, length_B)
 
@@ -332,7 +331,7 @@ class Views(nn.Module):
             (2, crop.time_scale, crop.time_canvas),
         ):
             n = frames_BFT.shape[axis]
-            size_B = (_uniform_in(unit_B5[:, 2 * axis - 1], scale).clamp_max(canvas) * n).clamp_min(
+            size_B = (uniform_in(unit_B5[:, 2 * axis - 1], scale).clamp_max(canvas) * n).clamp_min(
                 1
             )
             box.append(unit_B5[:, 2 * axis] * (canvas * n - size_B) - (canvas - 1) / 2 * n)
@@ -359,8 +358,8 @@ class Views(nn.Module):
             frames_BFT,
             chosen_B < fader.p,
             fade,
-            _uniform_in(head_B, ends),
-            _uniform_in(tail_B, ends),
+            uniform_in(head_B, ends),
+            uniform_in(tail_B, ends),
         )
 
     def _mel_equaliser(self, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
@@ -368,5 +367,5 @@ class Views(nn.Module):
         if equaliser is None:
             return frames_BFT
         unit_BK = uniforms(keys_B, "mel_equaliser", 1 + equaliser.points)
-        offset_BK = _uniform_in(unit_BK[:, 1:], (-equaliser.gain, equaliser.gain))
+        offset_BK = uniform_in(unit_BK[:, 1:], (-equaliser.gain, equaliser.gain))
         return _at_chosen(frames_BFT, unit_BK[:, 0] < equaliser.p, equalise_mels, offset_BK)
