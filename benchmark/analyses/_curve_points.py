@@ -8,8 +8,8 @@ import numpy as np
 
 from barlow_speech.benchmark.figures.curves import Curve, ends, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Table
-from barlow_speech.benchmark.statistics.comparison import compare, holm
-from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
+from barlow_speech.benchmark.statistics.comparison import test_pairs
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
 Point = tuple[float, str, TaskResult]
@@ -101,19 +101,22 @@ def leaders_finding(points: Sequence[Point], x_name: str, say: Callable[[float],
 
 def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
     """Whether the largest x differs from the smallest, by the paired test, task by task."""
-    tests = []
+    places, pairs = [], []
     for title, labels in _grouped(points).items():
         for own in labels.values():
             (low, first), *_, (high, last) = sorted(own, key=lambda one: one[0])
-            tests.append((title, low, high, compare(last, first)))
-    corrected = holm([pair["p_sign_flip"] for *_, pair in tests])
+            places.append((title, low, high))
+            pairs.append((last, first))
     sentences = []
-    for (title, low, high, pair), p in zip(tests, corrected):
-        points_moved = 100 * pair["difference"]
-        if p < LEVEL:
-            how = f"{'gains' if points_moved > 0 else 'loses'} {abs(points_moved):.1f} points"
+    for (title, low, high), pair in zip(places, test_pairs(pairs)):
+        if pair["untested"]:
+            how = f"is not tested: {pair['untested']}"
+        elif pair["separable"]:
+            moved = 100 * pair["difference"]
+            how = f"{'gains' if moved > 0 else 'loses'} {abs(moved):.1f} points"
         else:
-            how = f"is not separated ({points_moved:+.1f} points)".replace("-", "−")
+            moved = 100 * pair["difference"]
+            how = f"is not separated ({moved:+.1f} points)".replace("-", "−")
         sentences.append(f"{title}: {high:.3g} against {low:.3g} ({x_name}) {how}.")
     return sentences
 

@@ -65,12 +65,10 @@ def _against(best: str, pair: dict[str, Any]) -> str:
     """The best mean of a task against another upstream."""
     sign = 1 if pair["a"] == best else -1
     other = pair["b"] if sign == 1 else pair["a"]
-    if pair["n"] == 0:
-        return f"{best} and {other} share no seed, so they were not tested."
-    if pair["p_holm"] is None:
+    if pair["untested"]:
         return (
-            f"{best} has the best mean; it was not tested against {other}, since runs "
-            "that share levels are not independent."
+            f"{best} has the best mean; it was not tested against {other}, since "
+            f"{pair['untested']}."
         )
     difference = sign * pair["difference"]
     numbers = f"{interval_text(pair['ci95'], sign)}, Holm-corrected {p_text(pair['p_holm'])}"

@@ -17,9 +17,9 @@ from barlow_speech.benchmark.figures.critical_difference import critical_differe
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
-from barlow_speech.benchmark.statistics.comparison import compare, compare_all, holm, leaders
+from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
 NOTES = (
@@ -29,6 +29,7 @@ NOTES = (
     "of a corpus. They and the intervals are over the heads' runs: not over other test recordings, "
     "another corpus or another pretraining.",
 )
+UNTESTED = "not tested, since runs that share levels are not independent"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     parts: list[Table | Picture] = []
     findings: list[str] = []
     if settings.against:
-        pairs = {key: against(settings.against, group) for key, group in groups.items()}
+        pairs = {key: compare_against(settings.against, group) for key, group in groups.items()}
         findings += _findings_against(settings.against, pairs)
     else:
         pairs = {key: compare_all(group) for key, group in groups.items()}
@@ -100,27 +101,17 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
 
-def against(reference: str, group: Sequence[TaskResult]) -> list[dict[str, Any]]:
-    """`compare` of every other upstream with the reference, Holm-corrected over these alone."""
-    other = next(cell for cell in group if cell.upstream == reference)
-    pairs = [compare(cell, other) for cell in group if cell.upstream != reference]
-    corrected = holm([pair["p_sign_flip"] for pair in pairs])
-    wilcoxon = holm([pair["p_wilcoxon"] for pair in pairs])
-    for pair, p, w in zip(pairs, corrected, wilcoxon):
-        pair.update(p_holm=p, p_wilcoxon_holm=w, separable=p < LEVEL)
-    return pairs
-
-
 def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Table:
     rows = []
     for (task, corpus), group in groups.items():
-        ranks = shared_ranks(group)
+        ranks = {} if any(map(shares_levels, group)) else shared_ranks(group)
         for cell in group:
             numbers = cell_summary(cell)
             low, high = numbers["ci95"] or (None, None)
             rows.append(
                 (
-                    task, corpus, cell.upstream, ranks[cell.upstream], _percent(numbers["mean"]),
+                    task, corpus, cell.upstream, ranks.get(cell.upstream),
+                    _percent(numbers["mean"]),
                     _percent(numbers["std"]), _percent(low), _percent(high),
                     _percent(numbers["median"]), _percent(numbers["q1"]), _percent(numbers["q3"]),
                     numbers["n"],
@@ -149,7 +140,7 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
                 (
                     task, corpus, pair["a"], pair["b"], _percent(pair["difference"]),
                     _percent(low), _percent(high), pair["p_holm"], pair["p_wilcoxon_holm"],
-                    pair["a12"], "yes" if pair["separable"] else "no",
+                    pair["a12"], pair["untested"] or ("yes" if pair["separable"] else "no"),
                 )
             )  # fmt: skip
     return Table(
@@ -195,6 +186,8 @@ def _finding(group: Sequence[TaskResult]) -> str:
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
+    if any(map(shares_levels, group)):
+        return f"{where}, {first} has the best mean ({mean}); {UNTESTED}."
     if not tied:
         return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
     return (
@@ -210,11 +203,11 @@ def _findings_against(
     by_label: dict[str, dict[str, list[str]]] = {}
     for (task, corpus), found in pairs.items():
         for pair in found:
-            difference = pair["difference"]
-            side = "no" if not pair["separable"] else "above" if difference > 0 else "below"
             text = f"{task} of {corpus}"
-            if side != "no":
-                text += f" ({signed(difference)})"
+            side = "untested" if pair["untested"] else "no"
+            if pair["separable"]:
+                side = "above" if pair["difference"] > 0 else "below"
+                text += f" ({signed(pair['difference'])})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():
@@ -224,6 +217,7 @@ def _findings_against(
                 ("above", "better on"),
                 ("below", "worse on"),
                 ("no", "not separated on"),
+                ("untested", "not tested on"),
             )
             if side in sides
         ]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
-from barlow_speech.benchmark.analyses.compare import against
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.comparison import compare_against
 from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.upstream.common.errors import unknown
@@ -64,9 +64,16 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             there = "yes" if framed[i, column] else "no"
             rows.append((task, corpus, label, there, float(means[i, column])))
         for i in np.flatnonzero(framed[:, column]).tolist():
-            pairs = against(upstreams[i], group)
+            pairs = compare_against(upstreams[i], group)
             beaten = sum(one["separable"] and one["difference"] < 0 for one in pairs)
             better = [one["a"] for one in pairs if one["separable"] and one["difference"] > 0]
+            untested = sorted({one["untested"] for one in pairs if one["untested"]})
+            if untested:
+                findings.append(
+                    f"{task} of {corpus}: {upstreams[i]}, pretrained there, was not tested against "
+                    f"all others: {' and '.join(untested)}."
+                )
+                continue
             findings.append(
                 f"{task} of {corpus}: {upstreams[i]}, pretrained there, is separably better than "
                 f"{beaten} of the {len(pairs)} others"

@@ -64,7 +64,7 @@ RANK_KEY = (
     "Holm-corrected within the column): what the runs do not separate shares it."
 )
 MARK_KEY = f"{MARK}: the best mean, and every upstream that the test does not separate from it."
-AVERAGE_KEY = "Average rank: of the means, over {count} columns; 1 is best."
+AVERAGE_KEY = "Average rank: of the means, over {count} tasks; 1 is best."
 COST_KEY = (
     "MACs/s: multiply-accumulates per second of speech. RTF (real-time factor): seconds of "
     "computing per second of speech, one recording at a time{device}."
@@ -152,8 +152,9 @@ def leaderboard(
 ) -> Leaderboard:
     """Sort the cells of one metric into boards: best average rank first, then by name.
 
-    An upstream has an average rank where it has a result in every column of its board, and another
-    one has too. Published scores of another metric are left out.
+    An upstream has an average rank where it has a result on every task of its board, and another
+    one has too. A task that was measured in several ways counts once (`ranking`). Published scores
+    of another metric are left out.
 
     Raises:
         BarlowSpeechError: there are no cells, or `by_task` refuses those of a column.
@@ -462,18 +463,24 @@ def _board(
 
     dependent = [DEPENDENT] if any(map(shares_levels, cells)) else []
     names = sorted({cell.upstream for cell in cells})
-    complete = [name for name in names if all(name in scores for scores in placed)]
+    tasks: dict[tuple[str, str], set[str]] = {}  # who has a result in any of its columns
+    for column, scores in zip(columns, placed):
+        tasks.setdefault((column.task, column.corpus), set()).update(scores)
+    complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    if len(columns) > 1 and len(complete) > 1:
-        blocks = [
-            dataclasses.replace(score.cell, corpus=column.label)
-            for column, scores in zip(columns, placed)
-            for score in scores.values()
-        ]
-        ranked = ranking(blocks, complete)
-        remarks += [_incomplete(name, columns, placed) for name in names if name not in complete]
-    elif len(columns) > 1 and len(names) > 1:
+    if len(tasks) == 1 < len(columns):
+        remarks.append("One task has no average rank, in however many ways it was measured.")
+    elif len(tasks) > 1 and len(complete) > 1:
+        try:
+            ranked = ranking(cells, complete, lambda cell: cell.setup.comparison)
+        except BarlowSpeechError:  # of no task all of them have one variant
+            remarks.append("No task was measured alike for all: there is no average rank.")
+        remarks += [_incomplete(name, tasks) for name in names if name not in complete]
+    elif len(tasks) > 1 and len(names) > 1:
         remarks.append("No two upstreams have a result in every column: there is no average rank.")
+    if ranked is not None and len(ranked.blocks) < 2:
+        remarks += [*ranked.left_out, "One task that all have has no average rank."]
+        ranked = None
     average = dict(zip(ranked.upstreams, ranked.ranks)) if ranked else {}
     rows = [
         Row(name, average.get(name), tuple(scores.get(name) for scores in placed)) for name in names
@@ -540,11 +547,9 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     return sentences
 
 
-def _incomplete(name: str, columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> str:
+def _incomplete(name: str, tasks: Mapping[tuple[str, str], set[str]]) -> str:
     missing = [
-        f"{column.task} of {column.label}"
-        for column, scores in zip(columns, placed)
-        if name not in scores
+        f"{task} of {corpus}" for (task, corpus), there in tasks.items() if name not in there
     ]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"{name} has no average rank: no result on {missing[0]}{more}."

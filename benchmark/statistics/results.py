@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from barlow_speech.benchmark.statistics.predictions import Predictions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -76,6 +77,29 @@ class TaskResult:
     notes: tuple[str, ...] = ()
     recorded: float = 0.0  # when, in seconds since 1970
 
+    @cached_property
+    def levels(self) -> dict[str, tuple[int, ...]]:
+        """The level of each source in each run, numbered in the order in which they turn up.
+
+        Raises:
+            BarlowSpeechError: the sources do not fit the runs.
+        """
+        names = list(self.sources[0]) if self.sources else []
+        if (names and len(self.sources) != len(self.values)) or any(
+            set(run) != set(names) for run in self.sources
+        ):
+            raise BarlowSpeechError(
+                f"{self} has {len(self.values)} runs, but the sources it records are not one dict "
+                "for each of them with the same keys; record them anew."
+            )
+        levels = {}
+        for name in names:
+            seen: dict[str, int] = {}
+            levels[name] = tuple(
+                seen.setdefault(repr(run[name]), len(seen)) for run in self.sources
+            )
+        return levels
+
     def __str__(self) -> str:
         return f"{self.upstream} on {self.task} of {self.corpus}"
 
@@ -112,30 +136,9 @@ def shares_levels(cell: TaskResult) -> bool:
     small, so that none is shown; `variance.split_variance` has an interval of its mean.
 
     Raises:
-        BarlowSpeechError: as `source_levels`.
+        BarlowSpeechError: as `TaskResult.levels`.
     """
-    return any(0 < max(levels) < len(levels) - 1 for levels in source_levels(cell).values())
-
-
-def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
-    """The level of each source in each run, numbered in the order in which they turn up.
-
-    Raises:
-        BarlowSpeechError: the cell's `sources` do not fit its runs.
-    """
-    if not cell.sources:
-        return {}
-    names = list(cell.sources[0])
-    if len(cell.sources) != len(cell.values) or any(set(r) != set(names) for r in cell.sources):
-        raise BarlowSpeechError(
-            f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
-            "each of them with the same keys; record them anew."
-        )
-    levels = {}
-    for name in names:
-        seen: dict[str, int] = {}
-        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in cell.sources)
-    return levels
+    return any(0 < max(levels) < len(levels) - 1 for levels in cell.levels.values())
 
 
 def _check(cell: TaskResult) -> None:
@@ -148,11 +151,15 @@ def _check(cell: TaskResult) -> None:
                 f"run {run} of {cell} has the {cell.metric} {value}, "
                 "which is not between 0 and 1; run it again."
             )
-    _runs(cell)
+    values_by_seed(cell)
 
 
-def _runs(cell: TaskResult) -> dict[str, float]:
-    """The cell's values by seed."""
+def values_by_seed(cell: TaskResult) -> dict[str, float]:
+    """The result's values by seed; run i without a seed has seed i.
+
+    Raises:
+        BarlowSpeechError: there is not one seed for each value, or one twice.
+    """
     seeds = range(len(cell.values)) if cell.seeds is None else cell.seeds
     names = [str(seed) for seed in seeds]
     if len(names) != len(cell.values) or len(set(names)) != len(names):
