@@ -15,7 +15,7 @@ from pathlib import Path
 
 from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.evaluation.end_to_end import check_trainable, read_end_to_end
+from barlow_speech.benchmark.evaluation.end_to_end import check_trainable
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -186,9 +186,10 @@ def run(arguments: Sequence[str]) -> None:
         "batch": given.batch_size,
         "learning_rates": given.lr,
     }
-    reader = read_end_to_end if given.upstream_trainable else read_protocol
     read = {
-        one.name: reader(given.protocol or one.protocol, one.name, given.set, changes)
+        one.name: read_protocol(
+            given.protocol or one.protocol, one.name, given.set, changes, given.upstream_trainable
+        )
         for one in chosen
     }
     upstreams = list(dict.fromkeys(given.upstream))
@@ -225,7 +226,7 @@ def run(arguments: Sequence[str]) -> None:
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
             served = among[:1]
         for corpus in served:
-            evaluator.piece(one.name, corpus)  # refused before anything is computed
+            evaluator.task_data(one.name, corpus)  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
         others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})

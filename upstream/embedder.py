@@ -37,7 +37,7 @@ from barlow_speech.upstream.model.readout import read_out_chunks
 PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together
 MAX_CHANNELS = 8  # of a two-dimensional array; more look like a batch
-LOUDEST = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
+MAX_LEVEL = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
 
 Sound: TypeAlias = str | os.PathLike[str] | np.ndarray | Tensor
 
@@ -313,7 +313,7 @@ def _check_values(wave: np.ndarray, name: str) -> None:
     loudest = float(np.abs(wave).max())
     if not math.isfinite(loudest):
         raise BarlowSpeechError(f"{name} holds values that are not finite; fix or leave it out.")
-    if loudest > LOUDEST:
+    if loudest > MAX_LEVEL:
         raise BarlowSpeechError(
             f"{name} holds values up to {loudest:g}, and full scale is 1; divide it by the full "
             "scale that it has (32768 for 16 bits)."

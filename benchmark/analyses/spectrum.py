@@ -63,7 +63,7 @@ class Spectrum(Measurement):
         """The variances of its principal components, and what they amount to."""
         corpus = sources.corpus(self.corpus)
         represented = sources.represent(self.upstreams[0], corpus, corpus.recordings)
-        it = spectrum(represented.code_NE)
+        it = spectrum(represented.x_NE)
         return {
             "source": represented.source,
             "effective_rank": it.effective_rank,

@@ -72,8 +72,8 @@ class Probes(Measurement):
         corpus = sources.corpus(self.corpus)
         factors = read_factors(corpus, (), self.recordings, sources.allow_leakage)
         recordings = [corpus.recordings[row] for row in factors.rows_N]
-        code_NE = sources.represent(label, corpus, recordings).code_NE
-        codes = {OWN: code_NE, **_projected(sources.pretrained(label), code_NE)}
+        own_NE = sources.represent(label, corpus, recordings).x_NE
+        codes = {OWN: own_NE, **_projected(sources.pretrained(label), own_NE)}
         outcomes = []
         for code, x_ND in codes.items():
             for factor, labels_N in factors.labels.items():
@@ -89,13 +89,13 @@ class Probes(Measurement):
 
 
 @torch.no_grad()
-def _projected(trained: Pretrained, code_NE: np.ndarray) -> dict[str, np.ndarray]:
+def _projected(trained: Pretrained, own_NE: np.ndarray) -> dict[str, np.ndarray]:
     """z [N, width] of each family for embeddings [N, E], batch norms as training left them."""
     corpus = PackedCorpus(trained.packed, trained.recipe.crop_s, trained.recipe.seed)
     run = Pretraining(trained.recipe, corpus, torch.device("cpu"))
     run.load(trained.folder)
     twins = run.twins.eval()
-    x_NE = torch.from_numpy(np.asarray(code_NE, dtype=np.float32))
+    x_NE = torch.from_numpy(np.asarray(own_NE, dtype=np.float32))
     return {
         f"z of {name}": projector(x_NE).numpy()
         for name, projector in twins.projectors.items()

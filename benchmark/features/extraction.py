@@ -60,6 +60,11 @@ class Features:
         """L and D."""
         return self._shards[0].layers, self._shards[0].width
 
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the upstream gives an embedding of its own."""
+        return all("embedding" in shard.names for shard in self._shards)
+
     def means(self, rows: np.ndarray, with_std: bool = False) -> Tensor:
         """x_NLD of some recordings: mean over time; with the standard deviation [N, L, 2 D]."""
         mean_NLD = self._gather("mean", rows)
@@ -71,7 +76,7 @@ class Features:
         Raises:
             BarlowSpeechError: the upstream has none.
         """
-        if any("embedding" not in shard.names for shard in self._shards):
+        if not self.has_embedding:
             raise BarlowSpeechError(
                 f"upstream '{self.upstream}' gives no embedding of an utterance; "
                 "use -s hidden_states."

@@ -20,7 +20,6 @@ from barlow_speech.benchmark.analyses._requests import (
     corpus_name,
 )
 from barlow_speech.benchmark.disentanglement.representations import Representations, represent
-from barlow_speech.benchmark.evaluation.end_to_end import read_end_to_end
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.features.upstreams import load_upstream
@@ -145,11 +144,9 @@ class Planner:
     def _evaluate(self, request: ResultRequest) -> Evaluate:
         label, workspace, choice = request.label, self.workspace, self.study.protocol
         changes = dict(request.changes)
-        if request.end_to_end is None:
-            protocol = read_protocol(choice.name, request.task, list(choice.set), changes)
-        else:
-            sets = [*choice.set, *request.end_to_end]
-            protocol = read_end_to_end(choice.name, request.task, sets, changes)
+        sets = [*choice.set, *(request.end_to_end or ())]
+        trained = request.end_to_end is not None
+        protocol = read_protocol(choice.name, request.task, sets, changes, train_encoder=trained)
         own = not self.study.member(label, "the study").name
         job = Job(
             self.name(label, request.every_seed),
@@ -336,11 +333,11 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.piece`; or the speech of a recipe is missing.
+        BarlowSpeechError: as `Evaluator.task_data`; or the speech of a recipe is missing.
     """
     columns = {(one.job.task, one.job.corpus) for one in stages if isinstance(one, Evaluate)}
     for task, corpus in sorted(columns):
-        workspace.evaluator.piece(task, corpus)
+        workspace.evaluator.task_data(task, corpus)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from barlow_speech.benchmark.evaluation.end_to_end import EndToEnd
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
 from barlow_speech.benchmark.study.workspace import Workspace
@@ -196,13 +195,13 @@ class Evaluate:
     @property
     def kind(self) -> str:
         """Trainings of whole encoders take far longer than of heads."""
-        return END_TO_END if isinstance(self.job.protocol, EndToEnd) else EVALUATION
+        return END_TO_END if self.job.protocol.encoder else EVALUATION
 
     @property
     def upstream(self) -> str:
         """The upstream, and how it is evaluated where that is not as usual."""
         protocol = self.job.protocol
-        way = ", trained end to end" if isinstance(protocol, EndToEnd) else ""
+        way = ", trained end to end" if protocol.encoder else ""
         share = protocol.label_fraction
         seeds = ", all its pretrainings" if "pretrain_seed" in protocol.varies else ""
         return f"{self.label}{way}{seeds}" + (f", {100 * share:g} % of labels" if share < 1 else "")
@@ -228,7 +227,7 @@ class Evaluate:
         protocol = self.job.protocol
         rates = len(set(protocol.learning_rates))
         runs = protocol.runs + (rates * protocol.search_runs if rates > 1 else 0)
-        if isinstance(protocol, EndToEnd) and self.needs:
+        if protocol.encoder and self.needs:
             speech_s = protocol.steps * protocol.batch * (protocol.encoder.crop_s or 2.0)
             # A pretraining sees two views of every second.
             return runs * speech_s * seconds_of_speech(self.needs[0].recipe, workspace.device) / 2

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.benchmark.evaluation import evaluator
+from barlow_speech.benchmark.evaluation import trainers
 from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.upstreams import load_upstream
@@ -80,7 +80,7 @@ def test_a_second_call_runs_nothing_again(
 ) -> None:
     first = command("-u", "barlow_speech", "-d", "all")
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "train_runs", refuse)
+        patch.setattr(trainers, "train_runs", refuse)
         patch.setattr(features, "_extract", refuse)
         assert command("-u", "barlow_speech", "-d", "all") == first
         # Fewer runs are the first ones of those that are there.
@@ -98,13 +98,13 @@ def test_a_second_call_runs_nothing_again(
 def seeds_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, list[int]]]:
     """Every training from here on: whether it was given test, and the seeds of its runs."""
     calls: list[tuple[bool, list[int]]] = []
-    train = evaluator.train_runs
+    train = trainers.train_runs
 
     def watch(*arguments: object) -> object:
         calls.append((arguments[3] is not None, [plan.seed for plan in arguments[6]]))  # type: ignore[attr-defined]
         return train(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluator, "train_runs", watch)
+    monkeypatch.setattr(trainers, "train_runs", watch)
     return calls
 
 

@@ -16,10 +16,12 @@ import torch
 
 from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
+from barlow_speech.upstream.model.speech_encoder import ModelSettings
 from barlow_speech.upstream.pretraining.objective import EPSILON
 from barlow_speech.upstream.pretraining.recipe import (
     Recipe,
@@ -460,3 +462,13 @@ def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(BarlowSpeechError, match="did you mean 'toy'"):
         configs.find("recipe", "toi")
+
+
+def test_what_was_named_by_a_digest_keeps_its_name() -> None:
+    """Folders of pretrainings, features and results are named by these; keys that came later are
+    in them only where they are set."""
+    assert digest(Recipe(steps=3).as_dict()).startswith("dcd0ae57e7cfdadadd17e65e6ec16cb5")
+    assert digest(ModelSettings().as_dict()).startswith("cfb757a85f309e58205a0242115996230c81")
+    assert Recipe(steps=3, rotate=True).as_dict()["rotate"] is True
+    model = ModelSettings(encoder={"name": "cnn2d", "stride_ms": 20})
+    assert model.as_dict()["encoder"]["stride_ms"] == 20

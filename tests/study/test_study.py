@@ -123,7 +123,7 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
     run([*given, "--dry-run"])
     assert f"{len(keys)} of {len(keys)} stages are done" in capsys.readouterr().out
     monkeypatch.setattr("barlow_speech.upstream.pretraining.run._train", never)
-    monkeypatch.setattr("barlow_speech.benchmark.evaluation.evaluator.train_runs", never)
+    monkeypatch.setattr("barlow_speech.benchmark.evaluation.trainers.train_runs", never)
     monkeypatch.setattr("barlow_speech.benchmark.disentanglement.measure.study", never)
     run(given)
     assert (out / JOURNAL).read_text().splitlines() == lines

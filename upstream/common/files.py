@@ -103,8 +103,5 @@ def digest(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
-    result = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            result.update(block)
-    return result.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

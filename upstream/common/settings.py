@@ -29,7 +29,7 @@ Settings = TypeVar("Settings")
 NOT_YAML = (
     yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
 )  # fmt: skip
-LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
+MAX_BYTES = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
 # Keys that were renamed: files of before are read. Of both names, the one that stands later counts.
@@ -69,10 +69,10 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             )
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("it may have no end, as a device has")
-        if path.exists() and path.stat().st_size > LARGEST:
+        if path.exists() and path.stat().st_size > MAX_BYTES:
             raise BarlowSpeechError(
-                f"{path} has more than {LARGEST:,} bytes, so that it holds no settings; check the "
-                "path."
+                f"{path} has more than {MAX_BYTES:,} bytes, so that it holds no settings; "
+                "check the path."
             )
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -198,6 +198,28 @@ def build(cls: type[Settings], tree: Any, where: str) -> Settings:
         # A key that is misspelt comes first: it explains the one that is missing.
         first = min(errors, key=lambda one: one["type"] != UNKNOWN_KEY)
         raise _refusal(cls, first, where) from error
+
+
+# Metadata of a field that came later than what was named by a digest of the others.
+LATER = {"later": True}
+
+
+def as_plain(value: Any) -> Any:
+    """A JSON-able copy of a dataclass with every default written out, but for `LATER` fields.
+
+    These stand in it only where they are not at their default: what was named by a digest of it
+    before there were such fields keeps its name.
+    """
+    if dataclasses.is_dataclass(value):
+        every = ((one, getattr(value, one.name)) for one in dataclasses.fields(value))
+        return {
+            one.name: as_plain(inner)
+            for one, inner in every
+            if not (one.metadata.get("later") and inner == one.default)
+        }
+    if isinstance(value, dict):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    return [as_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it

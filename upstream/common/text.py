@@ -11,12 +11,12 @@ def printable(name: Any) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(name))
 
 
-def shortened(name: str, longest: int) -> str:
-    """The name in at most `longest` letters, cut in its middle: like names differ at the ends."""
-    if len(name) <= longest:
+def shortened(name: str, limit: int) -> str:
+    """The name in at most `limit` letters, cut in its middle: like names differ at the ends."""
+    if len(name) <= limit:
         return name
-    tail = (longest - 1) // 2
-    return f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
+    tail = (limit - 1) // 2
+    return f"{name[: limit - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def columns_wide(text: str) -> int:

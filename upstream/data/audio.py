@@ -15,7 +15,9 @@ SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 BLOCK = 1 << 24  # values read at once: a header that promises too much costs no more memory
 MAX_SAMPLES = 1 << 27  # of what is read, and of what it becomes: 2.3 h at 16 kHz, half a gigabyte
 MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
-LOUDEST = 1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
+MAX_LEVEL = (
+    1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
+)
 # soundfile raises TypeError for a headerless .raw file, pathlib OSError for too long a name.
 UNREADABLE = (soundfile.LibsndfileError, OSError, TypeError)
 
@@ -60,7 +62,7 @@ def read_audio(
         raise BarlowSpeechError(
             f"recording {path} is truncated: it ends before {start_s:g} s; replace the file."
         )
-    if not np.abs(wave).max() <= LOUDEST:  # false for NaN too
+    if not np.abs(wave).max() <= MAX_LEVEL:  # false for NaN too
         raise BarlowSpeechError(
             f"recording {path} holds values that are not finite, or louder than any sound; replace "
             "the file or drop its row."

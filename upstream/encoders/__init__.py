@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import unknown
-from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.common.settings import as_plain, build
 
 # A larger size is a slip, or a broken file.
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -91,16 +91,15 @@ def names() -> list[str]:
 
 
 def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
+    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`,
+    as `as_plain` has them.
 
     Raises:
         BarlowSpeechError: an unknown name or key, or a value out of its bounds.
     """
     own = {key: value for key, value in settings.items() if key != "name"}
-    return {
-        "name": settings.get("name"),
-        **vars(build(_module(settings, where).Settings, own, where)),
-    }
+    full = as_plain(build(_module(settings, where).Settings, own, where))
+    return {"name": settings.get("name"), **full}
 
 
 def build_encoder(settings: dict[str, Any], n_mels: int, where: str = "encoder") -> BaseEncoder:

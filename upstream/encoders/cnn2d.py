@@ -5,11 +5,12 @@ Shapes: B utterances, T front-end frames, F mel bands, C channels, S = T / strid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.settings import LATER
 from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 
 BLOCKS = 3  # each halves frequency
@@ -28,9 +29,9 @@ class Settings:
 
     channels: Size = 64
     dropout: Dropout = 0.0
-    stride_ms: Size = 80
-    dilation: Size = 1
-    kernel: Size = 1
+    stride_ms: Size = field(default=80, metadata=LATER)
+    dilation: Size = field(default=1, metadata=LATER)
+    kernel: Size = field(default=1, metadata=LATER)
 
 
 class Encoder(BaseEncoder):

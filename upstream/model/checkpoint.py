@@ -69,7 +69,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header that `save_tensors` wrote.
 
     Raises:
-        BarlowSpeechError: the file is missing, truncated, damaged, no safetensors file or not ours.
+        BarlowSpeechError: the file is missing, truncated, corrupt, no safetensors file or not ours.
     """
     if not path.is_file():
         raise BarlowSpeechError(f"checkpoint {path} does not exist; check the path.")
@@ -85,8 +85,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if checksum(tensors, strings) != stored:
                 raise BarlowSpeechError(
-                    f"checkpoint {path} was changed since it was written, or damaged: its checksum "
-                    "does not match; copy or train it again."
+                    f"checkpoint {path} was changed since it was written, or is corrupt: its "
+                    "checksum does not match; copy or train it again."
                 )
             header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
@@ -201,7 +201,7 @@ def _whose(header: bytes) -> str:
         metadata = json.loads(header).get("__metadata__") or {}
         mark = metadata.get("format", "")
     except (ValueError, AttributeError, RecursionError):
-        return "a damaged safetensors file"
+        return "a corrupt safetensors file"
     ours = isinstance(mark, str) and mark.startswith("barlow_speech/")
     return f"a safetensors file of {'barlow_speech' if ours else 'another program'}"
 

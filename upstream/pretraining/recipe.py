@@ -5,7 +5,6 @@ A recipe is a YAML file; `extends:` makes an ablation a few lines. `barlow-speec
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,14 @@ from pydantic import Field
 from torch import nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import (
+    LATER,
+    as_plain,
+    build,
+    merge,
+    override,
+    read_yaml,
+)
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import DataSettings
 from barlow_speech.upstream.encoders import Size
@@ -69,7 +75,7 @@ class Optimiser:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     warmup: Annotated[int, Field(ge=0)] = 50
-    decay: Annotated[int, Field(ge=0)] = 0
+    decay: Annotated[int, Field(ge=0)] = field(default=0, metadata=LATER)
     clip: float = 0.0  # largest norm of the gradient; 0 for none
 
 
@@ -98,12 +104,12 @@ class Recipe:
     log_every: Steps = 10
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: Annotated[int, Field(ge=1, le=1 << 20)] = 1
-    rotate: bool = False
+    rotate: bool = field(default=False, metadata=LATER)
     compile: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-able copy with every default written out."""
-        return {**dataclasses.asdict(self), "model": self.model.as_dict()}
+        """As `as_plain`, with the encoder's own defaults too."""
+        return {**as_plain(self), "model": self.model.as_dict()}
 
 
 def read_recipe(

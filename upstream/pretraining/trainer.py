@@ -315,7 +315,7 @@ class Pretraining:
         it does not depend on where that begins, and goes on with other `steps` and `decay`.
         """
         recipe = self.recipe.as_dict()
-        if 0 < recipe["optimiser"]["decay"] <= recipe["steps"] - steps_done:
+        if 0 < self.recipe.optimiser.decay <= recipe["steps"] - steps_done:
             recipe["optimiser"]["decay"] = recipe["steps"] = "open"
         return digest(recipe)
 
