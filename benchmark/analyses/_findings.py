@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from barlow_speech.benchmark.reporting.numbers import interval_text, p_text, percent, points
+from barlow_speech.benchmark.reporting.numbers import interval_text, percent, points
 from barlow_speech.benchmark.statistics.comparison import compare_all, leaders
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.upstream.common.text import listed, p_text
 
 
 def findings(group: Sequence[TaskResult]) -> str:
@@ -54,11 +55,6 @@ def sampling_margin(result: TaskResult) -> float | None:
         return None
     mean, z = summary(result.values)["mean"], 1.96
     return z / (1 + z**2 / size) * math.sqrt(mean * (1 - mean) / size + z**2 / (4 * size**2))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _against(best: str, pair: dict[str, Any]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -96,38 +95,25 @@ class Sources(Protocol):
 
 
 @dataclass(frozen=True)
-class Computation(ABC):
+class Computation:
     """What is computed of pretrained `upstreams` each time that a report is written."""
 
     upstreams: tuple[str, ...]
-
-    @abstractmethod
-    def compute(self, sources: Sources) -> Any:
-        """The outcome."""
+    compute: Callable[[Sources], Any]
 
 
 @dataclass(frozen=True)
 class Measurement(Computation):
-    """What takes a while, of upstreams on a corpus: its outcome is kept, and is JSON."""
+    """What takes some `seconds`, of upstreams on a corpus: its outcome is JSON, and is kept.
+
+    `identity`, of the upstreams' names by label and a digest of the corpus, is all that decides the
+    outcome, by which it is recognised.
+    """
 
     corpus: str
-
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """What a reader sees of it."""
-
-    @property
-    @abstractmethod
-    def seconds(self) -> float:
-        """A rough estimate."""
-
-    @abstractmethod
-    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
-        """All that decides the outcome, by which it is found again.
-
-        Of the upstreams the `names` by label, of the corpus a digest.
-        """
+    title: str
+    identity: Callable[[Mapping[str, str], str], Any]
+    seconds: float
 
 
 Request = ResultRequest | CheckpointRequest | Computation

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from barlow_speech.benchmark.analyses._confusion import confusions
 from barlow_speech.benchmark.analyses._details import measured, variances
-from barlow_speech.benchmark.analyses._findings import findings, listed
+from barlow_speech.benchmark.analyses._findings import findings
 from barlow_speech.benchmark.analyses._scores import Groups, metrics, pairs, scores
 from barlow_speech.benchmark.figures.boxplot import MIN_FOR_BOX, boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
@@ -19,6 +19,7 @@ from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.ranking import ranking, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.text import listed
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 BOXPLOT_NOTE = (

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from barlow_speech.benchmark.analyses._findings import listed
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
@@ -21,6 +20,7 @@ from barlow_speech.benchmark.statistics.comparison import compare_against, compa
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.upstream.common.text import listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from barlow_speech.benchmark.analyses._requests import (
     Computation,
@@ -33,32 +34,28 @@ class Settings:
     upstreams: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Matrices(Computation):
-    """`Correlations` of each view family of one upstream."""
-
-    def compute(self, sources: Sources) -> list[Correlations]:
-        """Of the mini-batch that would come next."""
-        trained = sources.pretrained(self.upstreams[0])
-        return [
-            correlations(trained.recipe, trained.folder, packed=trained.packed, family=family)
-            for family in trained.recipe.families
-        ]
-
-
-def requests(settings: Settings, study: Study) -> list[Matrices]:
+def requests(settings: Settings, study: Study) -> list[Computation]:
     """The matrices of each upstream's first pretraining."""
     upstreams = labels(study, settings.upstreams, "correlation")
     for label in upstreams:
         check_trained(study, label, "correlation", untrained=False)
-    return [Matrices((label,)) for label in upstreams]
+    return [Computation((label,), partial(_matrices, label)) for label in upstreams]
+
+
+def _matrices(label: str, sources: Sources) -> list[Correlations]:
+    """Of each family, of the mini-batch that would come next."""
+    trained = sources.pretrained(label)
+    return [
+        correlations(trained.recipe, trained.folder, packed=trained.packed, family=family)
+        for family in trained.recipe.families
+    ]
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
     """A pair of matrices for each upstream and family of views, and their numbers."""
     parts: list[Picture | Table] = []
     rows = []
-    for request, families in results.requested(Matrices):
+    for request, families in results.requested(Computation):
         (label,) = request.upstreams
         for both in families:
             for state, matrix_DD in (

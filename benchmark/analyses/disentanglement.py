@@ -6,8 +6,9 @@ And linear probes: which factor can be read from which layer, and from how few d
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
@@ -46,57 +47,7 @@ class Settings:
     recordings: int = 5000
 
 
-@dataclass(frozen=True)
-class Metrics(Measurement):
-    """The disentanglement of the upstreams on a corpus.
-
-    `untrained` maps upstreams to those of their random weights, which they are compared with.
-    """
-
-    untrained: tuple[tuple[str, str], ...]
-    settings: Settings
-
-    @property
-    def title(self) -> str:
-        """See `Measurement`."""
-        return f"disentanglement on {corpus_name(self.corpus)}"
-
-    @property
-    def seconds(self) -> float:
-        """See `Measurement`."""
-        return 3.0 + 0.25 * len(self.upstreams) * (self.settings.resamples + 20)
-
-    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
-        """See `Measurement`."""
-        own = self.settings
-        return [
-            "disentanglement", names, dict(self.untrained), corpus, own.factors, own.dimensions,
-            own.resamples, own.recordings,
-        ]  # fmt: skip
-
-    def compute(self, sources: Sources) -> dict[str, Any]:
-        """Every number, as `json_study` has them."""
-        # Only this analysis pays for scikit-learn, which takes a second or two to import.
-        from barlow_speech.benchmark.disentanglement.factors import read_factors
-        from barlow_speech.benchmark.disentanglement.measure import study
-        from barlow_speech.benchmark.disentanglement.record import json_study
-
-        own, corpus = self.settings, sources.corpus(self.corpus)
-        factors = read_factors(corpus, own.factors, own.recordings, sources.allow_leakage)
-        recordings = [corpus.recordings[row] for row in factors.rows_N]
-        measured = study(
-            corpus.name,
-            factors,
-            [sources.represent(label, corpus, recordings) for label in self.upstreams],
-            baselines={label: other for label, other in self.untrained if label in self.upstreams},
-            dimensions=own.dimensions,
-            resamples=own.resamples,
-            workers=os.cpu_count() or 1,
-        )
-        return json_study(measured)
-
-
-def requests(settings: Settings, study: Study) -> list[Metrics]:
+def requests(settings: Settings, study: Study) -> list[Measurement]:
     """The metrics on each corpus."""
     upstreams = tuple(labels(study, settings.upstreams, "disentanglement"))
     untrained = {
@@ -104,17 +55,53 @@ def requests(settings: Settings, study: Study) -> list[Metrics]:
         for label, other in study.upstreams.items()
         if other.untrained and label in upstreams
     }
+    decisive = (settings.factors, settings.dimensions, settings.resamples, settings.recordings)
     return [
-        Metrics(upstreams, corpus, tuple(untrained.items()), settings)
+        Measurement(
+            upstreams,
+            partial(_measured, settings, upstreams, untrained, corpus),
+            corpus,
+            f"disentanglement on {corpus_name(corpus)}",
+            lambda names, content: ["disentanglement", names, untrained, content, *decisive],
+            seconds=3.0 + 0.25 * len(upstreams) * (settings.resamples + 20),
+        )
         for corpus in settings.corpora or tuple(study.corpora)
     ]
+
+
+def _measured(
+    settings: Settings,
+    upstreams: Sequence[str],
+    untrained: Mapping[str, str],
+    corpus: str,
+    sources: Sources,
+) -> dict[str, Any]:
+    """Every number, as `json_study` has them; `untrained` are compared with their trained ones."""
+    # Only this analysis pays for scikit-learn, which takes a second or two to import.
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.measure import study
+    from barlow_speech.benchmark.disentanglement.record import json_study
+
+    read = sources.corpus(corpus)
+    factors = read_factors(read, settings.factors, settings.recordings, sources.allow_leakage)
+    recordings = [read.recordings[row] for row in factors.rows_N]
+    measured = study(
+        read.name,
+        factors,
+        [sources.represent(label, read, recordings) for label in upstreams],
+        baselines={label: other for label, other in untrained.items() if label in upstreams},
+        dimensions=settings.dimensions,
+        resamples=settings.resamples,
+        workers=os.cpu_count() or 1,
+    )
+    return json_study(measured)
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
     """Tables of metrics and differences, and a matrix of probes, for each corpus."""
     findings: list[str] = []
     parts: list[Picture | Table] = []
-    for _, measured in results.requested(Metrics):
+    for _, measured in results.requested(Measurement):
         corpus, differences = measured["corpus"], measured["differences"]
         keys = [key for key in HEADLINES if any(key in row["metrics"] for row in measured["rows"])]
         parts.append(

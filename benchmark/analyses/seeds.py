@@ -48,22 +48,20 @@ def requests(settings: Settings, study: Study) -> list[ResultRequest]:
 def section(title: str, settings: Settings, results: Results) -> Section:
     """A boxplot a task, and the parts of the variance."""
     findings, rows, parts = [], [], []
-    for cell in results.tasks:
-        split = split_variance(cell)
-        where = f"{cell.upstream}, {cell.task} of {cell.corpus}"
-        findings.append(variance_text(cell, split))
-        for one in split.components:
-            low, high = (100 * math.sqrt(max(0.0, end)) for end in one.variance_ci95)
-            rows.append(
-                (cell.upstream, cell.task, cell.corpus, one.name, one.levels, 100 * one.std, low,
-                 high)
-            )  # fmt: skip
+    for result in results.tasks:
+        split = split_variance(result)
+        where = f"{result.upstream}, {result.task} of {result.corpus}"
+        findings.append(variance_text(result, split))
+        for part in split.components:
+            low, high = (100 * math.sqrt(max(0.0, end)) for end in part.variance_ci95)
+            names = (result.upstream, result.task, result.corpus, part.name)
+            rows.append((*names, part.levels, 100 * part.std, low, high))
         parts.append(
             Picture(
-                f"{title} {cell.upstream} {cell.task} {cell.corpus}",
+                f"{title} {result.upstream} {result.task} {result.corpus}",
                 f"{where}: a box for each pretraining seed.",
                 "Boxplots of the heads of each pretraining.",
-                boxplot_figure(_by_pretraining(cell)),
+                boxplot_figure(_by_pretraining(result)),
             )
         )
     table = Table(
@@ -76,19 +74,19 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     return Section(title, tuple(findings), NOTES, (*parts, table))
 
 
-def _by_pretraining(cell: TaskResult) -> list[TaskResult]:
-    """The runs of each pretraining as a cell of its own."""
+def _by_pretraining(result: TaskResult) -> list[TaskResult]:
+    """The runs of each pretraining as a result of its own."""
     groups: dict[int, list[float]] = {}
-    for value, sources in zip(cell.values, cell.sources):
+    for value, sources in zip(result.values, result.sources):
         groups.setdefault(sources["pretrain_seed"] or 0, []).append(value)
     return [
         TaskResult(
             f"pretraining {number + 1}",
-            cell.task,
-            cell.corpus,
-            cell.metric,
+            result.task,
+            result.corpus,
+            result.metric,
             tuple(values),
-            setup=cell.setup,
+            setup=result.setup,
         )
         for number, values in sorted(groups.items())
     ]

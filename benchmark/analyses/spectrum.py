@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,39 +41,6 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Spectrum(Measurement):
-    """The spectrum of one upstream on a corpus."""
-
-    @property
-    def title(self) -> str:
-        """See `Measurement`."""
-        return f"spectrum of {self.upstreams[0]} on {corpus_name(self.corpus)}"
-
-    @property
-    def seconds(self) -> float:
-        """See `Measurement`."""
-        return 2.0
-
-    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
-        """See `Measurement`."""
-        return ["spectrum", names[self.upstreams[0]], corpus]
-
-    def compute(self, sources: Sources) -> dict[str, Any]:
-        """The variances of its principal components, and what they amount to."""
-        corpus = sources.corpus(self.corpus)
-        represented = sources.represent(self.upstreams[0], corpus, corpus.recordings)
-        it = spectrum(represented.x_NE)
-        return {
-            "source": represented.source,
-            "effective_rank": it.effective_rank,
-            "participation": it.participation,
-            "dimensions": it.dimensions,
-            "most": it.most,
-            "variances": it.variances.tolist(),
-        }
-
-
 def requests(settings: Settings, study: Study) -> list[Request]:
     """The results that the ranks stand beside, and the spectrum of each upstream and corpus."""
     upstreams = labels(study, settings.upstreams, "spectrum")
@@ -81,8 +48,34 @@ def requests(settings: Settings, study: Study) -> list[Request]:
     columns = [column for column in study.columns(settings.tasks) if column[1] in corpora]
     return [
         *(ResultRequest(label, *column) for label in upstreams for column in columns),
-        *(Spectrum((label,), corpus) for corpus in corpora for label in upstreams),
+        *(_measurement(label, corpus) for corpus in corpora for label in upstreams),
     ]
+
+
+def _measurement(label: str, corpus: str) -> Measurement:
+    return Measurement(
+        (label,),
+        partial(_spectrum, label, corpus),
+        corpus,
+        f"spectrum of {label} on {corpus_name(corpus)}",
+        lambda names, content: ["spectrum", names[label], content],
+        seconds=2.0,
+    )
+
+
+def _spectrum(label: str, corpus: str, sources: Sources) -> dict[str, Any]:
+    """The variances of the principal components, and what they amount to."""
+    read = sources.corpus(corpus)
+    represented = sources.represent(label, read, read.recordings)
+    measured = spectrum(represented.x_NE)
+    return {
+        "source": represented.source,
+        "effective_rank": measured.effective_rank,
+        "participation": measured.participation,
+        "dimensions": measured.dimensions,
+        "most": measured.most,
+        "variances": measured.variances.tolist(),
+    }
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
@@ -92,7 +85,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         scores = means.setdefault(request.corpus, {}).setdefault(request.label, {})
         scores[request.task] = 100 * cell_summary(result)["mean"]
     spectra: dict[str, dict[str, Any]] = {}
-    for measurement, outcome in results.requested(Spectrum):
+    for measurement, outcome in results.requested(Measurement):
         spectra.setdefault(measurement.corpus, {})[measurement.upstreams[0]] = outcome
     parts: list[Picture | Table] = []
     for corpus, by_label in spectra.items():

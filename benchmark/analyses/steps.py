@@ -35,21 +35,21 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     panels: dict[str, dict[str, Curve]] = {}
     chance: dict[str, float] = {}
     rows = []
-    for request, cell in results.requested(ResultRequest):
-        fraction, label = request.changes["label_fraction"], cell.upstream
-        curve = recorded_curve(cell)
+    for request, result in results.requested(ResultRequest):
+        fraction, label = request.changes["label_fraction"], result.upstream
+        curve = recorded_curve(result)
         if curve is None:
             continue
         share = "" if fraction == 1 else f", {100 * fraction:g} % of the labels"
-        panel = panel_title(cell.task, cell.corpus) + share
+        panel = panel_title(result.task, result.corpus) + share
         panels.setdefault(panel, {})[label] = curve
-        if cell.setup.chance is not None:
-            chance[panel] = cell.setup.chance
+        if result.setup.chance is not None:
+            chance[panel] = result.setup.chance
         most = max(curve.mean)
         reached = next(x for x, mean in zip(curve.x, curve.mean) if mean >= REACHED * most)
         rows.append(
-            (cell.task, cell.corpus, label, 100 * fraction, 100 * most, int(reached),
-             cell.setup.lr)
+            (result.task, result.corpus, label, 100 * fraction, 100 * most, int(reached),
+             result.setup.lr)
         )  # fmt: skip
     findings = []
     for panel, curves in panels.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,50 +42,46 @@ class Settings:
     recordings: int = 5000
 
 
-@dataclass(frozen=True)
-class Probes(Measurement):
-    """What can be read from the embedding and from each projector's output."""
+def requests(settings: Settings, study: Study) -> list[Measurement]:
+    """The probes on each corpus."""
+    label, recordings = settings.upstream, settings.recordings
+    check_trained(study, label, "subspaces")
+    return [
+        Measurement(
+            (label,),
+            partial(_probes, settings, corpus),
+            corpus,
+            f"subspaces of {label} on {corpus_name(corpus)}",
+            lambda names, content: ["subspaces", names[label], content, recordings],
+            seconds=20.0,
+        )
+        for corpus in settings.corpora or tuple(study.corpora)
+    ]
 
-    recordings: int
 
-    @property
-    def title(self) -> str:
-        """See `Measurement`."""
-        return f"subspaces of {self.upstreams[0]} on {corpus_name(self.corpus)}"
+def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str, Any]]:
+    """The accuracy of a probe for every factor, on the embedding and each projector's output."""
+    # Only this analysis pays for scikit-learn, which takes a second or two to import.
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.probes import probe
 
-    @property
-    def seconds(self) -> float:
-        """See `Measurement`."""
-        return 20.0
-
-    def identity(self, names: Mapping[str, str], corpus: str) -> Any:
-        """See `Measurement`."""
-        return ["subspaces", names[self.upstreams[0]], corpus, self.recordings]
-
-    def compute(self, sources: Sources) -> list[dict[str, Any]]:
-        """The accuracy of a probe for every factor on every code."""
-        # Only this analysis pays for scikit-learn, which takes a second or two to import.
-        from barlow_speech.benchmark.disentanglement.factors import read_factors
-        from barlow_speech.benchmark.disentanglement.probes import probe
-
-        (label,) = self.upstreams
-        corpus = sources.corpus(self.corpus)
-        factors = read_factors(corpus, (), self.recordings, sources.allow_leakage)
-        recordings = [corpus.recordings[row] for row in factors.rows_N]
-        own_NE = sources.represent(label, corpus, recordings).x_NE
-        codes = {OWN: own_NE, **_projected(sources.pretrained(label), own_NE)}
-        outcomes = []
-        for code, x_ND in codes.items():
-            for factor, labels_N in factors.labels.items():
-                it = probe(
-                    code, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
-                )
-                outcomes.append(
-                    {"code": code, "factor": factor, "dimensions": x_ND.shape[1],
-                     "accuracy": it.accuracy.value, "ci95": it.accuracy.interval(0.0, 1.0),
-                     "chance": it.chance}
-                )  # fmt: skip
-        return outcomes
+    read = sources.corpus(corpus)
+    factors = read_factors(read, (), settings.recordings, sources.allow_leakage)
+    recordings = [read.recordings[row] for row in factors.rows_N]
+    own_NE = sources.represent(settings.upstream, read, recordings).x_NE
+    codes = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
+    outcomes = []
+    for code, x_ND in codes.items():
+        for factor, labels_N in factors.labels.items():
+            measured = probe(
+                code, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
+            )
+            outcomes.append(
+                {"code": code, "factor": factor, "dimensions": x_ND.shape[1],
+                 "accuracy": measured.accuracy.value,
+                 "ci95": measured.accuracy.interval(0.0, 1.0), "chance": measured.chance}
+            )  # fmt: skip
+    return outcomes
 
 
 @torch.no_grad()
@@ -103,20 +99,11 @@ def _projected(trained: Pretrained, own_NE: np.ndarray) -> dict[str, np.ndarray]
     }
 
 
-def requests(settings: Settings, study: Study) -> list[Probes]:
-    """The probes on each corpus."""
-    check_trained(study, settings.upstream, "subspaces")
-    return [
-        Probes((settings.upstream,), corpus, settings.recordings)
-        for corpus in settings.corpora or tuple(study.corpora)
-    ]
-
-
 def section(title: str, settings: Settings, results: Results) -> Section:
     """A matrix for each corpus: codes by factors."""
     parts: list[Picture | Table] = []
     findings = []
-    for request, probes in results.requested(Probes):
+    for request, probes in results.requested(Measurement):
         where = request.title
         accuracies = {(one["factor"], one["code"]): 100 * one["accuracy"] for one in probes}
         codes = [code for code in dict.fromkeys(code for _, code in accuracies) if code != OWN]

@@ -53,7 +53,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     home = settings.home or {}
     groups = by_task(results.tasks)
     means = np.array(
-        [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
+        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     ).T
     # A study may name a corpus by a path, and its results by the name that stands there.
     at_home = [request.corpus in home.get(request.label, ()) for request in wanted]

@@ -46,18 +46,18 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     trials = list(dict.fromkeys(result.upstream for result in results.tasks))
     facts = {request.label: it for request, it in results.requested(CheckpointRequest)}
     means = np.array(
-        [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
+        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     )
     order = sorted(range(len(trials)), key=lambda place: -means[:, place].mean())
     rows = tuple(
         (trials[at], *_cost(facts.get(trials[at])), *means[:, at], means[:, at].mean())
         for at in order
     )
-    judged = {cell.setup.eval_split for group in groups.values() for cell in group}
+    splits = {result.setup.eval_split for group in groups.values() for result in group}
     best = trials[order[0]]
     finding = (
         f"Of {len(trials)} trials, {best} has the best mean over the tasks, "
-        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(judged))}."
+        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(splits))}."
     )
     columns = (
         "trial", "parameters", "steps", "minutes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -39,35 +40,28 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Views(Computation):
-    """`ShownViews` of each view family."""
-
-    settings: Settings
-
-    def compute(self, sources: Sources) -> list[ShownViews]:
-        """As training makes them; mixup draws from other recordings."""
-        own, recipe = self.settings, sources.pretrained(self.upstreams[0]).recipe
-        speech = sources.speech(self.upstreams[0])
-        first = own.recording % len(speech)
-        others = speech[first + 1 :: max(1, len(speech) // OTHERS)][:OTHERS]
-        paths = [speech[first].path, *(other.path for other in others)]
-        return [
-            views_of(recipe, paths, family, seed=own.seed)
-            for family in own.families or tuple(recipe.families)
-        ]
-
-
-def requests(settings: Settings, study: Study) -> list[Views]:
+def requests(settings: Settings, study: Study) -> list[Computation]:
     """The views of its pretraining."""
     check_trained(study, settings.upstream, "views")
-    return [Views((settings.upstream,), settings)]
+    return [Computation((settings.upstream,), partial(_views, settings))]
+
+
+def _views(settings: Settings, sources: Sources) -> list[ShownViews]:
+    """Of each family, as training makes them; mixup draws from other recordings."""
+    recipe, speech = sources.pretrained(settings.upstream).recipe, sources.speech(settings.upstream)
+    first = settings.recording % len(speech)
+    others = speech[first + 1 :: max(1, len(speech) // OTHERS)][:OTHERS]
+    paths = [speech[first].path, *(other.path for other in others)]
+    return [
+        views_of(recipe, paths, family, seed=settings.seed)
+        for family in settings.families or tuple(recipe.families)
+    ]
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
     """A picture a family of views, the crop and both views as sounds."""
     parts: list[Picture | Sound] = []
-    ((_, families),) = results.requested(Views)
+    ((_, families),) = results.requested(Computation)
     for shown in families:
         name = f"{title} {shown.name}"
         parts.append(

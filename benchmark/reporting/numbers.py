@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, TypeGuard
 
+from barlow_speech.upstream.common.text import p_text
+
 ABSENT = "–"
 MAX_PLACES = 8  # after the point
 SMALLEST = 1e-4  # what its column would round to zero is shown down to here, then as below it
@@ -55,16 +57,8 @@ def estimate(value: float, half: float | None, plus: bool = False) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value in a table: "0.012", or "< 0.001"; a dash for None."""
-    if p is None:
-        return ABSENT
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def p_text(p: float | None) -> str:
-    """A p value in a sentence: "p = 0.012", or "p < 0.001"."""
-    text = p_value(p)
-    return f"p {text}" if text.startswith(("<", ABSENT)) else f"p = {text}"
+    """A p value in a table: "0.012", or "< 0.001", as `p_text` has it; a dash for None."""
+    return ABSENT if p is None else p_text(p).removeprefix("p ").removeprefix("= ")
 
 
 def cost_text(key: str, value: Any) -> str:

@@ -21,6 +21,7 @@ from scipy import stats
 from barlow_speech.benchmark.statistics.comparison import compare_all
 from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.text import listed, p_text
 
 PERMUTATIONS = 19_999  # of Friedman's test; with the observed one, 20,000
 
@@ -132,7 +133,7 @@ def ranking(
                     "measured has all upstreams."
                 )
             elif len(missing) < len(names):
-                left_out.append(f"{where} is not ranked: no result of {_some(missing)}.")
+                left_out.append(f"{where} is not ranked: no result of {listed(missing, most=4)}.")
             continue
         newest = max(complete, key=lambda key: max(cell.recorded for cell in complete[key]))
         means[task] = [float(np.mean(cell.values)) for cell in complete[newest]]
@@ -143,8 +144,8 @@ def ranking(
             )
     if not means:
         raise BarlowSpeechError(
-            f"no task has results of all of {_some(names)}; run what is missing, or rank fewer "
-            "upstreams."
+            f"no task has results of all of {listed(names, most=4)}; run what is missing, or rank "
+            "fewer upstreams."
         )
     scores_BU = np.round(np.array(list(means.values())), DIGITS)
     average = ranks(scores_BU).mean(axis=0)
@@ -282,7 +283,7 @@ def verdict(ranked: Ranking) -> str:
     if test is not None and distance is not None:
         numbers = (
             f"(Friedman's chi-square {test.chi_square:.2f}, {test.df} degrees of freedom; "
-            f"permutation {_p_text(test.p)})"
+            f"permutation {p_text(test.p)})"
         )
         of_all = f"of {len(ranked.upstreams)} upstreams {over}"
         if test.p >= LEVEL:
@@ -295,7 +296,7 @@ def verdict(ranked: Ranking) -> str:
         (pair,) = ranked.pairs
         rejects = "separates" if pair.separable else "does not separate"
         return (
-            f"Wilcoxon's test {over} {rejects} {pair.a} and {pair.b} ({_p_text(pair.p_wilcoxon)})."
+            f"Wilcoxon's test {over} {rejects} {pair.a} and {pair.b} ({p_text(pair.p_wilcoxon)})."
         )
     return f"Ranks {over}; nothing was tested."
 
@@ -346,18 +347,7 @@ def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | 
     shared = [corpus for corpus, count in Counter(name for _, name in blocks).items() if count > 1]
     if len(blocks) > 1 and shared:
         notes.append(
-            f"Tasks of one corpus ({_some(shared)}) share recordings, while the tests take all "
-            "tasks to be independent."
+            f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "
+            "all tasks to be independent."
         )
     return notes
-
-
-def _p_text(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The names as a list in a sentence, the first three of many."""
-    if len(names) > 4:
-        return f"{', '.join(names[:3])} and {len(names) - 3} others"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult
+from barlow_speech.upstream.common.text import listed
 
 DRAWS = 20_000  # behind every interval
 REPEATS = "repeats"  # the part of runs that agree in every recorded source
@@ -123,7 +124,7 @@ def _split_values(
     table = _table(values, factors)
     if table is None:
         return _not_split(
-            f"not every combination of {_listed([one.name for one in factors], '×')} has been run "
+            f"not every combination of {listed([one.name for one in factors], '×')} has been run "
             "equally often; run what is missing"
         )
     if np.ptp(values) == 0:
@@ -236,11 +237,11 @@ def _split(
     negative = [one.name for one in components if one.estimate < 0]
     if negative:
         notes.append(
-            f"The estimate for {_listed(negative)} is negative, as happens where a part is small; "
+            f"The estimate for {listed(negative)} is negative, as happens where a part is small; "
             "it is given as 0."
         )
     if constant:
-        notes.append(f"What did not vary has no part in this: {_listed(constant)}.")
+        notes.append(f"What did not vary has no part in this: {listed(constant)}.")
     return VarianceSplit(
         components, total, sem, (max(mean_low, 0.0), min(mean_high, 1.0)), None, tuple(notes)
     )
@@ -280,7 +281,3 @@ def _mean_squares(
 def _ends(draws: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(draws, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
     return float(low), float(high)
-
-
-def _listed(names: Sequence[str], last: str = "and") -> str:
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

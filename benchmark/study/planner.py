@@ -13,6 +13,7 @@ from typing import Any
 from barlow_speech.benchmark.analyses._requests import (
     CheckpointFacts,
     CheckpointRequest,
+    Computation,
     Measurement,
     Pretrained,
     Request,
@@ -28,6 +29,8 @@ from barlow_speech.benchmark.study.stages import (
     END_TO_END,
     EVALUATION,
     KINDS,
+    MEASUREMENT,
+    PRETRAINING,
     Checkpoint,
     Evaluate,
     Measure,
@@ -43,6 +46,9 @@ from barlow_speech.upstream.common.text import printable, shortened
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.data.packed import chosen
 from barlow_speech.upstream.model.checkpoint import load_tensors
+from barlow_speech.upstream.model.readout import Part
+from barlow_speech.upstream.pretraining.recipe import Recipe
+from barlow_speech.upstream.pretraining.trainer import ENCODER
 
 RANDOM = "barlow_speech_random"
 # What journals of before call kinds.
@@ -71,7 +77,7 @@ class Planner:
             return (self._measure(request),)
         if isinstance(request, CheckpointRequest):
             return self.pretrainings(request.label)[:1]
-        return tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1])
+        return self._loaded(request)
 
     def outcome(self, request: Request) -> Any:
         """What came of a request whose stages are done."""
@@ -92,19 +98,30 @@ class Planner:
         if not member.pretrained:
             return ()
         recipe = self.study.recipe(label)
-        folder = self._folders[label]
         return tuple(
-            Pretrain(label, dataclasses.replace(recipe, seed=seed), folder / f"seed{seed}",
-                     self._speech)
+            self._pretrain(label, dataclasses.replace(recipe, seed=seed))
             for seed in range(recipe.seed, recipe.seed + member.seeds)
-        )  # fmt: skip
+        )
+
+    def _pretrain(self, label: str, recipe: Recipe) -> Pretrain:
+        folder = self._folders[label] / f"seed{recipe.seed}"
+        speech = digest([recipe.as_dict()["data"], self._speech])[:12]
+        return Pretrain(
+            kind=PRETRAINING,
+            title=f"pretrain {label}" + (f", seed {recipe.seed}" if recipe.seed else ""),
+            key=digest(["pretraining", str(folder), recipe.as_dict(), self._speech]),
+            recipe=recipe,
+            encoder=folder / ENCODER,
+            packed=self.workspace.folder / "speech" / speech,
+        )
 
     def checkpoints(self, label: str) -> tuple[Checkpoint, ...]:
         """What makes the checkpoints that an upstream is loaded from; none where it has none."""
         member = self.study.member(label, "the study")
-        trained = self.pretrainings(label)
         readout = member.readout or self.study.protocol.readout
-        return tuple(Reread(label, one, readout) for one in trained) if readout else trained
+        if not readout:
+            return self.pretrainings(label)
+        return tuple(_reread(label, base, readout) for base in self.pretrainings(label))
 
     @property
     def _speech(self) -> str:
@@ -155,19 +172,39 @@ class Planner:
             protocol,
             choice.selection if own else "hidden_states",
         )
-        needs = self.checkpoints(label)
-        needs = needs if request.every_seed else needs[:1]
-        return Evaluate(label, job, corpus_name(request.corpus), needs)
+        upstream = label
+        if request.end_to_end is not None:
+            upstream += ", trained end to end"
+        if request.every_seed:
+            upstream += ", all its pretrainings"
+        if protocol.label_fraction < 1:
+            upstream += f", {100 * protocol.label_fraction:g} % of labels"
+        where = [job.upstream, job.task, job.corpus, str(job.selection), job.layer]
+        return Evaluate(
+            kind=EVALUATION if request.end_to_end is None else END_TO_END,
+            title=f"{upstream} on {request.task} of {corpus_name(request.corpus)}",
+            key=digest(["cell", where, protocol.identity(), protocol.runs]),
+            needs=self.checkpoints(label)[: None if request.every_seed else 1],
+            label=label,
+            upstream=upstream,
+            job=job,
+        )
 
     def _measure(self, request: Measurement) -> Measure:
         names = {label: self.name(label) for label in request.upstreams}
+        identity = request.identity(names, self.workspace.corpus_digest(request.corpus))
         return Measure(
-            request.title,
-            request.identity(names, self.workspace.corpus_digest(request.corpus)),
-            partial(request.compute, self),
-            tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1]),
-            request.seconds,
+            kind=MEASUREMENT,
+            title=request.title,
+            key=digest(["measurement", identity]),
+            needs=self._loaded(request),
+            identity=identity,
+            compute=partial(request.compute, self),
+            estimate=request.seconds,
         )
+
+    def _loaded(self, request: Computation) -> tuple[Checkpoint, ...]:
+        return tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1])
 
     def _facts(self, label: str) -> CheckpointFacts:
         stage = self.pretrainings(label)[0]
@@ -203,11 +240,25 @@ class Planner:
     def pretrained(self, label: str) -> Pretrained:
         """The first pretraining of an upstream."""
         stage = self.pretrainings(label)[0]
-        return Pretrained(stage.recipe, stage.folder, stage.packed(self.workspace))
+        return Pretrained(stage.recipe, stage.encoder.parent, stage.packed)
 
     def speech(self, label: str) -> list[Recording]:
         """The recordings that an upstream is trained on."""
         return chosen(self.pretrainings(label)[0].recipe.data, self.workspace.speech)
+
+
+def _reread(label: str, base: Pretrain, readout: tuple[Part, ...]) -> Reread:
+    key = digest(["readout", base.key, [dataclasses.asdict(part) for part in readout]])
+    return Reread(
+        kind=PRETRAINING,
+        title=f"readout of {label}",
+        key=key,
+        needs=(base,),
+        recipe=base.recipe,
+        encoder=base.encoder.parent / f"readout-{key[:10]}.safetensors",
+        base=base,
+        readout=readout,
+    )
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
@@ -24,7 +24,7 @@ from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.model.readout import Part
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.run import pretrain
-from barlow_speech.upstream.pretraining.trainer import ENCODER, TRAINING
+from barlow_speech.upstream.pretraining.trainer import TRAINING
 
 log = logging.getLogger(__name__)
 
@@ -37,78 +37,48 @@ PRETRAINING, EVALUATION, END_TO_END, MEASUREMENT = KINDS = (
 )  # fmt: skip
 
 
-class Stage(Protocol):
-    """Something to do: equal keys are the same stage, whoever asks for it."""
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """Something to do: equal keys, digests of all that decides the outcome, are the same stage.
 
-    @property
-    def kind(self) -> str:
-        """One of `KINDS`: stages whose estimates are wrong by the same factor."""
-        ...
+    Estimates of one `kind` are wrong by the same factor. `needs` must be done before.
+    """
 
-    @property
-    def title(self) -> str:
-        """What a reader sees of it."""
-        ...
+    kind: str
+    title: str
+    key: str
+    needs: tuple[Stage, ...] = ()
 
-    @property
-    def key(self) -> str:
-        """A digest of all that decides its outcome."""
-        ...
-
-    @property
-    def needs(self) -> tuple[Stage, ...]:
-        """What must be done before."""
-        ...
-
+    @abstractmethod
     def done(self, workspace: Workspace) -> bool:
         """Whether its artefact is there, so that `run` has nothing to do."""
-        ...
 
+    @abstractmethod
     def seconds(self, workspace: Workspace) -> float:
         """A rough estimate, before the study has measured anything of the kind."""
-        ...
 
+    @abstractmethod
     def run(self, workspace: Workspace) -> None:
         """Do it, or see that it is done."""
-        ...
 
 
-@dataclass(frozen=True)
-class Pretrain:
-    """A pretraining; `label` is the upstream that first asked for it."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Stage):
+    """A stage that makes an encoder by a recipe."""
 
-    label: str
     recipe: Recipe
-    folder: Path
-    speech: str  # the data root, as text
+    encoder: Path
 
-    kind: ClassVar[str] = PRETRAINING
-    needs: ClassVar[tuple[Stage, ...]] = ()
 
-    @property
-    def title(self) -> str:
-        """Its upstream and its seed."""
-        seed = f", seed {self.recipe.seed}" if self.recipe.seed else ""
-        return f"pretrain {self.label}{seed}"
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Checkpoint):
+    """A pretraining; its speech is packed into a folder that those on the same speech share."""
 
-    @cached_property
-    def key(self) -> str:
-        """Of recipe, speech and place."""
-        return digest(["pretraining", str(self.folder), self.recipe.as_dict(), self.speech])
-
-    @property
-    def encoder(self) -> Path:
-        """The file."""
-        return self.folder / ENCODER
-
-    def packed(self, workspace: Workspace) -> Path:
-        """The folder of its speech, which pretrainings on the same speech share."""
-        source = digest([self.recipe.as_dict()["data"], self.speech])
-        return workspace.folder / "speech" / source[:12]
+    packed: Path
 
     def done(self, workspace: Workspace) -> bool:
         """Whether the encoder is there, and the state of the training that some analyses need."""
-        return self.encoder.is_file() and (self.folder / TRAINING).is_file()
+        return self.encoder.is_file() and (self.encoder.parent / TRAINING).is_file()
 
     def seconds(self, workspace: Workspace) -> float:
         """By a step that is tried out."""
@@ -117,51 +87,19 @@ class Pretrain:
 
     def run(self, workspace: Workspace) -> None:
         """Pack the speech and train, from the last state that was saved."""
-        packed = self.packed(workspace)
+        folder, packed = self.encoder.parent, self.packed
         with workspace.alone(packed.parent / f"{packed.name}.lock", "packing speech"):
             pack(chosen(self.recipe.data, workspace.speech), packed)
-        with workspace.alone(self.folder, self.title):
-            pretrain(self.recipe, self.folder, packed=packed, resume=True, device=workspace.device)
+        with workspace.alone(folder, self.title):
+            pretrain(self.recipe, folder, packed=packed, resume=True, device=workspace.device)
 
 
-@dataclass(frozen=True)
-class Reread:
+@dataclass(frozen=True, kw_only=True)
+class Reread(Checkpoint):
     """A pretraining's checkpoint with another readout."""
 
-    label: str
     base: Pretrain
     readout: tuple[Part, ...]
-
-    kind: ClassVar[str] = PRETRAINING
-
-    @property
-    def title(self) -> str:
-        """Its upstream."""
-        return f"readout of {self.label}"
-
-    @cached_property
-    def key(self) -> str:
-        """Of the pretraining and the readout."""
-        return digest(["readout", self.base.key, self._readout])
-
-    @property
-    def needs(self) -> tuple[Stage, ...]:
-        """The pretraining."""
-        return (self.base,)
-
-    @property
-    def recipe(self) -> Recipe:
-        """That of the pretraining."""
-        return self.base.recipe
-
-    @property
-    def encoder(self) -> Path:
-        """The file."""
-        return self.base.folder / f"readout-{self.key[:10]}.safetensors"
-
-    @property
-    def _readout(self) -> list[dict[str, Any]]:
-        return [dataclasses.asdict(part) for part in self.readout]
 
     def done(self, workspace: Workspace) -> bool:
         """Whether the encoder is there."""
@@ -173,50 +111,23 @@ class Reread:
 
     def run(self, workspace: Workspace) -> None:
         """Write the checkpoint anew."""
-        if self.done(workspace):
-            return
-        tensors, header = load_tensors(self.base.encoder)
-        header["model"]["readout"] = self._readout
-        save_tensors(self.encoder, tensors, header)
+        if not self.done(workspace):
+            tensors, header = load_tensors(self.base.encoder)
+            header["model"]["readout"] = [dataclasses.asdict(part) for part in self.readout]
+            save_tensors(self.encoder, tensors, header)
 
 
-Checkpoint = Pretrain | Reread
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Stage):
+    """An upstream of the study on a task of a corpus.
 
-
-@dataclass(frozen=True)
-class Evaluate:
-    """An upstream of the study on a task of a corpus."""
+    `upstream` is its label, and how it is evaluated where that is not as usual.
+    """
 
     label: str
+    upstream: str
     job: Job
-    corpus: str  # as tables call it
     needs: tuple[Checkpoint, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """Trainings of whole encoders take far longer than of heads."""
-        return END_TO_END if self.job.protocol.encoder else EVALUATION
-
-    @property
-    def upstream(self) -> str:
-        """The upstream, and how it is evaluated where that is not as usual."""
-        protocol = self.job.protocol
-        way = ", trained end to end" if protocol.encoder else ""
-        share = protocol.label_fraction
-        seeds = ", all its pretrainings" if "pretrain_seed" in protocol.varies else ""
-        return f"{self.label}{way}{seeds}" + (f", {100 * share:g} % of labels" if share < 1 else "")
-
-    @property
-    def title(self) -> str:
-        """Upstream, task and corpus."""
-        return f"{self.upstream} on {self.job.task} of {self.corpus}"
-
-    @cached_property
-    def key(self) -> str:
-        """Of the job."""
-        job, protocol = self.job, self.job.protocol
-        where = [job.upstream, job.task, job.corpus, str(job.selection), job.layer]
-        return digest(["cell", where, protocol.identity(), protocol.runs])
 
     def done(self, workspace: Workspace) -> bool:
         """Whether every run is recorded, of the checkpoints that are there."""
@@ -238,25 +149,16 @@ class Evaluate:
         workspace.results([(self.label, self.job)])
 
 
-@dataclass(frozen=True)
-class Measure:
+@dataclass(frozen=True, kw_only=True)
+class Measure(Stage):
     """A measurement of an analysis; its outcome is JSON that is kept in the study's folder.
 
     `identity` is all that decides the outcome, JSON-able; `estimate` is in seconds.
     """
 
-    title: str
     identity: Any
     compute: Callable[[], Any]
-    needs: tuple[Checkpoint, ...] = ()
-    estimate: float = 5.0
-
-    kind: ClassVar[str] = MEASUREMENT
-
-    @cached_property
-    def key(self) -> str:
-        """Of the identity."""
-        return digest(["measurement", self.identity])
+    estimate: float
 
     def file(self, workspace: Workspace) -> Path:
         """Where the outcome is kept."""
@@ -272,12 +174,11 @@ class Measure:
 
     def run(self, workspace: Workspace) -> None:
         """Measure, unless the outcome is kept."""
-        if self.done(workspace):
-            return
-        file = self.file(workspace)
-        if file.exists():
-            log.warning("%s is corrupt; recomputing %s", file, self.title)
-        write_json(file, {"identity": self.identity, "outcome": self.compute()})
+        if not self.done(workspace):
+            file = self.file(workspace)
+            if file.exists():
+                log.warning("%s is corrupt; recomputing %s", file, self.title)
+            write_json(file, {"identity": self.identity, "outcome": self.compute()})
 
     def outcome(self, workspace: Workspace) -> Any:
         """What was measured.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -119,27 +118,18 @@ class Workspace:
     def note(self, entry: dict[str, Any]) -> None:
         """Add a line to the journal: how long a stage took."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-        # One write to a file that is open for appending: lines of two processes do not mix.
-        handle = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+        # One short write to a file that is open for appending: lines of two processes do not mix.
+        with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
 
     def journal(self) -> list[dict[str, Any]]:
         """Its lines; one that was cut short is left out."""
-        try:
-            lines = (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return []
         entries = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    entries.append(entry)
-        return entries
+        with contextlib.suppress(OSError, ValueError):
+            for line in (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
 
     @contextlib.contextmanager
     def alone(self, folder: Path, what: str) -> Iterator[None]:

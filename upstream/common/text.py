@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -17,6 +18,18 @@ def shortened(name: str, limit: int) -> str:
         return name
     tail = (limit - 1) // 2
     return f"{name[: limit - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def listed(names: Sequence[str], last: str = "and", most: int | None = None) -> str:
+    """The names as a list in a sentence; of more than `most`, all but one of these are counted."""
+    if most is not None and len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def p_text(p: float) -> str:
+    """A p value as "p = 0.012", or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def columns_wide(text: str) -> int:
