@@ -16,6 +16,7 @@ from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
 from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
@@ -67,7 +68,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
-                f"{task} of {corpus}",
+                "",  # its title says it
                 f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
                 boxplot_figure(group),
             )
@@ -144,6 +145,7 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
          "A12", "separated"),
         tuple(rows),
         texts=4,
+        formats={"p": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
     first, *tied = leaders(group)
     result = next(result for result in group if result.upstream == first)
     where = f"On {result.task} of {result.corpus}"
-    mean = f"{100 * cell_summary(result)['mean']:.1f} %"
+    mean = f"{percent(cell_summary(result)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
@@ -196,9 +198,8 @@ def _findings_against(
             text = f"{task} of {corpus}"
             side = "untested" if pair["untested"] else "no"
             if pair["separable"]:
-                points = 100 * pair["difference"]
-                side = "above" if points > 0 else "below"
-                text += f" ({points:+.1f})".replace("-", "−")
+                side = "above" if pair["difference"] > 0 else "below"
+                text += f" ({signed(pair['difference'])})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():

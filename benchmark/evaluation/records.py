@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
@@ -25,7 +25,6 @@ from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
 from barlow_speech.downstream.corpus import SPLITS
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import digest, write_json
-from barlow_speech.upstream.common.settings import shown
 
 log = logging.getLogger(__name__)
 
@@ -33,55 +32,95 @@ FORMAT = 2
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 
-# What a table or a page takes from a record.
-SHAPE = {
-    "upstream": str,
-    "task": str,
-    "corpus": str,
-    "recorded?": float,
-    "identity": {
-        "features": [str],
-        "selection": str,
-        "examples": str,
-        "protocol": {
-            "learning_rates": [float],
-            "steps": int,
-            "batch": int,
-            "accumulate": int,
-            "varies": [str],
-        },
-    },
-    "facts": {
-        "protocol": str,
-        "head": str,
-        "classes": [str],
-        "truth": [str],
-        "recordings": {"train": int, "dev": int, "test": int},
-        "most_frequent?": [int],
-        "chance?": {str: float},
-        "learning_rate": {"chosen": float},
-        "layers": int,
-        "width": int,
-        "cost?": {
-            "parameters?": int,
-            "macs_per_second?": float,
-            "real_time_factor?": float,
-            "input_s?": float,
-            "device?": str,
-            "threads?": int,
-        },
-        "corpus": {"licence": str},
-        "notes": [str],
-        "seconds": {str: float},
-    },
-    "runs": [
-        {
-            "seed": int,
-            "sources": {str: (int, None)},
-            "folds": [{"predicted": str, "curve": [[float]]}],
-        }
-    ],
-}
+Integer = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+Number = Annotated[float, Field(gt=-(2.0**63), lt=2.0**63)]
+Count = Annotated[Integer, Field(ge=0)]
+Seconds = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Shape(BaseModel):
+    """What is read of a JSON object; other keys are left alone, and a number is finite."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Protocol(Shape):
+    learning_rates: list[Number]
+    steps: Integer
+    batch: Integer
+    accumulate: Integer
+    varies: list[str]
+
+
+class _Identity(Shape):
+    features: list[str]
+    selection: str
+    examples: str
+    protocol: _Protocol
+
+
+class _Recordings(Shape):
+    train: Count
+    dev: Count
+    test: Count
+
+
+class _LearningRate(Shape):
+    chosen: Annotated[Number, Field(gt=0)]
+
+
+class _Cost(Shape):
+    parameters: Integer = 0
+    macs_per_second: Number = 0
+    real_time_factor: Number = 0
+    input_s: Number = 0
+    device: str = ""
+    threads: Integer = 0
+
+
+class _Corpus(Shape):
+    licence: str
+
+
+class _Facts(Shape):
+    protocol: str
+    head: str
+    classes: Annotated[list[str], Field(min_length=2)]
+    truth: Annotated[list[str], Field(min_length=1)]
+    recordings: _Recordings
+    most_frequent: list[Count] = []
+    chance: dict[str, Share] = {}
+    learning_rate: _LearningRate
+    layers: Annotated[Integer, Field(gt=0)]
+    width: Annotated[Integer, Field(gt=0)]
+    cost: _Cost = _Cost()
+    corpus: _Corpus
+    notes: list[str]
+    seconds: dict[str, Seconds]
+
+
+class _Fold(Shape):
+    predicted: str
+    curve: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
+
+
+class _Run(Shape):
+    seed: Integer
+    sources: dict[str, Integer | None]
+    folds: list[_Fold]
+
+
+class _Stored(Shape):
+    """What a table or a page takes from a record."""
+
+    upstream: str
+    task: str
+    corpus: str
+    recorded: Number = 0
+    identity: _Identity
+    facts: _Facts
+    runs: Annotated[list[_Run], Field(min_length=1)]
 
 
 @dataclass
@@ -137,7 +176,7 @@ class Store:
                 raise ValueError(f"it is of {stored.upstream} on {stored.task} of {stored.corpus}")
             return stored
         except DAMAGE as error:
-            log.warning("record %s is corrupt (%s); recomputing", path, _reason(error))
+            log.warning("record %s is corrupt (%s); recomputing", path, reason_of(error))
             return record
 
     def save(self, record: Record) -> Path:
@@ -164,7 +203,7 @@ class Store:
             try:
                 found.append(_read(path))
             except DAMAGE as error:
-                log.warning("record %s is damaged (%s) and is left out", path, _reason(error))
+                log.warning("record %s is damaged (%s) and is left out", path, reason_of(error))
         return found
 
 
@@ -264,7 +303,7 @@ def _read(path: Path) -> Record:
         raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
     if stored["sha256"] != _checksum(stored):
         raise ValueError("its checksum does not match")
-    check_shape(stored, SHAPE, "it")
+    _Stored.model_validate(stored)
     json.dumps(stored, allow_nan=False)  # a ValueError where a number is not finite
     scores = _checked_scores(stored["facts"], stored["runs"])
     for run in stored["runs"]:
@@ -296,23 +335,17 @@ def _checked_scores(
     classes = len(facts["classes"])
     truth = [unpack(one) for one in facts["truth"]]
     counts = [len(one) for one in truth]
-    if classes < 2 or len(set(facts["classes"])) != classes:
-        raise ValueError("its classes are not two or more, each once")
-    if not truth or min(counts) == 0 or sum(counts) // len(truth) != facts["recordings"]["test"]:
+    if len(set(facts["classes"])) != classes:
+        raise ValueError("its classes are not there once each")
+    if min(counts) == 0 or sum(counts) // len(truth) != facts["recordings"]["test"]:
         raise ValueError("its test recordings are not as many as it says")
     if any(one.max() >= classes for one in truth):
         raise ValueError("a test recording is of a class that it does not have")
-    if not all(0 <= chance <= 1 for chance in facts.get("chance", {}).values()):
-        raise ValueError("chance is no share")
     most = facts.get("most_frequent", [0] * len(truth))
-    if len(most) != len(truth) or not all(0 <= one < classes for one in most):
+    if len(most) != len(truth) or max(most) >= classes:
         raise ValueError("its most frequent classes are not one of its own for each fold")
-    if min(facts["layers"], facts["width"], facts["learning_rate"]["chosen"]) <= 0:
-        raise ValueError("layers, width and learning rate must be above zero")
-    if min([0, *facts["recordings"].values(), *facts["seconds"].values()]) < 0:
-        raise ValueError("recordings and seconds must not be below zero")
-    if len({run["seed"] for run in runs}) != len(runs) or not runs:
-        raise ValueError("it has no run, or two of one seed")
+    if len({run["seed"] for run in runs}) != len(runs):
+        raise ValueError("it has two runs of one seed")
     if len({frozenset(run["sources"]) for run in runs}) > 1:
         raise ValueError("its runs name different sources")
     scores = {}
@@ -322,8 +355,8 @@ def _checked_scores(
             raise ValueError(f"run {seed} has not as many folds as there are")
         predicted = []
         for fold, truth_N in zip(run["folds"], truth):
-            if any(len(look) != 2 or not 0 <= look[1] <= 1 for look in fold["curve"]):
-                raise ValueError(f"a look at dev of run {seed} is not a step and a score")
+            if any(not 0 <= dev_score <= 1 for _, dev_score in fold["curve"]):
+                raise ValueError(f"an evaluation of run {seed} on dev is not a step and a score")
             predicted_N = unpack(fold["predicted"], len(truth_N))
             if len(predicted_N) != len(truth_N) or predicted_N.max() >= classes:
                 raise ValueError(f"the predictions of run {seed} are not of its test recordings")
@@ -332,10 +365,13 @@ def _checked_scores(
     return scores
 
 
-def _reason(error: BaseException) -> str:
-    """What an error says, in one line; a bare KeyError says no more than a key."""
-    said = " ".join(str(error).split())[:300]
-    return f"it lacks {said}" if isinstance(error, KeyError) else said
+def reason_of(error: BaseException) -> str:
+    """Why a file is corrupt, in one line; a bare KeyError says no more than a key."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    reason = " ".join(str(error).split())[:300]
+    return f"it lacks {reason}" if isinstance(error, KeyError) else reason
 
 
 def _checksum(stored: dict[str, Any]) -> str:
@@ -346,54 +382,3 @@ def _plain(name: str) -> str:
     """A name as a part of a path: letters, digits, dashes and underscores, the rest is dashes."""
     plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:80]
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"
-
-
-def check_shape(value: Any, shape: Any, where: str) -> None:
-    """Check that a value has a shape; `where` names the value.
-
-    Raises:
-        ValueError: it has not; the place is named. A number that is not finite fits nothing.
-    """
-    if isinstance(shape, tuple):
-        _check_one_of(value, shape, where)
-    elif isinstance(shape, list):
-        _check_type(value, list, where)
-        for place, item in enumerate(value):
-            check_shape(item, shape[0], f"{where}[{place}]")
-    elif isinstance(shape, dict) and str in shape:
-        _check_type(value, dict, where)
-        for key, item in value.items():
-            check_shape(item, shape[str], f"{where}.{key}")
-    elif isinstance(shape, dict):
-        _check_type(value, dict, where)
-        for key, inner in shape.items():
-            name = key.removesuffix("?")
-            if name in value:
-                check_shape(value[name], inner, f"{where}.{name}")
-            elif name == key:
-                raise ValueError(f"{where} lacks '{name}'")
-    else:
-        _check_type(value, shape, where)
-
-
-def _check_one_of(value: Any, shapes: tuple[Any, ...], where: str) -> None:
-    for place, shape in enumerate(shapes):
-        try:
-            return check_shape(value, shape, where)
-        except ValueError:
-            if place == len(shapes) - 1:
-                raise
-    raise ValueError(f"{where} may be nothing at all")
-
-
-def _check_type(value: Any, kind: type | None, where: str) -> None:
-    if kind is None:
-        right = value is None
-    elif kind is float:
-        right = type(value) in (int, float) and abs(value) < 2**63 and math.isfinite(value)
-    elif kind is int:
-        right = type(value) is int and abs(value) < 2**63
-    else:
-        right = type(value) is kind
-    if not right:
-        raise ValueError(f"{where} is {shown(value)}, which is no {kind and kind.__name__}")
