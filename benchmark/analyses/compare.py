@@ -15,6 +15,7 @@ from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
 from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
@@ -66,7 +67,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
-                f"{task} of {corpus}",
+                "",  # its title says it
                 f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
                 boxplot_figure(group),
             )
@@ -151,6 +152,7 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
          "A12", "separated"),
         tuple(rows),
         texts=4,
+        formats={"p": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
@@ -180,7 +182,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
     first, *tied = leaders(group)
     cell = next(one for one in group if one.upstream == first)
     where = f"On {cell.task} of {cell.corpus}"
-    mean = f"{100 * cell_summary(cell)['mean']:.1f} %"
+    mean = f"{percent(cell_summary(cell)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
@@ -204,9 +206,8 @@ def _findings_against(
             text = f"{task} of {corpus}"
             side = "untested" if pair["untested"] else "no"
             if pair["separable"]:
-                points = 100 * pair["difference"]
-                side = "above" if points > 0 else "below"
-                text += f" ({points:+.1f})".replace("-", "−")
+                side = "above" if pair["difference"] > 0 else "below"
+                text += f" ({signed(pair['difference'])})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():

@@ -80,7 +80,7 @@ def _measured(
     # Only this analysis pays for scikit-learn, which takes a second or two to import.
     from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.measure import study
-    from barlow_speech.benchmark.reporting.disentanglement_tables import json_study
+    from barlow_speech.benchmark.disentanglement.record import json_study
 
     read = sources.corpus(corpus)
     factors = read_factors(read, settings.factors, settings.recordings, sources.allow_leakage)

@@ -10,8 +10,8 @@ from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
 from barlow_speech.benchmark.analyses._requests import Results
-from barlow_speech.benchmark.reporting.document import Section, Table
-from barlow_speech.benchmark.reporting.study_page import Report, write_study
+from barlow_speech.benchmark.reporting.document import Document, Section, Table
+from barlow_speech.benchmark.reporting.files import write_document
 from barlow_speech.benchmark.study.config import Study
 from barlow_speech.benchmark.study.planner import (
     Planner,
@@ -87,7 +87,7 @@ def run_study(
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
     _print("writing the report")
-    report = Report(
+    document = Document(
         title=study.title,
         introduction=study.introduction,
         sections=tuple(_section(one, planner) for one in analyses),
@@ -95,8 +95,9 @@ def run_study(
         facts=_facts(study, workspace, steps),
         spent=_spent(steps, seconds),
         warnings=study.warnings,
+        overview=True,
     )
-    return write_study(report, workspace.folder)
+    return write_document(document, workspace.folder)
 
 
 def _section(analysis: Analysis, planner: Planner) -> Section:
