@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
 from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
@@ -50,8 +52,8 @@ def requests(settings: Settings, study: Study) -> list[ResultRequest]:
 
 def section(title: str, settings: Settings, results: Results) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = results.tasks
-    groups = by_task(cells)
+    measured = results.tasks
+    groups = by_task(measured)
     parts: list[Table | Picture] = []
     findings: list[str] = []
     if settings.against:
@@ -62,18 +64,18 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         findings += [_finding(group) for group in groups.values()]
     parts.append(_scores(title, groups))
     for (task, corpus), group in groups.items():
-        best = max(group, key=lambda cell: cell_summary(cell)["mean"])
+        best = max(group, key=lambda result: cell_summary(result)["mean"])
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
-                f"{task} of {corpus}",
+                "",  # its title says it
                 f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
                 boxplot_figure(group),
             )
         )
-    upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
+    upstreams = list(dict.fromkeys(result.upstream for result in measured))
     if len(upstreams) > 2 and len(groups) > 1:
-        ranked = ranking(cells)
+        ranked = ranking(measured)
         findings.append(verdict(ranked))
         parts.append(
             Picture(
@@ -96,7 +98,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         )
     )
     parts.append(_tests(title, pairs))
-    parts.append(_costs(title, cells))
+    parts.append(_costs(title, measured))
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
 
@@ -104,44 +106,36 @@ def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Tabl
     rows = []
     for (task, corpus), group in groups.items():
         ranks = {} if any(map(shares_levels, group)) else shared_ranks(group)
-        for cell in group:
-            numbers = cell_summary(cell)
-            low, high = numbers["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, cell.upstream, ranks.get(cell.upstream),
-                    _percent(numbers["mean"]),
-                    _percent(numbers["std"]), _percent(low), _percent(high),
-                    _percent(numbers["median"]), _percent(numbers["q1"]), _percent(numbers["q3"]),
-                    numbers["n"],
-                )
+        for result in group:
+            numbers = cell_summary(result)
+            shares = percents(
+                numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL),
+                numbers["median"], numbers["q1"], numbers["q3"],
             )  # fmt: skip
-    columns = (
-        "task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
-        "q3", "runs",
-    )  # fmt: skip
+            rank = ranks.get(result.upstream)
+            rows.append((task, corpus, result.upstream, rank, *shares, numbers["n"]))
     return Table(
         f"{title} scores",
         "Scores in percent, with the BCa bootstrap interval of the mean. A rank is one more than "
         "the number of upstreams that are separably better.",
-        columns,
+        ("task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
+         "q3", "runs"),
         tuple(rows),
         texts=3,
-    )
+    )  # fmt: skip
 
 
 def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
-    rows = []
-    for (task, corpus), found in pairs.items():
-        for pair in found:
-            low, high = pair["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, pair["a"], pair["b"], _percent(pair["difference"]),
-                    _percent(low), _percent(high), pair["p_holm"], pair["p_wilcoxon_holm"],
-                    pair["a12"], pair["untested"] or ("yes" if pair["separable"] else "no"),
-                )
-            )  # fmt: skip
+    rows = [
+        (
+            task, corpus, pair["a"], pair["b"],
+            *percents(pair["difference"], *(pair["ci95"] or NO_INTERVAL)),
+            pair["p_holm"], pair["p_wilcoxon_holm"], pair["a12"],
+            pair["untested"] or ("yes" if pair["separable"] else "no"),
+        )
+        for (task, corpus), family in pairs.items()
+        for pair in family
+    ]  # fmt: skip
     return Table(
         f"{title} tests",
         "Every test: the mean paired difference in points with its interval, corrected p of the "
@@ -151,21 +145,21 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
          "A12", "separated"),
         tuple(rows),
         texts=4,
+        formats={"p": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
-def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
+def _costs(title: str, results: Sequence[TaskResult]) -> Table:
     """What each upstream takes, whatever the task."""
-    costs = {cell.upstream: cell.cost for cell in cells}
+    costs = {result.upstream: result.cost for result in results}
     rows = tuple(
         (
-            label,
-            cost.parameters,
+            label, cost.parameters,
             None if cost.macs_per_second is None else cost.macs_per_second / 1e6,
             cost.real_time_factor,
         )
         for label, cost in costs.items()
-    )
+    )  # fmt: skip
     return Table(
         f"{title} costs",
         "What an upstream takes: parameters, millions of multiply-accumulates for a second of "
@@ -178,9 +172,9 @@ def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
 def _finding(group: Sequence[TaskResult]) -> str:
     """What the runs say of one task."""
     first, *tied = leaders(group)
-    cell = next(one for one in group if one.upstream == first)
-    where = f"On {cell.task} of {cell.corpus}"
-    mean = f"{100 * cell_summary(cell)['mean']:.1f} %"
+    result = next(result for result in group if result.upstream == first)
+    where = f"On {result.task} of {result.corpus}"
+    mean = f"{percent(cell_summary(result)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
@@ -199,14 +193,13 @@ def _findings_against(
 ) -> list[str]:
     """For each upstream: where it is above the reference, where below, where neither."""
     by_label: dict[str, dict[str, list[str]]] = {}
-    for (task, corpus), found in pairs.items():
-        for pair in found:
+    for (task, corpus), family in pairs.items():
+        for pair in family:
             text = f"{task} of {corpus}"
             side = "untested" if pair["untested"] else "no"
             if pair["separable"]:
-                points = 100 * pair["difference"]
-                side = "above" if points > 0 else "below"
-                text += f" ({points:+.1f})".replace("-", "−")
+                side = "above" if pair["difference"] > 0 else "below"
+                text += f" ({signed(pair['difference'])})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():
@@ -222,7 +215,3 @@ def _findings_against(
         ]
         sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
     return sentences
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

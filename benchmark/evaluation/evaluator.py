@@ -96,7 +96,7 @@ class Evaluator:
         upstreams = self._load(job.upstream, protocol)
         found = self._extract(upstreams, task_data.corpus, _kind(job))
         task_data = self._without_identical(task_data, found[0])
-        if protocol.judge == "dev":
+        if protocol.eval_split == "dev":
             task_data = task_data.on_dev
         identity = _identity(job, task_data, [one.key for one in found])
         corpus = task_data.corpus.name
@@ -153,7 +153,7 @@ class Evaluator:
             return False
         task_data, protocol = self.task_data(job.task, job.corpus), job.protocol
         corpus = task_data.corpus
-        if protocol.judge == "dev":
+        if protocol.eval_split == "dev":
             task_data = task_data.on_dev
         keys = [
             features_key(one, corpus.recordings, corpus.manifest.file, _kind(job))

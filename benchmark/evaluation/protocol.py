@@ -60,15 +60,15 @@ class Protocol:
     With several `learning_rates`, the one with the best mean dev score over `search_runs` runs is
     taken, for every upstream from the same grid; those runs have seeds of their own and are not
     reported. Dev is looked at every `eval_step` steps; the weights that were best there by
-    `selection`, the earliest of equals, are judged on test, once per run.
+    `selection`, the earliest of equals, are evaluated on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
     `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
     class's training recordings that a run sees: the same for every run, or with `train_resample`
     another one for each.
 
-    `judge` is the split whose scores are reported. A choice between recipes or settings is made on
-    `dev`, with test unseen; the record says so.
+    `eval_split` is the split whose scores are reported. A choice between recipes or settings is
+    made on `dev`, with test unseen; the record says so.
 
     With `encoder` the encoder is trained too: a run's `order` then also draws the crops and what
     dropout drops; its `init`, for an encoder from scratch, the encoder's weights.
@@ -89,7 +89,7 @@ class Protocol:
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     label_fraction: float = 1.0
     selection: Literal["top1", "uar", "f1"] = "top1"
-    judge: Literal["test", "dev"] = "test"
+    eval_split: Literal["test", "dev"] = "test"
     seed: int = 1337
     varies: tuple[Source, ...] = ("init", "order")
     levels: dict[str, int] = field(default_factory=dict)
@@ -98,13 +98,15 @@ class Protocol:
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers of one run, JSON-able; neither the name nor how many.
 
-        `judge` is there where it is not test, `encoder` where it is trained.
+        `judge`, as records call `eval_split`, is there where it is not test; `encoder` where it is
+        trained.
         """
         tree = dataclasses.asdict(self)
         full = dataclasses.asdict(head_settings(self.head))
         tree["head"] = {"name": self.head["name"], **full}
         absent = {"name", "runs"}
-        absent |= {"judge"} if self.judge == "test" else set()
+        tree["judge"] = tree.pop("eval_split")
+        absent |= {"judge"} if self.eval_split == "test" else set()
         absent |= {"encoder"} if self.encoder is None else set()
         return {key: value for key, value in tree.items() if key not in absent}
 

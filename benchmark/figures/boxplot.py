@@ -1,25 +1,16 @@
-"""Figures of results, drawn without a display and without matplotlib's global state."""
+"""The runs of one task as boxes."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from barlow_speech.benchmark.figures.style import (
-    BOX,
-    CHANCE,
-    DOT,
-    EDGE,
-    WIDTH,
-    figure_kind,
-    write_figure,
-)
+from barlow_speech.benchmark.figures.style import BOX, CHANCE, DOT, EDGE, WIDTH
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
@@ -29,19 +20,6 @@ from barlow_speech.upstream.common.text import printable, shortened
 MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
 
 MAX_LABEL = 3  # lines of an upstream's name, about
-
-
-def boxplot(cells: Sequence[TaskResult], path: Path) -> Path:
-    """Write `boxplot_figure` to a path ending in .png, .pdf or .svg, which is returned.
-
-    It is written whole or not at all.
-
-    Raises:
-        BarlowSpeechError: as `boxplot_figure`; or the ending is unknown, or the file cannot be
-            written.
-    """
-    figure_kind(path)  # before any work
-    return write_figure(boxplot_figure(cells), path)
 
 
 def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:

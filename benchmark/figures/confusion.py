@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from barlow_speech.benchmark.figures.style import EDGE, WIDTH, figure_kind, write_figure
+from barlow_speech.benchmark.figures.style import EDGE, WIDTH
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
@@ -51,19 +49,16 @@ def shade(share: float) -> str:
     return to_hex(SHADES(share))
 
 
-def confusion_figure(cell: TaskResult, path: Path) -> Path:
+def confusion_figure(cell: TaskResult) -> Figure:
     """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
 
     A field is the percentage of the recordings of its row's class, over all runs; up to twelve
     classes it is written too. A class without test recordings is an empty row. The same cell gives
-    the same figure. `path` ends in .png, .pdf or .svg; it is written whole or not at all, and
-    returned.
+    the same figure.
 
     Raises:
-        BarlowSpeechError: no confusion is recorded, there are over 40 classes, the ending is
-            unknown, or the file cannot be written.
+        BarlowSpeechError: no confusion is recorded, or there are over 40 classes.
     """
-    figure_kind(path)
     counts = confusion_counts(cell)
     if counts is None or len(counts) > MAX_CLASSES:
         raise BarlowSpeechError(
@@ -95,7 +90,7 @@ def confusion_figure(cell: TaskResult, path: Path) -> Path:
     bar.ax.tick_params(labelsize=8)
     title = f"{shortened(printable(cell.upstream), 40)}\n{printable(cell.task)} – "
     figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11, parse_math=False)
-    return write_figure(figure, path)
+    return figure
 
 
 def confusion_text(cell: TaskResult) -> str:

@@ -38,8 +38,10 @@ from barlow_speech.benchmark.disentanglement.metrics import (
     measurable,
     mutual_information,
 )
+from barlow_speech.benchmark.disentanglement.record import json_study
 from barlow_speech.benchmark.figures.disentanglement import draw_study
-from barlow_speech.benchmark.reporting.disentanglement_tables import json_study, text_study
+from barlow_speech.benchmark.reporting.disentanglement import document
+from barlow_speech.benchmark.reporting.tables import text_document
 from barlow_speech.benchmark.statistics.speaker_bootstrap import estimate, group_weights
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -550,7 +552,7 @@ def test_same_numbers_and_pictures_whatever_the_processes(tmp_path: Path) -> Non
         for workers in (1, 2)
     ]  # fmt: skip
     assert json_study(studies[0]) == json_study(studies[1])
-    assert text_study(studies[0]) == text_study(studies[1])
+    assert text_document(document(studies[0])) == text_document(document(studies[1]))
     drawn = [draw_study(one, tmp_path / str(place), ("png",)) for place, one in enumerate(studies)]
     for one, other in zip(*drawn):
         assert one.read_bytes() == other.read_bytes()

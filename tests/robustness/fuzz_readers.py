@@ -31,6 +31,7 @@ import torch
 from torch import nn
 
 from barlow_speech import configs
+from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.evaluation.head_training import Run
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
@@ -39,10 +40,9 @@ from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features.cache import Folder, recording_keys
 from barlow_speech.benchmark.features.extraction import Features, features
 from barlow_speech.benchmark.features.upstreams import Upstream
-from barlow_speech.benchmark.reporting.leaderboard import leaderboard, merged
-from barlow_speech.benchmark.reporting.leaderboard_tables import csv_leaderboard, text_leaderboard
+from barlow_speech.benchmark.reporting.leaderboard import every_score, leaderboard, merged, terminal
 from barlow_speech.benchmark.reporting.published import read_published
-from barlow_speech.benchmark.reporting.tables import text_table
+from barlow_speech.benchmark.reporting.tables import comma_separated, text_document
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.downstream.corpora._scan import Options
@@ -414,7 +414,11 @@ def read_records(folder: Path) -> None:
         for cell in cells
     ]
     board = leaderboard(cells, metric=metric)
-    for text in (text_table(cells), text_leaderboard(board), csv_leaderboard(board)):
+    for text in (
+        _runs.terminal(cells),
+        text_document(terminal(board)),
+        comma_separated(every_score(board)),
+    ):
         check_table(text)
         text.encode()
 

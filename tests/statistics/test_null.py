@@ -15,13 +15,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from barlow_speech.benchmark.analyses import compare, curve, labels, seeds, steps, transfer, trials
+from barlow_speech.benchmark.analyses._findings import findings
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results
-from barlow_speech.benchmark.reporting.document import Section, Table
+from barlow_speech.benchmark.analyses._scores import scores
+from barlow_speech.benchmark.reporting.document import Entry, Section, Table
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
-from barlow_speech.benchmark.reporting.report import findings
-from barlow_speech.benchmark.reporting.tables import marked_cells
 from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, sign_flip_p
-from barlow_speech.benchmark.statistics.results import Setup, TaskResult
+from barlow_speech.benchmark.statistics.results import Setup, TaskResult, by_task
 
 EXPERIMENTS = 200
 INITS, ORDERS = 10, 5
@@ -127,8 +127,10 @@ def test_no_page_separates_equal_upstreams(experiments: list[Pair]) -> None:
         for pair in (*compare_all(results), *compare_against("b", results)):
             assert not pair["separable"]
             assert {pair[key] for key in keys} == {None}
-        assert not CLAIMS.search(" ".join(findings(results)))
-        assert not any(marked for _, marked in marked_cells(results))
+        assert not CLAIMS.search(findings(results))
+        (table,) = scores(by_task(results)).parts
+        assert isinstance(table, Table)
+        assert not any(isinstance(one, Entry) and one.marked for row in table.rows for one in row)
         (board,) = leaderboard(results).boards
         assert {score.rank for row in board.rows for score in row.scores if score} == {None}
 

@@ -33,7 +33,7 @@ MAX_BYTES = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
 # Keys that were renamed: files of before are read. Of both names, the one that stands later counts.
-OLD_KEYS = {"deltas": "overrides"}
+OLD_KEYS = {"deltas": "overrides", "judge": "eval_split"}
 
 
 class Loader(yaml.SafeLoader):
