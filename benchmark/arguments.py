@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from barlow_speech import configs
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 from barlow_speech.upstream.third_party.permissions import Permissions
 
 
@@ -18,12 +19,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--with",
-        dest="deltas",
+        dest="overrides",
         nargs="+",
         default=[],
         action="extend",
-        metavar="DELTA",
-        help="YAML files to lay over the recipe, or names of some in configs/deltas (hsic, …)",
+        metavar="OVERRIDE",
+        help="YAML files to lay over the recipe, or names of some in configs/overrides (hsic, …)",
     )
     parser.add_argument(
         "--set",
@@ -47,8 +48,8 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 
 def chosen_recipe(given: argparse.Namespace) -> Recipe:
     """The recipe with its changes."""
-    deltas = [find_recipe(name, "deltas") for name in given.deltas]
-    return read_recipe(find_recipe(given.recipe), given.set, deltas)
+    overrides = [configs.find("override", name) for name in given.overrides]
+    return read_recipe(configs.find("recipe", given.recipe), given.set, overrides)
 
 
 def data_root(given: argparse.Namespace) -> Path:

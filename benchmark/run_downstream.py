@@ -6,14 +6,16 @@ Usage: run_downstream.py -u barlow_speech barlow_speech_random fbank_no_cmvn -d 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.evaluation.end_to_end import check_trainable, read_end_to_end
+from barlow_speech.benchmark.evaluation.end_to_end import check_trainable
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -21,14 +23,16 @@ from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import names as protocols
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.features.upstreams import check_name
-from barlow_speech.benchmark.reporting.report import write_report
-from barlow_speech.benchmark.reporting.tables import text_table
+from barlow_speech.benchmark.reporting.document import Document
+from barlow_speech.benchmark.reporting.files import write_bare
+from barlow_speech.benchmark.reporting.tables import markdown_document
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir
+from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
 from barlow_speech.upstream.common.machine import environment, usable
 
 EXAMPLES = """\
@@ -182,9 +186,10 @@ def run(arguments: Sequence[str]) -> None:
         "batch": given.batch_size,
         "learning_rates": given.lr,
     }
-    reader = read_end_to_end if given.upstream_trainable else read_protocol
     read = {
-        one.name: reader(given.protocol or one.protocol, one.name, given.set, changes)
+        one.name: read_protocol(
+            given.protocol or one.protocol, one.name, given.set, changes, given.upstream_trainable
+        )
         for one in chosen
     }
     upstreams = list(dict.fromkeys(given.upstream))
@@ -221,7 +226,7 @@ def run(arguments: Sequence[str]) -> None:
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
             served = among[:1]
         for corpus in served:
-            evaluator.piece(one.name, corpus)  # refused before anything is computed
+            evaluator.task_data(one.name, corpus)  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
         others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})
@@ -246,8 +251,32 @@ def run(arguments: Sequence[str]) -> None:
     if given.json:
         print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
     else:
-        print(text_table(ordered))
+        print(_runs.terminal(ordered))
         print(f"\nfigures and details: {page}")
+
+
+def write_report(
+    folder: Path, results: Sequence[TaskResult], facts: Mapping[str, str], command: str
+) -> Path:
+    """Write the report of `results` into `folder` and return the path of its page.
+
+    Files: `report.html`, `results.md`, `cells.json`, `boxplot_<task>_<corpus>.png` for each task of
+    each corpus, and, where a confusion of at most 40 classes is recorded, that of the best mean as
+    `confusion_<task>_<corpus>.png`, and with several tasks and three upstreams
+    `critical_difference.png`; each is written whole or not at all, the page last. `facts` are
+    versions and hardware, in the order to show; `command` is what was typed.
+
+    Raises:
+        BarlowSpeechError: there are no results or `by_task` refuses one (nothing is written then),
+            or the folder cannot be written.
+    """
+    page = _runs.page(results, facts, command)
+    (scores,) = (section for section in page.sections if section.title == "Results")
+    write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
+    untitled = (dataclasses.replace(scores, title=""),)
+    summary = Document(scores.title, "", untitled, page.commands, page.facts)
+    write_text(folder / "results.md", markdown_document(summary))
+    return write_bare(page, folder)
 
 
 def _check_at_hand(chosen: Sequence[tasks.Task]) -> None:

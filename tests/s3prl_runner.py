@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from barlow_speech import configs
 from barlow_speech.downstream.heads import linear
 from barlow_speech.downstream.s3prl import superb
 from barlow_speech.upstream.common.settings import override, read_yaml
@@ -23,7 +24,7 @@ from barlow_speech.upstream.third_party.registry import register_upstream
 
 def superb_config(task: str, changes: Sequence[str], patch: Any) -> dict[str, Any]:
     """SUPERB's configuration of one of s3prl's tasks, with `key.sub=value` laid over it."""
-    config = override(read_yaml(superb.CONFIGS / f"{task}.yaml"), changes)
+    config = override(read_yaml(configs.find("configuration", task)), changes)
     if task == "voxceleb1":
         register_upstream()
         from s3prl.downstream.voxceleb1 import dataset

@@ -27,6 +27,7 @@ from barlow_speech.upstream.data.audio import (
     SAMPLE_RATE,
     duration_s,
     read_audio,
+    resamplable,
     resample,
 )
 from barlow_speech.upstream.expert import UpstreamExpert
@@ -36,8 +37,7 @@ from barlow_speech.upstream.model.readout import read_out_chunks
 PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together
 MAX_CHANNELS = 8  # of a two-dimensional array; more look like a batch
-LOUDEST = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
-RESAMPLED = 1 << 24  # largest product of the coprime parts of two rates that can be resampled
+MAX_LEVEL = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
 
 Sound: TypeAlias = str | os.PathLike[str] | np.ndarray | Tensor
 
@@ -204,20 +204,17 @@ def _no_sound(name: str, value: Any) -> BarlowSpeechError:
 
 def _checked_rate(sample_rate: float) -> int:
     """The rate as a whole number; refused where resampling from it would take gigabytes."""
-    fits = (
+    whole = (
         isinstance(sample_rate, (int, float, np.integer, np.floating))
         and math.isfinite(sample_rate)
         and sample_rate == round(sample_rate)
-        and sample_rate >= 1000
     )
-    rate = round(sample_rate) if fits else 0
-    shared = math.gcd(rate, SAMPLE_RATE)
-    if not fits or (rate // shared) * (SAMPLE_RATE // shared) > RESAMPLED:
+    if not whole or not resamplable(round(sample_rate)):
         raise BarlowSpeechError(
             f"a sample_rate of {sample_rate} Hz cannot be resampled to {SAMPLE_RATE} Hz; give the "
             "rate of the waveforms in Hz, or resample them yourself."
         )
-    return rate
+    return round(sample_rate)
 
 
 def _seconds(sound: Any, name: str, rate: int | None) -> float:
@@ -316,7 +313,7 @@ def _check_values(wave: np.ndarray, name: str) -> None:
     loudest = float(np.abs(wave).max())
     if not math.isfinite(loudest):
         raise BarlowSpeechError(f"{name} holds values that are not finite; fix or leave it out.")
-    if loudest > LOUDEST:
+    if loudest > MAX_LEVEL:
         raise BarlowSpeechError(
             f"{name} holds values up to {loudest:g}, and full scale is 1; divide it by the full "
             "scale that it has (32768 for 16 bits)."

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.audio import LOUDEST
+from barlow_speech.upstream.data.audio import MAX_LEVEL
 from barlow_speech.upstream.model.checkpoint import load_model
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model
 
@@ -60,7 +60,7 @@ class UpstreamExpert(nn.Module):
                 "waveform one axis."
             )
         loudest = torch.stack([wave.detach().abs().amax() for wave in wavs]).amax()
-        if not loudest <= LOUDEST:  # false for NaN too
+        if not loudest <= MAX_LEVEL:  # false for NaN too
             raise BarlowSpeechError(
                 "a waveform holds values that are not finite, or louder than any sound "
                 f"({float(loudest):g}); drop it from the batch."

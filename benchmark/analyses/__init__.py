@@ -1,8 +1,10 @@
-"""What a study can show. An analysis is one file of this folder, and its name is its `kind`.
+"""What a study can show. To add an analysis, add one file to this folder: its name is its `kind`.
 
-It has `Settings`, a dataclass of its keys in a study's YAML; `works(settings, planner)`, all that
-must be done for it; and `present(title, settings, planner)`, which makes its section of the report
-once that is done.
+It has three things. `Settings` is a dataclass of its keys in a study's YAML. `requests(settings,
+study)` lists what must be there: results, measurements, what a checkpoint says (`_requests.py`).
+`section(title, settings, results)` makes its section of the report from the outcomes of these
+alone: it is a pure function, with no study and no file. A file whose name begins with _ is shared
+by several.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from barlow_speech.benchmark.analyses._requests import Request, Results, Study
 from barlow_speech.benchmark.reporting.document import Section
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Stage
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build
@@ -28,17 +29,17 @@ class Analysis:
     module: Any
     settings: Any
 
-    def stages(self, planner: Planner) -> list[Stage]:
-        """All that must be done before it can be shown.
+    def requests(self, study: Study) -> list[Request]:
+        """All that must be there before it can be shown.
 
         Raises:
             BarlowSpeechError: its settings name something that the study has not.
         """
-        return list(self.module.stages(self.settings, planner))
+        return list(self.module.requests(self.settings, study))
 
-    def present(self, planner: Planner) -> Section:
+    def section(self, results: Results) -> Section:
         """Its section of the report."""
-        section: Section = self.module.present(self.title, self.settings, planner)
+        section: Section = self.module.section(self.title, self.settings, results)
         return section
 
 
@@ -53,7 +54,7 @@ def read_analyses(given: Mapping[str, Mapping[str, Any]], where: str) -> list[An
     Raises:
         BarlowSpeechError: there is no such kind, or one of its keys is wrong.
     """
-    found = []
+    analyses = []
     for title, keys in given.items():
         own = dict(keys)
         place = f"{where}: analyses.{title}"
@@ -63,5 +64,5 @@ def read_analyses(given: Mapping[str, Mapping[str, Any]], where: str) -> list[An
         if kind not in kinds():
             raise unknown("kind of analysis", kind, kinds(), place)
         module = importlib.import_module(f"{__name__}.{kind}")
-        found.append(Analysis(title, module, build(module.Settings, own, place)))
-    return found
+        analyses.append(Analysis(title, module, build(module.Settings, own, place)))
+    return analyses

@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.statistics.comparison import compare, compare_all, holm, leaders
+from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
+from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, by_task
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
+from barlow_speech.upstream.common.text import listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -28,6 +30,7 @@ NOTES = (
     "of a corpus. They and the intervals are over the heads' runs: not over other test recordings, "
     "another corpus or another pretraining.",
 )
+UNTESTED = "not tested, since runs that share levels are not independent"
 
 
 @dataclass(frozen=True)
@@ -39,44 +42,40 @@ class Settings:
     against: str = ""
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every upstream, task and corpus."""
-    labels = planner.upstreams(settings.upstreams, "compare")
-    if settings.against and settings.against not in labels:
-        labels = [*planner.upstreams((settings.against,), "compare: against"), *labels]
-    return [
-        planner.cell(label, task, corpus)
-        for label in labels
-        for task, corpus in planner.study.columns(settings.tasks)
-    ]
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of every upstream on every task."""
+    upstreams = labels(study, settings.upstreams, "compare")
+    if settings.against and settings.against not in upstreams:
+        upstreams = [*labels(study, (settings.against,), "compare: against"), *upstreams]
+    return grid(study, upstreams, settings.tasks)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = planner.cells(stages(settings, planner))
-    groups = by_task(cells)
+    measured = results.tasks
+    groups = by_task(measured)
     parts: list[Table | Picture] = []
     findings: list[str] = []
     if settings.against:
-        pairs = {key: against(settings.against, group) for key, group in groups.items()}
+        pairs = {key: compare_against(settings.against, group) for key, group in groups.items()}
         findings += _findings_against(settings.against, pairs)
     else:
         pairs = {key: compare_all(group) for key, group in groups.items()}
         findings += [_finding(group) for group in groups.values()]
     parts.append(_scores(title, groups))
     for (task, corpus), group in groups.items():
-        best = max(group, key=lambda cell: cell_summary(cell)["mean"])
+        best = max(group, key=lambda result: cell_summary(result)["mean"])
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
-                f"{task} of {corpus}",
+                "",  # its title says it
                 f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
                 boxplot_figure(group),
             )
         )
-    labels = list(dict.fromkeys(cell.upstream for cell in cells))
-    if len(labels) > 2 and len(groups) > 1:
-        ranked = ranking(cells)
+    upstreams = list(dict.fromkeys(result.upstream for result in measured))
+    if len(upstreams) > 2 and len(groups) > 1:
+        ranked = ranking(measured)
         findings.append(verdict(ranked))
         parts.append(
             Picture(
@@ -95,66 +94,48 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
             "two.",
             "A matrix of differences between upstreams for each task; the numbers are in the table "
             "of tests.",
-            differences_figure(pairs, labels, settings.against),
+            differences_figure(pairs, upstreams, settings.against),
         )
     )
     parts.append(_tests(title, pairs))
-    parts.append(_costs(title, cells))
+    parts.append(_costs(title, measured))
     return Section(title, tuple(findings), NOTES, tuple(parts))
-
-
-def against(reference: str, group: Sequence[TaskResult]) -> list[dict[str, Any]]:
-    """`compare` of every other upstream with the reference, Holm-corrected over these alone."""
-    other = next(cell for cell in group if cell.upstream == reference)
-    pairs = [compare(cell, other) for cell in group if cell.upstream != reference]
-    corrected = holm([pair["p_sign_flip"] for pair in pairs])
-    wilcoxon = holm([pair["p_wilcoxon"] for pair in pairs])
-    for pair, p, w in zip(pairs, corrected, wilcoxon):
-        pair.update(p_holm=p, p_wilcoxon_holm=w, separable=p < LEVEL)
-    return pairs
 
 
 def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Table:
     rows = []
     for (task, corpus), group in groups.items():
-        ranks = shared_ranks(group)
-        for cell in group:
-            numbers = cell_summary(cell)
-            low, high = numbers["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, cell.upstream, ranks[cell.upstream], _percent(numbers["mean"]),
-                    _percent(numbers["std"]), _percent(low), _percent(high),
-                    _percent(numbers["median"]), _percent(numbers["q1"]), _percent(numbers["q3"]),
-                    numbers["n"],
-                )
+        ranks = {} if any(map(shares_levels, group)) else shared_ranks(group)
+        for result in group:
+            numbers = cell_summary(result)
+            shares = percents(
+                numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL),
+                numbers["median"], numbers["q1"], numbers["q3"],
             )  # fmt: skip
-    columns = (
-        "task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
-        "q3", "runs",
-    )  # fmt: skip
+            rank = ranks.get(result.upstream)
+            rows.append((task, corpus, result.upstream, rank, *shares, numbers["n"]))
     return Table(
         f"{title} scores",
         "Scores in percent, with the BCa bootstrap interval of the mean. A rank is one more than "
         "the number of upstreams that are separably better.",
-        columns,
+        ("task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
+         "q3", "runs"),
         tuple(rows),
         texts=3,
-    )
+    )  # fmt: skip
 
 
 def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
-    rows = []
-    for (task, corpus), found in pairs.items():
-        for pair in found:
-            low, high = pair["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, pair["a"], pair["b"], _percent(pair["difference"]),
-                    _percent(low), _percent(high), pair["p_holm"], pair["p_wilcoxon_holm"],
-                    pair["a12"], "yes" if pair["separable"] else "no",
-                )
-            )  # fmt: skip
+    rows = [
+        (
+            task, corpus, pair["a"], pair["b"],
+            *percents(pair["difference"], *(pair["ci95"] or NO_INTERVAL)),
+            pair["p_holm"], pair["p_wilcoxon_holm"], pair["a12"],
+            pair["untested"] or ("yes" if pair["separable"] else "no"),
+        )
+        for (task, corpus), family in pairs.items()
+        for pair in family
+    ]  # fmt: skip
     return Table(
         f"{title} tests",
         "Every test: the mean paired difference in points with its interval, corrected p of the "
@@ -164,21 +145,21 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
          "A12", "separated"),
         tuple(rows),
         texts=4,
+        formats={"p": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
-def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
+def _costs(title: str, results: Sequence[TaskResult]) -> Table:
     """What each upstream takes, whatever the task."""
-    costs = {cell.upstream: cell.details.get("cost") or {} for cell in cells}
+    costs = {result.upstream: result.cost for result in results}
     rows = tuple(
         (
-            label,
-            cost.get("parameters"),
-            None if "macs_per_second" not in cost else cost["macs_per_second"] / 1e6,
-            cost.get("real_time_factor"),
+            label, cost.parameters,
+            None if cost.macs_per_second is None else cost.macs_per_second / 1e6,
+            cost.real_time_factor,
         )
         for label, cost in costs.items()
-    )
+    )  # fmt: skip
     return Table(
         f"{title} costs",
         "What an upstream takes: parameters, millions of multiply-accumulates for a second of "
@@ -191,17 +172,19 @@ def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
 def _finding(group: Sequence[TaskResult]) -> str:
     """What the runs say of one task."""
     first, *tied = leaders(group)
-    cell = next(one for one in group if one.upstream == first)
-    where = f"On {cell.task} of {cell.corpus}"
-    mean = f"{100 * cell_summary(cell)['mean']:.1f} %"
+    result = next(result for result in group if result.upstream == first)
+    where = f"On {result.task} of {result.corpus}"
+    mean = f"{percent(cell_summary(result)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
+    if any(map(shares_levels, group)):
+        return f"{where}, {first} has the best mean ({mean}); {UNTESTED}."
     if not tied:
         return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
     return (
         f"{where}, {first} has the best mean ({mean}); its runs do not separate it from "
-        f"{_listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
+        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
     )
 
 
@@ -210,32 +193,25 @@ def _findings_against(
 ) -> list[str]:
     """For each upstream: where it is above the reference, where below, where neither."""
     by_label: dict[str, dict[str, list[str]]] = {}
-    for (task, corpus), found in pairs.items():
-        for pair in found:
-            points = 100 * pair["difference"]
-            side = "no" if not pair["separable"] else "above" if points > 0 else "below"
+    for (task, corpus), family in pairs.items():
+        for pair in family:
             text = f"{task} of {corpus}"
-            if side != "no":
-                text += f" ({points:+.1f})".replace("-", "−")
+            side = "untested" if pair["untested"] else "no"
+            if pair["separable"]:
+                side = "above" if pair["difference"] > 0 else "below"
+                text += f" ({signed(pair['difference'])})"
             by_label.setdefault(pair["a"], {}).setdefault(side, []).append(text)
     sentences = []
     for label, sides in by_label.items():
         parts = [
-            f"{word} {_listed(sides[side])}"
+            f"{word} {listed(sides[side])}"
             for side, word in (
                 ("above", "better on"),
                 ("below", "worse on"),
                 ("no", "not separated on"),
+                ("untested", "not tested on"),
             )
             if side in sides
         ]
         sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
     return sentences
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

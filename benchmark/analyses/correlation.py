@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from barlow_speech.benchmark.figures.correlation import correlations, drawn_correlations
+from barlow_speech.benchmark.analyses._requests import (
+    Computation,
+    Results,
+    Sources,
+    Study,
+    check_trained,
+    labels,
+)
+from barlow_speech.benchmark.figures.correlation import (
+    Correlations,
+    correlations,
+    drawn_correlations,
+)
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Pretrain
-from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.pretraining.objective import off_diagonal
 
 NOTES = (
@@ -24,28 +34,30 @@ class Settings:
     upstreams: tuple[str, ...]
 
 
-def stages(settings: Settings, planner: Planner) -> list[Pretrain]:
-    """The first pretraining of each."""
-    found = []
-    for label in planner.upstreams(settings.upstreams, "correlation"):
-        trained = planner.pretrainings(label)
-        if not trained or planner.study.upstreams[label].untrained:
-            raise BarlowSpeechError(
-                f"correlation: the upstream '{label}' is not pretrained by this study."
-            )
-        found.append(trained[0])
-    return found
+def requests(settings: Settings, study: Study) -> list[Computation]:
+    """The matrices of each upstream's first pretraining."""
+    upstreams = labels(study, settings.upstreams, "correlation")
+    for label in upstreams:
+        check_trained(study, label, "correlation", untrained=False)
+    return [Computation((label,), partial(_matrices, label)) for label in upstreams]
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def _matrices(label: str, sources: Sources) -> list[Correlations]:
+    """Of each family, of the mini-batch that would come next."""
+    trained = sources.pretrained(label)
+    return [
+        correlations(trained.recipe, trained.folder, packed=trained.packed, family=family)
+        for family in trained.recipe.families
+    ]
+
+
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A pair of matrices for each upstream and family of views, and their numbers."""
     parts: list[Picture | Table] = []
     rows = []
-    for label, stage in zip(settings.upstreams, stages(settings, planner)):
-        for family in stage.recipe.families:
-            both = correlations(
-                stage.recipe, stage.folder, packed=stage.packed(planner.workspace), family=family
-            )
+    for request, families in results.requested(Computation):
+        (label,) = request.upstreams
+        for both in families:
             for state, matrix_DD in (
                 ("untrained", both.untrained_DD),
                 ("trained", both.trained_DD),
@@ -53,13 +65,13 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 size = len(matrix_DD)
                 rest = off_diagonal(matrix_DD).square().sum() / max(1, size * (size - 1))
                 rows.append(
-                    (label, family, state, size, float(matrix_DD.diagonal().mean()),
+                    (label, both.family, state, size, float(matrix_DD.diagonal().mean()),
                      float(rest.sqrt()))
                 )  # fmt: skip
             parts.append(
                 Picture(
-                    f"{title} {label} {family}",
-                    f"{label}, view family {family}.",
+                    f"{title} {label} {both.family}",
+                    f"{label}, view family {both.family}.",
                     "Two matrices, before and after training; their numbers are in the table.",
                     drawn_correlations(both),
                 )

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from barlow_speech.benchmark.analyses._curve_points import (
-    chance_of,
+    curve_picture,
     curve_table,
-    curves_by_task,
     extremes_finding,
 )
-from barlow_speech.benchmark.figures.curves import lines_figure
-from barlow_speech.benchmark.reporting.document import Picture, Section
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
-from barlow_speech.upstream.model.checkpoint import load_tensors
+from barlow_speech.benchmark.analyses._requests import (
+    CheckpointRequest,
+    Request,
+    ResultRequest,
+    Results,
+    Study,
+    check_trained,
+    labels,
+)
+from barlow_speech.benchmark.reporting.document import Section
 
 NOTES = (
     "Bands: 95 % BCa interval of the mean over the heads' runs of one pretraining each; another "
@@ -37,47 +41,39 @@ class Settings:
     logarithmic: bool = True
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every upstream, task and corpus."""
-    labels = planner.upstreams([*settings.x, *settings.beside], "curve")
-    return [
-        planner.cell(label, task, corpus)
-        for task, corpus in planner.study.columns(settings.tasks)
-        for label in labels
+def requests(settings: Settings, study: Study) -> list[Request]:
+    """The result of every upstream on every task, and the hours if they are wanted."""
+    upstreams = labels(study, [*settings.x, *settings.beside], "curve")
+    checkpoints: list[Request] = []
+    for label in settings.x if settings.hours else ():
+        check_trained(study, label, "curve: hours")
+        checkpoints.append(CheckpointRequest(label))
+    return checkpoints + [
+        ResultRequest(label, *column)
+        for column in study.columns(settings.tasks)
+        for label in upstreams
     ]
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A panel a task."""
     places = dict(settings.x)
-    if settings.hours:
-        for label in places:
-            (first, *_) = planner.pretrainings(label)
-            places[label] = float(load_tensors(first.encoder)[1]["facts"]["hours"])
+    for request, facts in results.requested(CheckpointRequest):
+        places[request.label] = facts.hours
+    ends = min(places.values()), max(places.values())
     points = []
-    for cell in planner.cells(stages(settings, planner)):
-        if cell.upstream in places:
-            points.append((places[cell.upstream], "pretrained", cell))
+    for result in results.tasks:
+        if result.upstream in places:
+            points.append((places[result.upstream], "pretrained", result))
         else:
-            points += [
-                (x, cell.upstream, cell) for x in (min(places.values()), max(places.values()))
-            ]
-    figure = lines_figure(
-        curves_by_task(points),
-        settings.label,
-        logarithmic=settings.logarithmic,
-        chance=chance_of([cell for _, _, cell in points]),
-    )
+            points += [(x, result.upstream, result) for x in ends]
+    moved = [point for point in points if point[1] == "pretrained"]
     return Section(
         title,
-        tuple(extremes_finding([one for one in points if one[1] == "pretrained"], settings.label)),
+        tuple(extremes_finding(moved, settings.label)),
         NOTES,
         (
-            Picture(
-                title, f"Accuracy against {settings.label}.",
-                f"Curves of accuracy against {settings.label}; the numbers are in the table.",
-                figure,
-            ),
+            curve_picture(title, settings.label, points, logarithmic=settings.logarithmic),
             curve_table(title, settings.label, points),
         ),
-    )  # fmt: skip
+    )

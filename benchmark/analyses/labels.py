@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from barlow_speech.benchmark.analyses import _requests
 from barlow_speech.benchmark.analyses._curve_points import (
-    areas_finding,
-    chance_of,
+    curve_picture,
     curve_table,
-    curves_by_task,
+    leaders_finding,
 )
-from barlow_speech.benchmark.figures.curves import lines_figure
-from barlow_speech.benchmark.reporting.document import Picture, Section
-from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study
+from barlow_speech.benchmark.reporting.document import Section
 
 NOTES = (
     "Of each class the same share of the training recordings is kept, rounded up, the same for "
@@ -44,54 +41,37 @@ class Settings:
     batch: int = 16
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every share, upstream, task and corpus."""
-    return [stage for _, _, stage in asked(settings, planner)]
-
-
-def asked(settings: Settings, planner: Planner) -> list[tuple[float, str, Evaluate]]:
-    """(share of the labels, label of the curve, work) of every point."""
-    found = []
-    frozen = planner.upstreams(settings.upstreams, "labels")
-    trained = planner.upstreams(settings.trained, "labels: trained") if settings.trained else []
-    for task, corpus in planner.study.columns(settings.tasks):
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result for every share of the labels, upstream and task."""
+    wanted = []
+    frozen = _requests.labels(study, settings.upstreams, "labels")
+    own = {
+        "runs": settings.runs, "steps": settings.steps, "batch": settings.batch,
+        "learning_rates": [1e-3],
+    }  # fmt: skip
+    for column in study.columns(settings.tasks):
         for fraction in settings.fractions:
             part = {"label_fraction": fraction}
-            for label in frozen:
-                found.append((fraction, label, planner.cell(label, task, corpus, part)))
-            for label in trained:
-                untrained = planner.study.member(label, "labels").untrained
-                way = "trained from scratch" if untrained else f"{label}, fine-tuned"
-                own = {"runs": settings.runs, "steps": settings.steps, "batch": settings.batch}
-                stage = planner.cell(
-                    label, task, corpus, part | own | {"learning_rates": [1e-3]},
-                    end_to_end=settings.set,
-                )  # fmt: skip
-                found.append((fraction, way, stage))
-    return found
+            wanted += [ResultRequest(label, *column, part) for label in frozen]
+            for label in settings.trained:
+                untrained = study.member(label, "labels: trained").untrained
+                shown = "trained from scratch" if untrained else f"{label}, fine-tuned"
+                wanted.append(ResultRequest(label, *column, part | own, settings.set, shown=shown))
+    return wanted
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A panel a task, a curve an upstream."""
-    wanted = asked(settings, planner)
-    cells = planner.cells(stage for _, _, stage in wanted)
-    points: list[tuple[float, str, TaskResult]] = [
-        (x, label, cell) for (x, label, _), cell in zip(wanted, cells)
+    points = [
+        (float(request.changes["label_fraction"]), result.upstream, result)
+        for request, result in results.requested(ResultRequest)
     ]
-    panels = curves_by_task(points)
-    figure = lines_figure(
-        panels, "share of the labels", logarithmic=True, chance=chance_of(cells), percent_x=True
-    )
     return Section(
         title,
-        tuple(areas_finding(points, "share of the labels", lambda x: f"{100 * x:g} %")),
+        tuple(leaders_finding(points)),
         NOTES,
         (
-            Picture(
-                title, "Accuracy against the share of the labels.",
-                "Curves of accuracy against the share of labels; the numbers are in the table.",
-                figure,
-            ),
+            curve_picture(title, "share of the labels", points, logarithmic=True, percent_x=True),
             curve_table(title, "share", points),
         ),
-    )  # fmt: skip
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, labels
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 NOTES = (
@@ -28,44 +27,41 @@ class Settings:
     heads: int = 10
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell with all pretrainings for each upstream, task and corpus."""
-    found = []
-    for label in planner.upstreams(settings.upstreams, "seeds"):
-        count = len(planner.pretrainings(label))
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of all pretrainings of each upstream on every task."""
+    wanted = []
+    for label in labels(study, settings.upstreams, "seeds"):
+        count = study.member(label, "seeds").seeds
         if count < 2:
             raise BarlowSpeechError(
                 f"seeds: the upstream '{label}' has one pretraining; give it several by `seeds`."
             )
         levels = {"pretrain_seed": count, "init": settings.heads, "order": 1}
         changes = {"levels": levels, "varies": list(levels), "runs": count * settings.heads}
-        found += [
-            planner.cell(label, task, corpus, changes, every_seed=True)
-            for task, corpus in planner.study.columns(settings.tasks)
+        wanted += [
+            ResultRequest(label, *column, changes, every_seed=True)
+            for column in study.columns(settings.tasks)
         ]
-    return found
+    return wanted
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A boxplot a task, and the parts of the variance."""
-    cells = planner.cells(stages(settings, planner))
     findings, rows, parts = [], [], []
-    for cell in cells:
-        split = split_variance(cell)
-        where = f"{cell.upstream}, {cell.task} of {cell.corpus}"
-        findings.append(variance_text(cell, split))
-        for one in split.components:
-            low, high = (100 * math.sqrt(max(0.0, end)) for end in one.variance_ci95)
-            rows.append(
-                (cell.upstream, cell.task, cell.corpus, one.name, one.levels, 100 * one.std, low,
-                 high)
-            )  # fmt: skip
+    for result in results.tasks:
+        split = split_variance(result)
+        where = f"{result.upstream}, {result.task} of {result.corpus}"
+        findings.append(variance_text(result, split))
+        for part in split.components:
+            low, high = (100 * math.sqrt(max(0.0, end)) for end in part.variance_ci95)
+            names = (result.upstream, result.task, result.corpus, part.name)
+            rows.append((*names, part.levels, 100 * part.std, low, high))
         parts.append(
             Picture(
-                f"{title} {cell.upstream} {cell.task} {cell.corpus}",
+                f"{title} {result.upstream} {result.task} {result.corpus}",
                 f"{where}: a box for each pretraining seed.",
                 "Boxplots of the heads of each pretraining.",
-                boxplot_figure(_by_pretraining(cell)),
+                boxplot_figure(_by_pretraining(result)),
             )
         )
     table = Table(
@@ -78,13 +74,19 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     return Section(title, tuple(findings), NOTES, (*parts, table))
 
 
-def _by_pretraining(cell: TaskResult) -> list[TaskResult]:
-    """The runs of each pretraining as a cell of its own."""
+def _by_pretraining(result: TaskResult) -> list[TaskResult]:
+    """The runs of each pretraining as a result of its own."""
     groups: dict[int, list[float]] = {}
-    for value, sources in zip(cell.values, cell.details["sources"]):
-        groups.setdefault(int(sources["pretrain_seed"]), []).append(value)
-    chance = {"chance": cell.details["chance"]}
+    for value, sources in zip(result.values, result.sources):
+        groups.setdefault(sources["pretrain_seed"] or 0, []).append(value)
     return [
-        replace(cell, upstream=f"pretraining {number + 1}", values=tuple(values), details=chance)
+        TaskResult(
+            f"pretraining {number + 1}",
+            result.task,
+            result.corpus,
+            result.metric,
+            tuple(values),
+            setup=result.setup,
+        )
         for number, values in sorted(groups.items())
     ]

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.disentanglement.representations import represent
+from barlow_speech.benchmark.analyses._requests import (
+    Measurement,
+    Request,
+    ResultRequest,
+    Results,
+    Sources,
+    Study,
+    corpus_name,
+    labels,
+)
 from barlow_speech.benchmark.disentanglement.spectrum import spectrum
-from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.figures.curves import STYLES
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate, Measure, Stage
-from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.text import printable, shortened
 
 NOTES = (
     "Of the utterance embeddings of the corpus (the mean over time of the last layer, where an "
     "upstream has no embedding). Effective rank: exp of the entropy of the singular values (Roy "
-    "and Vetterli 2007), of the codes less their mean: the number of directions that are in use.",
+    "and Vetterli 2007), of the embeddings less their mean: the number of directions in use.",
 )
 
 
@@ -35,79 +41,56 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-def stages(settings: Settings, planner: Planner) -> list[Stage]:
-    """The cells that the ranks stand beside, and a measurement for each upstream and corpus."""
-    labels = planner.upstreams(settings.upstreams, "spectrum")
-    measures = [
-        _measure(label, corpus, planner)
-        for corpus in _corpora(settings, planner)
-        for label in labels
-    ]
-    return [*_cells(settings, planner), *measures]
-
-
-def _cells(settings: Settings, planner: Planner) -> list[Evaluate]:
+def requests(settings: Settings, study: Study) -> list[Request]:
+    """The results that the ranks stand beside, and the spectrum of each upstream and corpus."""
+    upstreams = labels(study, settings.upstreams, "spectrum")
+    corpora = settings.corpora or tuple(study.corpora)
+    columns = [column for column in study.columns(settings.tasks) if column[1] in corpora]
     return [
-        planner.cell(label, task, corpus)
-        for label in planner.upstreams(settings.upstreams, "spectrum")
-        for task, corpus in _columns(settings, planner)
+        *(ResultRequest(label, *column) for label in upstreams for column in columns),
+        *(_measurement(label, corpus) for corpus in corpora for label in upstreams),
     ]
 
 
-def _corpora(settings: Settings, planner: Planner) -> tuple[str, ...]:
-    return settings.corpora or tuple(planner.study.corpora)
-
-
-def _columns(settings: Settings, planner: Planner) -> list[tuple[str, str]]:
-    wanted = _corpora(settings, planner)
-    return [one for one in planner.study.columns(settings.tasks) if one[1] in wanted]
-
-
-def _measure(label: str, corpus: str, planner: Planner) -> Measure:
-    name = planner.name(label)
-
-    def compute(workspace: Workspace) -> dict[str, Any]:
-        read = workspace.evaluator.corpus(workspace.corpus(corpus))
-        upstream = load_upstream(name, None, workspace.device)
-        cache = workspace.evaluator.settings.cache
-        code = represent(label, upstream, read.recordings, cache, read.manifest.file)
-        found = spectrum(code.code_NE)
-        return {
-            "source": code.source,
-            "effective_rank": found.effective_rank,
-            "participation": found.participation,
-            "dimensions": found.dimensions,
-            "most": found.most,
-            "variances": found.variances.tolist(),
-        }
-
-    identity = ["spectrum", name, planner.workspace.corpus_digest(corpus)]
-    return Measure(
-        f"spectrum of {label} on {planner.workspace.corpus_name(corpus)}",
-        identity,
-        compute,
-        planner.pretrainings(label)[:1],
-        2.0,
+def _measurement(label: str, corpus: str) -> Measurement:
+    return Measurement(
+        (label,),
+        partial(_spectrum, label, corpus),
+        corpus,
+        f"spectrum of {label} on {corpus_name(corpus)}",
+        lambda names, content: ["spectrum", names[label], content],
+        seconds=2.0,
     )
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
-    """Spectra, and a table of ranks and scores."""
-    labels = planner.upstreams(settings.upstreams, "spectrum")
-    cells = planner.cells(_cells(settings, planner))
-    means = {
-        (cell.upstream, task, corpus): 100 * cell_summary(cell)["mean"]
-        for cell, (task, corpus) in zip(
-            cells, [one for _ in labels for one in _columns(settings, planner)]
-        )
+def _spectrum(label: str, corpus: str, sources: Sources) -> dict[str, Any]:
+    """The variances of the principal components, and what they amount to."""
+    read = sources.corpus(corpus)
+    represented = sources.represent(label, read, read.recordings)
+    measured = spectrum(represented.x_NE)
+    return {
+        "source": represented.source,
+        "effective_rank": measured.effective_rank,
+        "participation": measured.participation,
+        "dimensions": measured.dimensions,
+        "most": measured.most,
+        "variances": measured.variances.tolist(),
     }
+
+
+def section(title: str, settings: Settings, results: Results) -> Section:
+    """Spectra, and a table of ranks and scores."""
+    means: dict[str, dict[str, dict[str, float]]] = {}
+    for request, result in results.requested(ResultRequest):
+        scores = means.setdefault(request.corpus, {}).setdefault(request.label, {})
+        scores[request.task] = 100 * cell_summary(result)["mean"]
+    spectra: dict[str, dict[str, Any]] = {}
+    for measurement, outcome in results.requested(Measurement):
+        spectra.setdefault(measurement.corpus, {})[measurement.upstreams[0]] = outcome
     parts: list[Picture | Table] = []
-    for corpus in _corpora(settings, planner):
-        name = planner.workspace.corpus_name(corpus)
-        found = {
-            label: _measure(label, corpus, planner).outcome(planner.workspace) for label in labels
-        }
-        tasks = [task for task, other in _columns(settings, planner) if other == corpus]
+    for corpus, by_label in spectra.items():
+        name = corpus_name(corpus)
+        tasks = list(next(iter(means.get(corpus, {"": {}}).values())))
         parts.append(
             Picture(
                 f"{title} {name}",
@@ -115,7 +98,7 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 "component, as a share of the largest.",
                 "Curves of variance against the number of the component; effective ranks are in "
                 "the table.",
-                _drawn({label: one["variances"] for label, one in found.items()}),
+                _drawn({label: row["variances"] for label, row in by_label.items()}),
             )
         )
         parts.append(
@@ -125,10 +108,10 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
                 ("upstream", "code", "dimensions", "effective rank", "participation", *tasks),
                 tuple(
                     (
-                        label, one["source"], one["dimensions"], one["effective_rank"],
-                        one["participation"], *(means[label, task, corpus] for task in tasks),
+                        label, row["source"], row["dimensions"], row["effective_rank"],
+                        row["participation"], *(means[corpus][label][task] for task in tasks),
                     )
-                    for label, one in found.items()
+                    for label, row in by_label.items()
                 ),
                 texts=2,
             )

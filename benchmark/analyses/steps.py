@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from barlow_speech.benchmark.analyses import labels
 from barlow_speech.benchmark.analyses._curve_points import recorded_curve
-from barlow_speech.benchmark.analyses.labels import Settings as LabelSettings
-from barlow_speech.benchmark.analyses.labels import asked
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study
 from barlow_speech.benchmark.figures.curves import Curve, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 
 NOTES = (
     "Mean over the runs on dev, looked at while heads train; bands: 1.96 standard errors. The "
@@ -21,37 +19,37 @@ REACHED = 0.9  # of an upstream's best mean on dev
 
 
 @dataclass(frozen=True)
-class Settings(LabelSettings):
+class Settings(labels.Settings):
     """As for `labels`, with all of the labels unless `fractions` says otherwise."""
 
     fractions: tuple[float, ...] = (1.0,)
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """The same cells as those of `labels`."""
-    return [stage for _, _, stage in asked(settings, planner)]
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The same results as those of `labels`."""
+    return labels.requests(settings, study)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A panel a task and share of labels, a curve an upstream."""
-    wanted = asked(settings, planner)
-    cells = planner.cells(stage for _, _, stage in wanted)
     panels: dict[str, dict[str, Curve]] = {}
     chance: dict[str, float] = {}
     rows = []
-    for (fraction, label, _), cell in zip(wanted, cells):
-        curve = recorded_curve(cell)
+    for request, result in results.requested(ResultRequest):
+        fraction, label = request.changes["label_fraction"], result.upstream
+        curve = recorded_curve(result)
         if curve is None:
             continue
         share = "" if fraction == 1 else f", {100 * fraction:g} % of the labels"
-        panel = panel_title(cell.task, cell.corpus) + share
+        panel = panel_title(result.task, result.corpus) + share
         panels.setdefault(panel, {})[label] = curve
-        chance[panel] = float(cell.details["chance"])
+        if result.setup.chance is not None:
+            chance[panel] = result.setup.chance
         most = max(curve.mean)
         reached = next(x for x, mean in zip(curve.x, curve.mean) if mean >= REACHED * most)
         rows.append(
-            (cell.task, cell.corpus, label, 100 * fraction, 100 * most, int(reached),
-             cell.details["lr"])
+            (result.task, result.corpus, label, 100 * fraction, 100 * most, int(reached),
+             result.setup.lr)
         )  # fmt: skip
     findings = []
     for panel, curves in panels.items():

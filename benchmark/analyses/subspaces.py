@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.disentanglement.representations import represent
-from barlow_speech.benchmark.features.upstreams import load_upstream
-from barlow_speech.benchmark.figures.matrix import matrix_figure
+from barlow_speech.benchmark.analyses._requests import (
+    Measurement,
+    Pretrained,
+    Results,
+    Sources,
+    Study,
+    check_trained,
+    corpus_name,
+)
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Measure, Pretrain
-from barlow_speech.benchmark.study.workspace import Workspace
-from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 NOTES = (
     "Balanced accuracy of a logistic regression on the embedding, and on the output z of each "
     "family's projector, which only training uses. If each family's invariance kept a factor of "
-    "its own, rows would be best in different columns. Intervals are over the judging speakers.",
+    "its own, rows would be best in different columns. Intervals are over the test speakers.",
 )
+
+
+OWN = "embedding"
 
 
 @dataclass(frozen=True)
@@ -35,107 +42,97 @@ class Settings:
     recordings: int = 5000
 
 
-def stages(settings: Settings, planner: Planner) -> list[Measure]:
-    """One measurement for each corpus."""
-    trained = planner.pretrainings(settings.upstream)
-    if not trained:
-        raise BarlowSpeechError(
-            f"subspaces: the upstream '{settings.upstream}' is not pretrained by this study."
-        )
+def requests(settings: Settings, study: Study) -> list[Measurement]:
+    """The probes on each corpus."""
+    label, recordings = settings.upstream, settings.recordings
+    check_trained(study, label, "subspaces")
     return [
-        _measure(settings, planner, corpus, trained[0])
-        for corpus in settings.corpora or tuple(planner.study.corpora)
+        Measurement(
+            (label,),
+            partial(_probes, settings, corpus),
+            corpus,
+            f"subspaces of {label} on {corpus_name(corpus)}",
+            lambda names, content: ["subspaces", names[label], content, recordings],
+            seconds=20.0,
+        )
+        for corpus in settings.corpora or tuple(study.corpora)
     ]
 
 
-def _measure(settings: Settings, planner: Planner, corpus: str, stage: Pretrain) -> Measure:
-    name = planner.name(settings.upstream)
+def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str, Any]]:
+    """The accuracy of a probe for every factor, on the embedding and each projector's output."""
+    # Only this analysis pays for scikit-learn, which takes a second or two to import.
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.probes import probe
 
-    def compute(workspace: Workspace) -> list[dict[str, Any]]:
-        # Only this analysis pays for scikit-learn, which takes a second or two to import.
-        from barlow_speech.benchmark.disentanglement.factors import read_factors
-        from barlow_speech.benchmark.disentanglement.probes import probe
-
-        read = workspace.evaluator.corpus(workspace.corpus(corpus))
-        factors = read_factors(read, (), settings.recordings, workspace.allow_leakage)
-        recordings = [read.recordings[row] for row in factors.rows_N]
-        upstream = load_upstream(name, None, workspace.device)
-        cache = workspace.evaluator.settings.cache
-        code = represent(settings.upstream, upstream, recordings, cache, read.manifest.file)
-        codes = {"embedding": code.code_NE, **_projected(stage, workspace, code.code_NE)}
-        found = []
-        for where, x_ND in codes.items():
-            for factor, labels_N in factors.labels.items():
-                one = probe(
-                    where, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
-                )
-                found.append(
-                    {"code": where, "factor": factor, "dimensions": x_ND.shape[1],
-                     "accuracy": one.accuracy.value, "ci95": one.accuracy.interval(0.0, 1.0),
-                     "chance": one.chance}
-                )  # fmt: skip
-        return found
-
-    identity = ["subspaces", name, planner.workspace.corpus_digest(corpus), settings.recordings]
-    title = f"subspaces of {settings.upstream} on {planner.workspace.corpus_name(corpus)}"
-    return Measure(title, identity, compute, (stage,), 20.0)
+    read = sources.corpus(corpus)
+    factors = read_factors(read, (), settings.recordings, sources.allow_leakage)
+    recordings = [read.recordings[row] for row in factors.rows_N]
+    own_NE = sources.represent(settings.upstream, read, recordings).x_NE
+    codes = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
+    outcomes = []
+    for code, x_ND in codes.items():
+        for factor, labels_N in factors.labels.items():
+            measured = probe(
+                code, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
+            )
+            outcomes.append(
+                {"code": code, "factor": factor, "dimensions": x_ND.shape[1],
+                 "accuracy": measured.accuracy.value,
+                 "ci95": measured.accuracy.interval(0.0, 1.0), "chance": measured.chance}
+            )  # fmt: skip
+    return outcomes
 
 
 @torch.no_grad()
-def _projected(stage: Pretrain, workspace: Workspace, code_NE: np.ndarray) -> dict[str, np.ndarray]:
+def _projected(trained: Pretrained, own_NE: np.ndarray) -> dict[str, np.ndarray]:
     """z [N, width] of each family for embeddings [N, E], batch norms as training left them."""
-    corpus = PackedCorpus(stage.packed(workspace), stage.recipe.crop_s, stage.recipe.seed)
-    run = Pretraining(stage.recipe, corpus, torch.device("cpu"))
-    run.load(stage.folder)
+    corpus = PackedCorpus(trained.packed, trained.recipe.crop_s, trained.recipe.seed)
+    run = Pretraining(trained.recipe, corpus, torch.device("cpu"))
+    run.load(trained.folder)
     twins = run.twins.eval()
-    x_NE = torch.from_numpy(np.asarray(code_NE, dtype=np.float32))
+    x_NE = torch.from_numpy(np.asarray(own_NE, dtype=np.float32))
     return {
         f"z of {name}": projector(x_NE).numpy()
         for name, projector in twins.projectors.items()
-        if stage.recipe.families[name].level == "utterance"
+        if trained.recipe.families[name].level == "utterance"
     }
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A matrix for each corpus: codes by factors."""
     parts: list[Picture | Table] = []
     findings = []
-    for stage in stages(settings, planner):
-        found = stage.outcome(planner.workspace)
-        codes = list(dict.fromkeys(one["code"] for one in found))
-        factors = list(dict.fromkeys(one["factor"] for one in found))
-        values = np.full((len(codes), len(factors)), np.nan)
-        for one in found:
-            place = codes.index(one["code"]), factors.index(one["factor"])
-            values[place] = 100 * one["accuracy"]
-        best = {factors[j]: codes[i] for j, i in enumerate(values[1:].argmax(axis=0) + 1)}
+    for request, probes in results.requested(Measurement):
+        where = request.title
+        accuracies = {(row["factor"], row["code"]): 100 * row["accuracy"] for row in probes}
+        codes = [code for code in dict.fromkeys(code for _, code in accuracies) if code != OWN]
+        best = {
+            factor: max(codes, key=lambda code: accuracies[factor, code])
+            for factor in dict.fromkeys(factor for factor, _ in accuracies)
+        }
         findings.append(
-            f"{stage.title}: among the projectors, the best mean is that of "
+            f"{where}: among the projectors, the best mean is that of "
             + ", ".join(f"{code} for {factor}" for factor, code in best.items())
             + "; not tested."
         )
         parts.append(
-            Picture(
-                f"{title} {stage.title}",
-                f"{stage.title}: balanced accuracy in percent; bold: the best of the column.",
+            matrix_picture(
+                f"{title} {where}",
+                f"{where}: balanced accuracy in percent; bold: the best of the column.",
                 "A matrix of accuracies by code and factor; the numbers are in the table.",
-                matrix_figure(
-                    values, codes, factors, bold=values == values.max(axis=0), by_column=True
-                ),
+                {(code, factor): value for (factor, code), value in accuracies.items()},
             )
         )
         parts.append(
             Table(
-                f"{title} {stage.title} probes",
+                f"{title} {where} probes",
                 "Balanced accuracy in percent, with its interval and chance.",
                 ("code", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
                 tuple(
-                    (
-                        one["code"], one["factor"], one["dimensions"], 100 * one["accuracy"],
-                        *(100 * end for end in one["ci95"] or ()),
-                        *(() if one["ci95"] else (None, None)), 100 * one["chance"],
-                    )
-                    for one in found
+                    (row["code"], row["factor"], row["dimensions"],
+                     *percents(row["accuracy"], *(row["ci95"] or NO_INTERVAL), row["chance"]))
+                    for row in probes
                 ),
                 texts=2,
             )

@@ -1,4 +1,4 @@
-"""Transfer across domains: pretrained on one corpus, judged on another, as a matrix."""
+"""Transfer across domains: pretrained on one corpus, evaluated on another, as a matrix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from barlow_speech.benchmark.analyses.compare import against
+from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.comparison import compare_against
 from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
 from barlow_speech.upstream.common.errors import unknown
 
 NOTES = (
@@ -30,50 +29,53 @@ class Settings:
     home: dict[str, tuple[str, ...]] | None = None
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every row and column.
+def requests(settings: Settings, study: Study) -> list[ResultRequest]:
+    """The result of every row and column.
 
     Raises:
         BarlowSpeechError: `home` names a row or a corpus that the matrix does not have.
     """
-    rows = planner.upstreams(settings.upstreams, "transfer")
-    corpora = sorted({corpus for _, corpus in planner.study.columns(settings.tasks)})
+    rows = labels(study, settings.upstreams, "transfer")
+    corpora = sorted({corpus for _, corpus in study.columns(settings.tasks)})
     for label, names in (settings.home or {}).items():
         if label not in rows:
             raise unknown("row", label, rows, "transfer.home")
         for name in names:
             if name not in corpora:
                 raise unknown("corpus", name, corpora, f"transfer.home.{label}")
-    return [
-        planner.cell(label, task, corpus)
-        for label in rows
-        for task, corpus in planner.study.columns(settings.tasks)
-    ]
+    return grid(study, rows, settings.tasks)
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """The matrix, and whether being at home beats every other row."""
-    labels = planner.upstreams(settings.upstreams, "transfer")
+    wanted = [request for request, _ in results.requested(ResultRequest)]
+    upstreams = list(dict.fromkeys(request.label for request in wanted))
     home = settings.home or {}
-    asked = planner.study.columns(settings.tasks)
-    groups = by_task(planner.cells(stages(settings, planner)))
+    groups = by_task(results.tasks)
     means = np.array(
-        [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
+        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     ).T
-    framed = np.array(
-        [[corpus in home.get(label, ()) for _, corpus in asked] for label in labels], dtype=bool
-    )
+    # A study may name a corpus by a path, and its results by the name that stands there.
+    at_home = [request.corpus in home.get(request.label, ()) for request in wanted]
+    framed = np.array(at_home, dtype=bool).reshape(len(upstreams), len(groups))
     findings, rows = [], []
     for column, ((task, corpus), group) in enumerate(groups.items()):
-        for i, label in enumerate(labels):
-            at_home = "yes" if framed[i, column] else "no"
-            rows.append((task, corpus, label, at_home, float(means[i, column])))
+        for i, label in enumerate(upstreams):
+            there = "yes" if framed[i, column] else "no"
+            rows.append((task, corpus, label, there, float(means[i, column])))
         for i in np.flatnonzero(framed[:, column]).tolist():
-            pairs = against(labels[i], group)
-            beaten = sum(one["separable"] and one["difference"] < 0 for one in pairs)
-            better = [one["a"] for one in pairs if one["separable"] and one["difference"] > 0]
+            pairs = compare_against(upstreams[i], group)
+            beaten = sum(pair["separable"] and pair["difference"] < 0 for pair in pairs)
+            better = [pair["a"] for pair in pairs if pair["separable"] and pair["difference"] > 0]
+            untested = sorted({pair["untested"] for pair in pairs if pair["untested"]})
+            if untested:
+                findings.append(
+                    f"{task} of {corpus}: {upstreams[i]}, pretrained there, was not tested against "
+                    f"all others: {' and '.join(untested)}."
+                )
+                continue
             findings.append(
-                f"{task} of {corpus}: {labels[i]}, pretrained there, is separably better than "
+                f"{task} of {corpus}: {upstreams[i]}, pretrained there, is separably better than "
                 f"{beaten} of the {len(pairs)} others"
                 + (f" and worse than {', '.join(better)}." if better else " and worse than none.")
             )
@@ -86,9 +88,9 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
         (
             Picture(
                 title,
-                "Rows: where it was pretrained; columns: where it is judged.",
+                "Rows: where it was pretrained; columns: where it is evaluated.",
                 "A matrix of mean scores; the numbers are in the table.",
-                matrix_figure(means, labels, columns, bold=best, framed=framed, by_column=True),
+                matrix_figure(means, upstreams, columns, bold=best, framed=framed, by_column=True),
             ),
             Table(
                 f"{title} scores",

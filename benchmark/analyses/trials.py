@@ -6,12 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from barlow_speech.benchmark.analyses._requests import (
+    CheckpointFacts,
+    CheckpointRequest,
+    Request,
+    Results,
+    Study,
+    grid,
+    labels,
+)
 from barlow_speech.benchmark.reporting.document import Section, Table
 from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Evaluate
-from barlow_speech.upstream.model.checkpoint import load_tensors
 
 NOTES = (
     "Percent. A trial's minutes are those of its pretraining, as its checkpoint has them, by the "
@@ -27,32 +33,33 @@ class Settings:
     tasks: tuple[str, ...] = ()
 
 
-def stages(settings: Settings, planner: Planner) -> list[Evaluate]:
-    """A cell for every trial, task and corpus."""
-    return [
-        planner.cell(label, task, corpus)
-        for label in planner.upstreams(settings.upstreams, "trials")
-        for task, corpus in planner.study.columns(settings.tasks)
+def requests(settings: Settings, study: Study) -> list[Request]:
+    """The result of every trial on every task, and what its checkpoint says."""
+    upstreams = labels(study, settings.upstreams, "trials")
+    checkpoints = [
+        CheckpointRequest(label) for label in upstreams if not study.member(label, "").name
     ]
+    return [*grid(study, upstreams, settings.tasks), *checkpoints]
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def section(title: str, settings: Settings, results: Results) -> Section:
     """The table, the best mean first."""
-    groups = by_task(planner.cells(stages(settings, planner)))
-    labels = planner.upstreams(settings.upstreams, "trials")
+    groups = by_task(results.tasks)
+    trials = list(dict.fromkeys(result.upstream for result in results.tasks))
+    facts = {request.label: read for request, read in results.requested(CheckpointRequest)}
     means = np.array(
-        [[100 * cell_summary(cell)["mean"] for cell in group] for group in groups.values()]
+        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     )
-    order = sorted(range(len(labels)), key=lambda place: -means[:, place].mean())
+    order = sorted(range(len(trials)), key=lambda place: -means[:, place].mean())
     rows = tuple(
-        (labels[at], *_cost(labels[at], planner), *means[:, at], means[:, at].mean())
+        (trials[at], *_cost(facts.get(trials[at])), *means[:, at], means[:, at].mean())
         for at in order
     )
-    judged = {cell.details.get("judged", "test") for group in groups.values() for cell in group}
-    best = labels[order[0]]
+    splits = {result.setup.eval_split for group in groups.values() for result in group}
+    best = trials[order[0]]
     finding = (
-        f"Of {len(labels)} trials, {best} has the best mean over the tasks, "
-        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(judged))}."
+        f"Of {len(trials)} trials, {best} has the best mean over the tasks, "
+        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(splits))}."
     )
     columns = (
         "trial", "parameters", "steps", "minutes",
@@ -66,14 +73,8 @@ def present(title: str, settings: Settings, planner: Planner) -> Section:
     )
 
 
-def _cost(label: str, planner: Planner) -> tuple[int | None, int | None, float | None]:
+def _cost(facts: CheckpointFacts | None) -> tuple[int | None, int | None, float | None]:
     """Parameters of the encoder, steps and minutes of its pretraining; None where it has none."""
-    member = planner.study.member(label, "trials")
-    trained = planner.pretrainings(label)
-    if not trained:
+    if facts is None:
         return None, None, None
-    _, header = load_tensors(trained[0].encoder)
-    facts = header["facts"]
-    if member.untrained:
-        return facts["parameters"], 0, 0.0
-    return facts["parameters"], trained[0].recipe.steps, facts["seconds"] / 60
+    return facts.parameters, facts.steps, facts.seconds / 60

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torchaudio
 
-from barlow_speech.benchmark.figures.views import drawn_views, views_of
+from barlow_speech.benchmark.analyses._requests import (
+    Computation,
+    Results,
+    Sources,
+    Study,
+    check_trained,
+)
+from barlow_speech.benchmark.figures.views import ShownViews, drawn_views, views_of
 from barlow_speech.benchmark.reporting.document import Picture, Section, Sound
-from barlow_speech.benchmark.study.planner import Planner
-from barlow_speech.benchmark.study.stages import Pretrain
-from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.data.packed import chosen
 from barlow_speech.upstream.model.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
 
 NOTES = (
@@ -36,52 +40,51 @@ class Settings:
     seed: int = 0
 
 
-def stages(settings: Settings, planner: Planner) -> tuple[Pretrain, ...]:
-    """Its pretraining."""
-    found = planner.pretrainings(settings.upstream)
-    if not found:
-        raise BarlowSpeechError(
-            f"views: the upstream '{settings.upstream}' is not pretrained by this study."
-        )
-    return found[:1]
+def requests(settings: Settings, study: Study) -> list[Computation]:
+    """The views of its pretraining."""
+    check_trained(study, settings.upstream, "views")
+    return [Computation((settings.upstream,), partial(_views, settings))]
 
 
-def present(title: str, settings: Settings, planner: Planner) -> Section:
+def _views(settings: Settings, sources: Sources) -> list[ShownViews]:
+    """Of each family, as training makes them; mixup draws from other recordings."""
+    recipe, speech = sources.pretrained(settings.upstream).recipe, sources.speech(settings.upstream)
+    first = settings.recording % len(speech)
+    others = speech[first + 1 :: max(1, len(speech) // OTHERS)][:OTHERS]
+    paths = [speech[first].path, *(other.path for other in others)]
+    return [
+        views_of(recipe, paths, family, seed=settings.seed)
+        for family in settings.families or tuple(recipe.families)
+    ]
+
+
+def section(title: str, settings: Settings, results: Results) -> Section:
     """A picture a family of views, the crop and both views as sounds."""
-    (stage,) = stages(settings, planner)
-    every = chosen(stage.recipe.data, planner.workspace.speech)
-    first = settings.recording % len(every)
-    step = max(1, len(every) // OTHERS)
-    paths = [every[first].path, *(one.path for one in every[first + 1 :: step][:OTHERS])]
     parts: list[Picture | Sound] = []
-    for family in settings.families or tuple(stage.recipe.families):
-        shown = views_of(stage.recipe, paths, family, seed=settings.seed)
+    ((_, families),) = results.requested(Computation)
+    for shown in families:
+        name = f"{title} {shown.name}"
         parts.append(
             Picture(
-                f"{title} {family}",
-                f"Two views of {paths[0].name}, view family {family}.",
+                name,
+                f"Two views of {shown.recording.name}, view family {shown.name}.",
                 "Waveforms and log-mel spectrograms of both views; what was done to them is "
                 "written beneath.",
                 drawn_views(shown),
             )
         )
-        plain_BTF = shown.frontend(shown.plain_VN)
-        parts.append(
-            Sound(f"{title} {family} crop", "the crop as recorded", shown.plain_VN[0].numpy())
-        )
-        parts.append(
+        plain_TF = shown.frontend(shown.plain_VN)[0]
+        parts += [
+            Sound(f"{name} crop", "the crop as recorded", shown.plain_VN[0].numpy()),
             Sound(
-                f"{title} {family} crop through log-mel", "the crop, through log-mel and back",
-                audible(plain_BTF[0], shown.frontend),
-            )
-        )  # fmt: skip
-        for view in (0, 1):
-            parts.append(
-                Sound(
-                    f"{title} {family} view {'AB'[view]}", f"view {'AB'[view]}",
-                    audible(shown.frames_VTF[view], shown.frontend),
-                )
-            )  # fmt: skip
+                f"{name} crop through log-mel", "the crop, through log-mel and back",
+                audible(plain_TF, shown.frontend),
+            ),
+        ]  # fmt: skip
+        parts += [
+            Sound(f"{name} view {view}", f"view {view}", audible(frames_TF, shown.frontend))
+            for view, frames_TF in zip("AB", shown.frames_VTF)
+        ]
     return Section(title, (), NOTES, tuple(parts))
 
 

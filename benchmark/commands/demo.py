@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from barlow_speech import configs
 from barlow_speech.benchmark import run_downstream
 from barlow_speech.downstream.toy.corpus import toy_corpus
-from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 from barlow_speech.upstream.pretraining.run import pretrain
 
 UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
@@ -38,7 +39,7 @@ def demo(out: Path, runs: int = 50) -> None:
     _say("1/3  speaking the toy corpus (eSpeak NG)")
     card = toy_corpus()
     _say("2/3  pretraining a small Barlow Twins encoder on it (configs/pretrain/toy.yaml)")
-    recipe = read_recipe(find_recipe("toy"))
+    recipe = read_recipe(configs.find("recipe", "toy"))
     checkpoint = pretrain(recipe, out / "pretrain", data_root=card.parent, resume=True)
     _say(f"3/3  four tasks, {len(UPSTREAMS)} upstreams, {runs} runs each")
     run_downstream.run(

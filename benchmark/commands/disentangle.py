@@ -21,6 +21,7 @@ from pathlib import Path
 from barlow_speech.benchmark.arguments import add_permissions, permissions
 from barlow_speech.benchmark.disentanglement.representations import represent
 from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
+from barlow_speech.benchmark.reporting.tables import markdown_document, text_document
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
@@ -75,12 +76,9 @@ def run(given: argparse.Namespace) -> None:
     # Only this verb pays for scikit-learn, which takes a second or two to import.
     from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.measure import check_factors, study
+    from barlow_speech.benchmark.disentanglement.record import json_study
     from barlow_speech.benchmark.figures.disentanglement import draw_study
-    from barlow_speech.benchmark.reporting.disentanglement_tables import (
-        json_study,
-        markdown_study,
-        text_study,
-    )
+    from barlow_speech.benchmark.reporting.disentanglement import document
 
     for name, least in (("dimensions", 2), ("resamples", 0), ("recordings", 8), ("workers", 1)):
         value = getattr(given, name)
@@ -113,12 +111,13 @@ def run(given: argparse.Namespace) -> None:
     out = given.out or Path("results/disentanglement") / corpus.name
     result = json_study(found)
     write_json(out / "disentanglement.json", result)
-    write_text(out / "disentanglement.md", markdown_study(found))
+    page = document(found)
+    write_text(out / "disentanglement.md", markdown_document(page))
     draw_study(found, out)
     if given.json:
         print(json.dumps(result, allow_nan=False))
     else:
-        print(text_study(found))
+        print(text_document(page))
         print(f"\nfigures and files: {printable(out)}")
 
 

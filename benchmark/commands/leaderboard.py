@@ -15,24 +15,23 @@ import argparse
 from pathlib import Path
 
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.reporting.latex import latex_leaderboard
-from barlow_speech.benchmark.reporting.leaderboard import leaderboard, merged
-from barlow_speech.benchmark.reporting.leaderboard_page import leaderboard_page
-from barlow_speech.benchmark.reporting.leaderboard_tables import (
-    csv_leaderboard,
-    markdown_leaderboard,
-    text_leaderboard,
+from barlow_speech.benchmark.reporting.html import page
+from barlow_speech.benchmark.reporting.latex import latex_document
+from barlow_speech.benchmark.reporting.leaderboard import (
+    document,
+    every_score,
+    leaderboard,
+    merged,
+    terminal,
 )
 from barlow_speech.benchmark.reporting.published import read_published
+from barlow_speech.benchmark.reporting.tables import (
+    comma_separated,
+    markdown_document,
+    text_document,
+)
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.upstream.common.files import write_text
-
-FORMATS = {
-    "md": markdown_leaderboard,
-    "tex": latex_leaderboard,
-    "csv": csv_leaderboard,
-    "html": leaderboard_page,
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +51,16 @@ def run(given: argparse.Namespace) -> None:
     published = [read_published(name) for name in dict.fromkeys(given.published)]
     cells = merged({folder: read_cells(folder, given.metric) for folder in given.results})
     board = leaderboard(cells, published, given.metric)
+    shown = document(board)
     # All of them are made before the first is written.
-    texts = {kind: make(board) for kind, make in FORMATS.items()}
+    texts = {
+        "md": markdown_document(shown),
+        "tex": latex_document(shown),
+        "csv": comma_separated(every_score(board)),
+        "html": page(shown),
+    }
     out = given.out or given.results[0]
     for kind, text in texts.items():
         write_text(out / f"leaderboard.{kind}", text)
-    print(text_leaderboard(board))
+    print(text_document(terminal(board)))
     print(f"written: {out / 'leaderboard'}.{{{','.join(texts)}}}")

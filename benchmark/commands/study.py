@@ -16,9 +16,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from barlow_speech import configs
 from barlow_speech.benchmark.arguments import add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.study.config import find_study, read_study
+from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import plan_text
 from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.machine import usable
@@ -53,7 +54,7 @@ def run(given: argparse.Namespace) -> None:
     """
     from barlow_speech.benchmark.study.run import planned, run_study
 
-    path = find_study(given.study)
+    path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     study = read_study(path)
     workspace = Workspace(
         folder=given.out or Path("results/study") / path.stem,

@@ -1,6 +1,6 @@
 """The disentanglement of several upstreams on one corpus: every metric, basis, draw and probe.
 
-Shapes: N recordings, L layers, D width of a layer, E dimensions of a code, R draws.
+Shapes: N recordings, L layers, D width of a layer, E dimensions of a representation, R draws.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RESAMPLES = 50  # draws; of a standard error about a tenth is then chance
 
 @dataclass(frozen=True)
 class Row:
-    """The metrics of one code in one basis; `draws` has the values of each draw of speakers."""
+    """The metrics of a representation in one basis; `draws` has those of each draw of speakers."""
 
     upstream: str
     basis: str
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """The headline metrics of one code less those of another of the same recordings."""
+    """The headline metrics of one representation less those of another of the same recordings."""
 
     upstream: str
     basis: str
@@ -63,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that was found; `settings` says how."""
+    """Everything that was measured; `settings` says how."""
 
     corpus: str
     settings: dict[str, Any]
@@ -89,7 +89,7 @@ def study(
     sizes: Sequence[int] = SIZES,
     workers: int = 1,
 ) -> Study:
-    """Judge codes of the same recordings; the rows are as `Study` has them.
+    """Measure representations of the same recordings; the rows are as `Study` has them.
 
     Every upstream has three rows, of its own dimensions, PCA and ICA; noise and the labels come
     last, without intervals. `baselines` names for an upstream the one of random weights that it is
@@ -107,35 +107,34 @@ def study(
         resamples,
         usable=lambda weights_N: measurable(labels, splits, weights_N, within) == wanted,
     )
-    codes = [
-        code for one in represent for code in in_every_basis(one.upstream, one.code_NE, dimensions)
+    measured = [
+        turned for one in represent for turned in in_every_basis(one.upstream, one.x_NE, dimensions)
     ]
-    most = max(code.codes_NE.shape[1] for code in codes)
+    most = max(one.x_NE.shape[1] for one in measured)
     references = [noise(len(factors.rows_N), most), label_numbers(labels)]
 
-    jobs = [(code, None) for code in [*codes, *references]]
-    jobs += [(code, weights_N) for code in codes for weights_N in weights_RN]
-    tasks = (
-        delayed(scores)(code.codes_NE, labels, splits, weights_N, within=within)
-        for code, weights_N in jobs
-    )
-    found = []
+    jobs = [(one, None) for one in [*measured, *references]]
+    jobs += [(one, weights_N) for one in measured for weights_N in weights_RN]
     with progress(len(jobs), "metrics", "fit") as bar:
-        for one in Parallel(workers, return_as="generator")(tasks):
-            found.append(one)
+        results = []
+        for result in Parallel(workers, return_as="generator")(
+            delayed(scores)(one.x_NE, labels, splits, weights_N, within=within)
+            for one, weights_N in jobs
+        ):
+            results.append(result)
             bar.update()
-    values, draws = found[: len(codes) + len(references)], found[len(codes) + len(references) :]
     rows = []
-    for place, code in enumerate([*codes, *references]):
-        drawn = draws[place * len(weights_RN) : (place + 1) * len(weights_RN)]
-        sample = {key: np.array([one[key] for one in drawn]) for key in values[place]}
+    for place, one in enumerate([*measured, *references]):
+        first = len(measured) + len(references) + place * len(weights_RN)
+        draws = results[first : first + len(weights_RN)]
+        sample = {key: np.array([draw[key] for draw in draws]) for key in results[place]}
         estimates = {
             key: estimate(value, sample[key])
-            for key, value in values[place].items()
-            # The numbers of classes are a code that nothing linear can read.
-            if code.basis != LABELS or not key.startswith("explicitness")
+            for key, value in results[place].items()
+            # Nothing linear can read the numbers of classes.
+            if one.basis != LABELS or not key.startswith("explicitness")
         }
-        rows.append(Row(code.upstream, code.basis, code.facts, estimates, sample))
+        rows.append(Row(one.upstream, one.basis, one.facts, estimates, sample))
 
     return Study(
         corpus=corpus,
@@ -154,7 +153,7 @@ def study(
         rows=tuple(rows),
         differences=tuple(_differences(rows, baselines)),
         sources={one.upstream: one.source for one in represent},
-        spectra={one.upstream: spectrum(one.code_NE) for one in represent},
+        spectra={one.upstream: spectrum(one.x_NE) for one in represent},
         probes={
             one.upstream: probe_matrix(one.layers, labels, splits, factors.groups_N, sizes, workers)
             for one in represent

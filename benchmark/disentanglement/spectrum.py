@@ -1,4 +1,4 @@
-"""How many dimensions a code uses: the spectrum of its covariance and its effective rank.
+"""How many dimensions a representation uses: the spectrum of its covariance and its effective rank.
 
 All of it depends on the number of recordings (a rank is at most their number less one), so that
 only spectra of the same recordings can be compared.
@@ -21,9 +21,9 @@ class Spectrum:
     """Variances along the principal components, largest first, and what they come to.
 
     `effective_rank` is exp of the entropy of the normalised singular values (Roy & Vetterli 2007)
-    of the codes without their mean; that of pretraining's log (RankMe, Garrido et al. 2023) leaves
+    of vectors without their mean; that of pretraining's log (RankMe, Garrido et al. 2023) leaves
     the mean in. `participation` is (Σλ)² / Σλ², in which the largest variances weigh more. Both are
-    1 for a code that has collapsed to a line. `components` counts those that hold each of `SHARES`
+    1 for what has collapsed to a line. `components` counts those that hold each of `SHARES`
     of the variance; `dimensions` is E, and `most` the largest rank that there could be.
     """
 
@@ -35,9 +35,9 @@ class Spectrum:
     most: int
 
 
-def spectrum(codes_NE: np.ndarray) -> Spectrum:
-    """The spectrum of codes; a change of their mean or scale changes none of the counts."""
-    centred_NE = np.asarray(codes_NE, dtype=np.float64)
+def spectrum(x_NE: np.ndarray) -> Spectrum:
+    """The spectrum of vectors; a change of their mean or scale changes none of the counts."""
+    centred_NE = np.asarray(x_NE, dtype=np.float64)
     centred_NE = centred_NE - centred_NE.mean(axis=0)
     count, dimensions = centred_NE.shape
     # The smaller of the two products has all the values that are not nothing.

@@ -87,7 +87,7 @@ class BatchedLinear:
     def step(
         self, inputs: Inputs, rows_RB: Tensor, labels_RB: Tensor, weights_B: Tensor, clip: float
     ) -> Tensor:
-        """See `Stack`."""
+        """See `BatchedHeads`."""
         assert isinstance(inputs, Means)
         runs, batch = rows_RB.shape
         share_RL = self.weights_RL.softmax(dim=1)
@@ -136,7 +136,7 @@ class BatchedLinear:
         return losses_R
 
     def logits(self, inputs: Inputs, rows_N: Tensor) -> Tensor:
-        """See `Stack`. All runs in one matrix product over layers and width."""
+        """See `BatchedHeads`. All runs in one matrix product over layers and width."""
         assert isinstance(inputs, Means)
         share_RL = self.weights_RL.softmax(dim=1)
         runs, projector, width = self.w1_RPD.shape
@@ -166,7 +166,7 @@ class BatchedFunctional:
     def step(
         self, inputs: Inputs, rows_RB: Tensor, labels_RB: Tensor, weights_B: Tensor, clip: float
     ) -> Tensor:
-        """See `Stack`."""
+        """See `BatchedHeads`."""
         with torch.enable_grad():
             logits_RBC = self._forward(inputs.examples(rows_RB), 0)
             losses_RB = nn.functional.cross_entropy(
@@ -180,7 +180,7 @@ class BatchedFunctional:
         return losses_R.detach()
 
     def logits(self, inputs: Inputs, rows_N: Tensor) -> Tensor:
-        """See `Stack`."""
+        """See `BatchedHeads`."""
         return self._forward(inputs.examples(rows_N), None)
 
     def _forward(self, examples: tuple[Tensor, ...], examples_dim: int | None) -> Tensor:

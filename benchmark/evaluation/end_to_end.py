@@ -1,8 +1,8 @@
 """The supervised baselines: the encoder is trained together with the head, run after run.
 
 From random weights (`barlow_speech_random`: from scratch) or from a checkpoint (fine-tuned), with
-what `runs.train_runs` has for heads alone: the same training rows, batches, initial heads, looks at
-dev and choice there. Nothing is frozen, so that there is nothing to share between runs.
+what `runs.train_runs` has for heads alone: the same training rows, batches, initial heads, steps of
+evaluation and choice there. Nothing is frozen, so that there is nothing to share between runs.
 
 Shapes: N utterances, B batch, T frames of log-mel, F mel bands, S states, L layers, D width,
 E embedding size, C classes.
@@ -15,9 +15,8 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +25,11 @@ from torch import Tensor, nn
 from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Training, row_batches
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
+from barlow_speech.benchmark.evaluation.protocol import EncoderTraining
 from barlow_speech.benchmark.features.extraction import Selection
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.settings import build, override
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.encoders import shorter, valid
 from barlow_speech.upstream.model.frontend import HOP
@@ -39,78 +37,8 @@ from barlow_speech.upstream.model.readout import SMALLEST_VARIANCE, read_out
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model, seeded
 from barlow_speech.upstream.third_party.registry import NAMES
 
-KEY = "encoder"  # of an assignment that is for the encoder's training
 FRAMES_PER_S = SAMPLE_RATE // HOP
-SHORTEST_CROP_S = 0.1
 EVALUATION_FRAMES = 60 * FRAMES_PER_S  # of a batch while dev and test are judged, padding included
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """How the encoder is trained along with the head.
-
-    Each recording of a batch gives a random crop of `crop_s` seconds; one that is shorter is
-    repeated until it fills it. 0 takes whole recordings, padded. Dev and test are judged on whole
-    recordings. `rate` is the encoder's learning rate as a share of the head's, which is the run's;
-    at 0 the encoder's weights stay. `batch_norm` says whose statistics it trains with: those of the
-    `batch`, which are also averaged for dev and test, or those it starts with, `kept`.
-    """
-
-    crop_s: float = 2.0
-    rate: float = 1.0
-    batch_norm: Literal["batch", "kept"] = "batch"
-
-    def note(self) -> str:
-        """A few words for the records."""
-        of = f"random crops of {self.crop_s:g} s" if self.crop_s else "whole recordings"
-        return f"trained together with the encoder on {of}"
-
-
-@dataclass(frozen=True)
-class EndToEnd(Protocol):
-    """A protocol whose runs train the encoder too.
-
-    A run's `order` also draws the crops and what dropout drops; its `init`, for an encoder from
-    scratch, the encoder's weights.
-    """
-
-    encoder: EncoderTraining = field(default_factory=EncoderTraining)
-
-
-def read_end_to_end(
-    name: str, task: str, assignments: Sequence[str] = (), changes: dict[str, Any] | None = None
-) -> EndToEnd:
-    """The protocol that `read_protocol` reads, for training the encoder too.
-
-    Assignments such as `encoder.crop_s=3` change the keys of `EncoderTraining`.
-
-    Raises:
-        BarlowSpeechError: as `read_protocol`; or its head cannot train an encoder, or a key of the
-            encoder is unknown or out of range.
-    """
-    own = [one for one in assignments if one.partition("=")[0].split(".")[0] == KEY]
-    protocol = read_protocol(name, task, [one for one in assignments if one not in own], changes)
-    where = f"--set {KEY}"
-    encoder = build(EncoderTraining, override({}, own).get(KEY, {}), where)
-    if not hasattr(head_module(protocol.head["name"]), "Head"):
-        raise BarlowSpeechError(
-            f"protocol {name}: the head '{protocol.head['name']}' is fitted without gradients and "
-            "cannot train an encoder; choose another head, such as --set head.name=linear."
-        )
-    if encoder.crop_s != 0 and encoder.crop_s < SHORTEST_CROP_S:
-        raise BarlowSpeechError(
-            f"{where}.crop_s must be at least {SHORTEST_CROP_S:g} seconds, or 0 for whole "
-            f"recordings, not {encoder.crop_s:g}."
-        )
-    if encoder.rate < 0:
-        raise BarlowSpeechError(f"{where}.rate must not be below zero.")
-    if encoder.crop_s == 0 and encoder.batch_norm == "batch":
-        raise BarlowSpeechError(
-            f"{where}.crop_s=0 pads recordings, and the padding would count in the statistics of a "
-            f"batch norm; add {KEY}.batch_norm=kept, or train on crops."
-        )
-    given = {**vars(protocol), "name": f"{protocol.name}, encoder trained"}
-    return EndToEnd(**given, encoder=encoder)
 
 
 def check_trainable(name: str) -> None:
@@ -201,52 +129,55 @@ class Network(nn.Module):
         return (torch.cat([mean_BLD, std_BLD], dim=2),)
 
 
-def train_end_to_end(
-    start: Start,
-    speech: Mapping[str, Speech],
-    classes: int,
-    training: Training,
-    encoder: EncoderTraining,
-    device: torch.device,
-    partial_runs: PartialRuns,
-    key: Any,
-    plans: Sequence[RunPlan],
-    on_step: Callable[[float], Any],
-    judged: bool,
-) -> list[Run]:
-    """One run per plan, in their order; none depends on the others. See `runs.train_runs`.
+@dataclass(frozen=True)
+class EndToEndTrainer:
+    """Trains encoder and head together, run after run: a `Trainer` (trainers.py).
 
-    Each run goes into `unfinished` as soon as it is done, under its plan and `key` (JSON-able, what
-    tells these runs from others there), and is not made where it is found there. `speech` is by
-    split; test is looked at if `judged`.
-
-    Raises:
-        BarlowSpeechError: as `train_run`.
+    `speech` is by split. A run is kept in `partial_runs` as soon as it is done, under its plan and
+    `key` (JSON-able, what tells these runs from others there), and is not made where it is found
+    there.
     """
-    share = 1 / len(plans)
-    runs = []
-    for plan in plans:
-        own = {"key": key, "plan": dataclasses.asdict(plan), "judged": judged}
-        run = partial_runs.find(own, len(speech["test"].labels_N) if judged else 0, classes)
+
+    start: Start
+    speech: Mapping[str, Speech]
+    classes: int
+    training: Training
+    encoder: EncoderTraining
+    device: torch.device
+    partial_runs: PartialRuns
+    key: Any
+
+    def train(
+        self, plans: Sequence[RunPlan], on_step: Callable[[float], Any], with_test: bool
+    ) -> list[Run]:
+        """See `Trainer`."""
+        return [
+            self._run(plan, lambda steps=1: on_step(steps / len(plans)), with_test)
+            for plan in plans
+        ]
+
+    def _run(self, plan: RunPlan, on_step: Callable[..., Any], with_test: bool) -> Run:
+        key = {"key": self.key, "plan": dataclasses.asdict(plan), "judged": with_test}
+        count = len(self.speech["test"].labels_N) if with_test else 0
+        run = self.partial_runs.find(key, count, self.classes)
         if run is not None:
-            on_step(training.steps * share)
-        else:
-            started = time.monotonic()
-            run = train_run(
-                start,
-                speech["train"],
-                speech["dev"],
-                speech["test"] if judged else None,
-                classes,
-                training,
-                encoder,
-                plan,
-                device,
-                partial(on_step, share),
-            )
-            partial_runs.keep(own, run, time.monotonic() - started)
-        runs.append(run)
-    return runs
+            on_step(self.training.steps)
+            return run
+        started = time.monotonic()
+        run = train_run(
+            self.start,
+            self.speech["train"],
+            self.speech["dev"],
+            self.speech["test"] if with_test else None,
+            self.classes,
+            self.training,
+            self.encoder,
+            plan,
+            self.device,
+            on_step,
+        )
+        self.partial_runs.keep(key, run, time.monotonic() - started)
+        return run
 
 
 def train_run(

@@ -1,50 +1,38 @@
-"""A campaign: upstreams × tasks × corpora, each cell repeated, only what is missing computed."""
+"""Upstreams × tasks × corpora: each result repeated, and only what is missing computed."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
-from barlow_speech.benchmark.evaluation.end_to_end import (
-    EndToEnd,
-    Start,
-    check_trainable,
-    train_end_to_end,
-)
-from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Split, train_runs
-from barlow_speech.benchmark.evaluation.job import Job, Settings, Trainer
-from barlow_speech.benchmark.evaluation.learning_rate import STEPS, _search
+from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start, check_trainable
+from barlow_speech.benchmark.evaluation.head_training import Run
+from barlow_speech.benchmark.evaluation.job import Job, Settings
+from barlow_speech.benchmark.evaluation.learning_rate import STEPS, search
 from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack
-from barlow_speech.benchmark.evaluation.task_data import (
-    ON_DEV,
-    TaskData,
-    _chance,
-    _check_selection,
-    _identical,
-    _input,
-    _on_dev,
-    _splits,
+from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
+from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
+from barlow_speech.benchmark.evaluation.trainers import (
+    Trainer,
+    check_selection,
+    head_trainer,
+    input_of,
 )
 from barlow_speech.benchmark.features.cost import measure_cost
-from barlow_speech.benchmark.features.extraction import Features, Kind, features
+from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
-from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
-from barlow_speech.downstream.heads import head_module
-from barlow_speech.downstream.task import read_task
+from barlow_speech.downstream.corpus import SPLITS, Corpus, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.machine import environment
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.expert import UpstreamExpert
@@ -53,16 +41,18 @@ log = logging.getLogger(__name__)
 
 
 class Evaluator:
-    """Makes cells, and keeps at hand what the next cell may need again.
+    """Makes results, and keeps at hand what the next one may need again.
 
-    Corpora stay for good, the upstream that was used last and its features until another is used:
-    jobs are best given upstream by upstream.
+    Corpora and tasks on them stay for good, the upstream that was used last and its features until
+    another is used: jobs are best given upstream by upstream.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
+        self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
         self._features: dict[tuple[str, Kind], list[Features]] = {}
         self._costs: dict[str, dict[str, Any]] = {}
@@ -78,86 +68,100 @@ class Evaluator:
             self._corpora[name] = read_corpus(name, self.settings.data_root)
         return self._corpora[name]
 
-    def piece(self, task: str, corpus: str) -> TaskData:
-        """Check labels and splits before anything is computed.
+    def task_data(self, task: str, corpus: str) -> TaskData:
+        """A task on a corpus, its labels and splits checked once, before anything is computed.
 
         Raises:
-            BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is
-                allowed.
+            BarlowSpeechError: as `read_task_data`.
         """
-        read, where = read_task(task), self.corpus(corpus)
-        folds = where.folds(read)
-        leaks = [leak for fold in folds for leak in where.leaks(read, fold)]
-        if leaks and not self.settings.allow_leakage:
-            raise BarlowSpeechError(
-                f"corpus '{where.name}', task '{task}': {leaks[0]}; fix the column "
-                f"'{folds[0].columns.split}' of {where.manifest.file}, or add --allow-leakage, "
-                "which is then written into the record."
+        if (task, corpus) not in self._task_data:
+            self._task_data[task, corpus] = read_task_data(
+                task, self.corpus(corpus), self.settings.allow_leakage
             )
-        return TaskData(read, where, tuple(folds), (*read.fixed, *leaks))
+        return self._task_data[task, corpus]
 
-    def run(self, job: Job) -> TaskResult:
-        """The cell of a job: from the store, or computed and stored.
+    def run(self, job: Job, task_data: TaskData | None = None) -> TaskResult:
+        """The result of a job: from the store, or computed and stored.
+
+        `task_data` is by default what the job names.
 
         Raises:
-            BarlowSpeechError: as `piece` and `features`, for an identical recording in two splits,
-                when the loss of a run is not finite, and when the protocol trains the upstream and
-                it is not one of ours.
+            BarlowSpeechError: as `task_data` and `features`, for an identical recording in two
+                splits, when the loss of a run is not finite, and when the protocol trains the
+                upstream and it is not one of ours.
         """
-        piece, protocol = self.piece(job.task, job.corpus), job.protocol
-        trained = isinstance(protocol, EndToEnd)
-        if trained:
+        task_data, protocol = task_data or self.task_data(job.task, job.corpus), job.protocol
+        if protocol.encoder is not None:
             check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
-        # Of an upstream that is trained, the features say what it starts from, and its size.
-        kind: Kind = "frames" if _input(protocol) == "frames" and not trained else "pooled"
-        found = self._extract(upstreams, piece.corpus, kind)
-        notes = [*piece.notes, *_identical(piece, found[0], self.settings.allow_leakage)]
-        if protocol.judge == "dev":
-            piece, notes = _on_dev(piece), [*notes, ON_DEV]
-        identity = {
-            "features": [one.key for one in found],
-            "selection": job.selection if job.layer is None else f"layer {job.layer}",
-            "examples": digest(
-                [
-                    {
-                        "classes": fold.classes,
-                        "rows": {split: fold.rows[split].tolist() for split in SPLITS},
-                        "labels": {split: fold.labels[split].tolist() for split in SPLITS},
-                    }
-                    for fold in piece.folds
-                ]
-            ),
-            "protocol": protocol.identity(),
-        }
-        record = self.store.load(job.upstream, job.task, piece.corpus.name, identity)
+        found = self._extract(upstreams, task_data.corpus, _kind(job))
+        task_data = self._without_identical(task_data, found[0])
+        if protocol.eval_split == "dev":
+            task_data = task_data.on_dev
+        identity = _identity(job, task_data, [one.key for one in found])
+        corpus = task_data.corpus.name
+        record = self.store.load(job.upstream, job.task, corpus, identity)
         path = self.store.path(record)
         partial_runs = PartialRuns(
             self.settings.results / "unfinished" / f"{path.parent.name}.{path.stem}"
         )
         if self.settings.overwrite:
-            record = Record(job.upstream, job.task, piece.corpus.name, identity)
+            record = Record(job.upstream, job.task, corpus, identity)
             partial_runs.clear()
         seeds = [protocol.seed + run for run in range(protocol.runs)]
         missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
         if missing:
             started = time.monotonic()
             try:
-                if isinstance(protocol, EndToEnd):
-                    fits = self._end_to_end(protocol, job, piece, upstreams, found, partial_runs)
+                check_selection(job, found[0].shape[0])
+                if protocol.encoder is not None:
+                    trainers = self._end_to_end(job, task_data, upstreams, partial_runs)
                 else:
-                    fits = self._heads(job, piece, found)
-                self._complete(record, job, piece, fits, missing)
+                    trainers = [
+                        [
+                            head_trainer(job, fold, one, self.settings.device)
+                            for fold in task_data.folds
+                        ]
+                        for one in found
+                    ]
+                _complete(record, job, task_data, trainers, missing)
             except BarlowSpeechError as error:
                 raise BarlowSpeechError(
-                    f"upstream '{job.upstream}', task '{job.task}', corpus "
-                    f"'{piece.corpus.name}': {error}"
+                    f"upstream '{job.upstream}', task '{job.task}', corpus '{corpus}': {error}"
                 ) from error
             seconds = time.monotonic() - started + partial_runs.seconds
-            self._describe(record, job, piece, upstreams, found, notes, seconds)
+            self._describe(record, job, task_data, upstreams, found, seconds)
             self.store.save(record)
             partial_runs.clear()
         return cell_of(record, seeds, self.settings.metric)
+
+    def _without_identical(self, task_data: TaskData, found: Features) -> TaskData:
+        """The same, checked once: samples are the same whichever upstream hears them."""
+        key = (task_data.corpus.name, task_data.digest)
+        if key not in self._heard:
+            allowed = self.settings.allow_leakage
+            self._heard[key] = task_data.with_identical(found.audio_N, allowed)
+        return self._heard[key]
+
+    def stored(self, job: Job) -> bool:
+        """Whether every run of a job is recorded; no feature is computed for it.
+
+        Raises:
+            BarlowSpeechError: corpus, task or upstream is not there.
+        """
+        if not self.store.may_have(job.upstream, job.task):
+            return False
+        task_data, protocol = self.task_data(job.task, job.corpus), job.protocol
+        corpus = task_data.corpus
+        if protocol.eval_split == "dev":
+            task_data = task_data.on_dev
+        keys = [
+            features_key(one, corpus.recordings, corpus.manifest.file, _kind(job))
+            for one in self._load(job.upstream, protocol)
+        ]
+        identity = _identity(job, task_data, keys)
+        record = self.store.load(job.upstream, job.task, corpus.name, identity)
+        return all(protocol.seed + run in record.runs for run in range(protocol.runs))
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
@@ -195,51 +199,30 @@ class Evaluator:
             ]
         return self._features[corpus.name, kind]
 
-    def _heads(self, job: Job, piece: TaskData, found: Sequence[Features]) -> list[list[Trainer]]:
-        """For each pretraining and fold: heads alone, on its frozen features."""
-        device, protocol = self.settings.device, job.protocol
-        return [
-            [
-                partial(_train, _splits(one, fold, job, device), fold, protocol)
-                for fold in piece.folds
-            ]
-            for one in found
-        ]
-
     def _end_to_end(
-        self,
-        protocol: EndToEnd,
-        job: Job,
-        piece: TaskData,
-        upstreams: Sequence[Upstream],
-        found: Sequence[Features],
-        partial_runs: PartialRuns,
+        self, job: Job, task_data: TaskData, upstreams: list[Upstream], partial_runs: PartialRuns
     ) -> list[list[Trainer]]:
         """For each pretraining and fold: encoder and head together."""
-        _check_selection(job, found[0].shape[0])
+        protocol, corpus = job.protocol, task_data.corpus
+        assert protocol.encoder is not None
         # From scratch each run draws an encoder of its own, unless the protocol says which it has.
         scratch = job.upstream.partition("@")[0] == "barlow_speech_random"
         redraw = scratch and "pretrain_seed" not in protocol.varies
-        if not any(name == piece.corpus.name for name, _ in self._log_mels):
+        if not any(name == corpus.name for name, _ in self._log_mels):
             self._log_mels.clear()  # those of one corpus are kept
-        fits: list[list[Trainer]] = []
+        trainers: list[list[Trainer]] = []
         for member, upstream in enumerate(upstreams):
             assert isinstance(upstream.module, UpstreamExpert)
             model = upstream.module.model
             bands = model.frontend.settings.n_mels
             mels = self._log_mels.setdefault(
-                (piece.corpus.name, bands), LogMels(piece.corpus.recordings, bands)
+                (corpus.name, bands), LogMels(corpus.recordings, bands)
             )
-            start = Start(model, protocol.head, redraw, job.selection, job.layer)
-            fits.append(
+            trainers.append(
                 [
-                    partial(
-                        train_end_to_end,
-                        start,
-                        {
-                            split: mels.speech(fold.rows[split], fold.labels[split])
-                            for split in SPLITS
-                        },
+                    EndToEndTrainer(
+                        Start(model, protocol.head, redraw, job.selection, job.layer),
+                        {s: mels.speech(fold.rows[s], fold.labels[s]) for s in SPLITS},
                         len(fold.classes),
                         protocol.training(),
                         protocol.encoder,
@@ -247,54 +230,21 @@ class Evaluator:
                         partial_runs,
                         {"pretraining": member, "fold": i},
                     )
-                    for i, fold in enumerate(piece.folds)
+                    for i, fold in enumerate(task_data.folds)
                 ]
             )
-        return fits
-
-    def _complete(
-        self,
-        record: Record,
-        job: Job,
-        piece: TaskData,
-        fits: list[list[Trainer]],
-        missing: Sequence[int],
-    ) -> None:
-        """Search the learning rate if that is not done, and add the missing runs."""
-        protocol = job.protocol
-        if "learning_rate" not in record.facts:
-            record.facts["learning_rate"] = _search(job, fits)
-        rate = record.facts["learning_rate"]["chosen"]
-        # Runs that share a pretraining are trained together.
-        members: dict[int, list[int]] = {}
-        for run in missing:
-            member = (protocol.sources(run)["pretrain_seed"] or 0) % len(fits)
-            members.setdefault(member, []).append(run)
-        total = protocol.steps * len(piece.folds)
-        what = f"{job.task}, {len(missing)} runs for {job.upstream}"
-        with progress(total, what, "step", bar_format=STEPS) as bar:
-            for member, runs in members.items():
-                plans = [protocol.plan(run, rate) for run in runs]
-                share = len(runs) / len(missing)
-                done = [fit(plans, partial(_advance, bar, share), True) for fit in fits[member]]
-                for at, run in enumerate(runs):
-                    record.runs[plans[at].seed] = {
-                        "seed": plans[at].seed,
-                        "sources": {**protocol.sources(run), "pretrain_seed": member},
-                        **_judged([one[at] for one in done], piece.folds),
-                    }
+        return trainers
 
     def _describe(
         self,
         record: Record,
         job: Job,
-        piece: TaskData,
+        task_data: TaskData,
         upstreams: Sequence[Upstream],
         found: Sequence[Features],
-        notes: list[str],
         seconds: float,
     ) -> None:
-        card, first = piece.corpus.card, piece.folds[0]
+        card, folds = task_data.corpus.card, task_data.folds
         upstream = upstreams[0]
         if upstream.fingerprint not in self._costs:
             self._costs[upstream.fingerprint] = measure_cost(upstream)
@@ -302,15 +252,15 @@ class Evaluator:
         layers, width = found[0].shape
         record.facts |= {
             "protocol": job.protocol.name,
-            "head": _head_note(job.protocol),
-            "classes": first.classes,
-            "truth": [pack(fold.labels["test"]) for fold in piece.folds],
+            "head": job.protocol.head_note(),
+            "classes": folds[0].classes,
+            "truth": [pack(fold.labels["test"]) for fold in folds],
             "recordings": {
-                split: sum(len(fold.rows[split]) for fold in piece.folds) // len(piece.folds)
+                split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split in SPLITS
             },
-            "folds": [{"label": f.columns.label, "split": f.columns.split} for f in piece.folds],
-            "chance": _chance(piece.folds),
+            "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
+            "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
@@ -321,7 +271,7 @@ class Evaluator:
                 "citation": card.citation,
                 "description": card.description,
             },
-            "notes": notes,
+            "notes": list(task_data.notes),
             "seconds": {
                 "features": round(sum(one.seconds for one in found), 3),
                 "heads": round(heads, 3),
@@ -330,50 +280,63 @@ class Evaluator:
         }
 
 
-def _head_note(protocol: Protocol) -> str:
-    note = head_module(protocol.head["name"]).NOTE
-    return f"{note}; {protocol.encoder.note()}" if isinstance(protocol, EndToEnd) else note
+def _kind(job: Job) -> Kind:
+    """Of an upstream that is trained, features say only what it starts from, and its size."""
+    return "frames" if input_of(job) == "frames" and job.protocol.encoder is None else "pooled"
 
 
-def _train(
-    splits: dict[str, Split],
-    fold: Examples,
-    protocol: Protocol,
-    plans: Sequence[RunPlan],
-    on_step: Callable[[float], Any],
-    judged: bool,
-) -> list[Run]:
-    return train_runs(
-        protocol.head,
-        splits["train"],
-        splits["dev"],
-        splits["test"] if judged else None,
-        len(fold.classes),
-        protocol.training(),
-        plans,
-        on_step,
-    )
+def _identity(job: Job, task_data: TaskData, features: Sequence[str]) -> dict[str, Any]:
+    """All that decides the numbers of a record."""
+    return {
+        "features": list(features),
+        "selection": job.selection if job.layer is None else f"layer {job.layer}",
+        "examples": task_data.digest,
+        "protocol": job.protocol.identity(),
+    }
+
+
+def _complete(
+    record: Record,
+    job: Job,
+    task_data: TaskData,
+    trainers: Sequence[Sequence[Trainer]],
+    missing: Sequence[int],
+) -> None:
+    """Search the learning rate if that is not done, and add the missing runs."""
+    protocol = job.protocol
+    if "learning_rate" not in record.facts:
+        record.facts["learning_rate"] = search(job, trainers)
+    rate = record.facts["learning_rate"]["chosen"]
+    # Runs that share a pretraining are trained together.
+    members: dict[int, list[int]] = {}
+    for run in missing:
+        member = (protocol.sources(run)["pretrain_seed"] or 0) % len(trainers)
+        members.setdefault(member, []).append(run)
+    total = protocol.steps * len(task_data.folds)
+    what = f"{job.task}, {len(missing)} runs for {job.upstream}"
+    with progress(total, what, "step", bar_format=STEPS) as bar:
+        for member, runs in members.items():
+            plans = [protocol.plan(run, rate) for run in runs]
+            share = len(runs) / len(missing)
+            on_step = partial(_advance, bar, share)
+            folds = [trainer.train(plans, on_step, True) for trainer in trainers[member]]
+            for run, plan, *of_folds in zip(runs, plans, *folds):
+                record.runs[plan.seed] = {
+                    "seed": plan.seed,
+                    "sources": {**protocol.sources(run), "pretrain_seed": member},
+                    "folds": [_fold(one) for one in of_folds],
+                }
 
 
 def _advance(bar: Any, share: float, part: float) -> None:
     bar.update(share * part)
 
 
-def _judged(runs: Sequence[Run], folds: Sequence[Examples]) -> dict[str, Any]:
-    """What a run gave: the mean over its folds of every metric, and its predictions."""
-    scores = [
-        metrics(fold.labels["test"], run.predicted, len(fold.classes))
-        for run, fold in zip(runs, folds)
-    ]
+def _fold(run: Run) -> dict[str, Any]:
+    """What a run gave on one fold."""
     return {
-        "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
-        "folds": [
-            {
-                "dev": run.dev,
-                "step": run.step,
-                "curve": [[step, round(score, 6)] for step, score in run.curve],
-                "predicted": pack(run.predicted),
-            }
-            for run in runs
-        ],
+        "dev": run.dev,
+        "step": run.step,
+        "curve": [[step, round(score, 6)] for step, score in run.curve],
+        "predicted": pack(run.predicted),
     }

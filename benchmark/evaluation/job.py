@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan
 from barlow_speech.benchmark.evaluation.protocol import Protocol
 from barlow_speech.benchmark.features.extraction import Selection
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
-# What trains runs of one pretraining on one fold: (plans, on_step, whether test is judged) → runs.
-Trainer = Callable[[Sequence[RunPlan], Callable[[float], Any], bool], list[Run]]
-
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cells of a campaign share; the folders are those of the results and the features."""
+    """What all jobs share; the folders are those of the results and the features."""
 
     results: Path
     cache: Path
@@ -34,7 +28,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to be made, as names and numbers: it can be sent to another process."""
+    """One result to be made, as names and numbers: it can be sent to another process."""
 
     upstream: str
     task: str

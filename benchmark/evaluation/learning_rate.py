@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from barlow_speech.benchmark.evaluation.job import Job, Trainer
+from barlow_speech.benchmark.evaluation.job import Job
+from barlow_speech.benchmark.evaluation.trainers import Trainer
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.upstream.common.progress import progress
 
 STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
 
 
-def _search(job: Job, fits: list[list[Trainer]]) -> dict[str, Any]:
+def search(job: Job, trainers: Sequence[Sequence[Trainer]]) -> dict[str, Any]:
     """The learning rate with the best mean dev score; the smallest of equals.
 
     All rates are trained in one pass, for every fold and pretraining.
@@ -26,10 +28,10 @@ def _search(job: Job, fits: list[list[Trainer]]) -> dict[str, Any]:
     plans = protocol.search_plans()
     scores: dict[float, list[float]] = {rate: [] for rate in rates}
     what = f"{job.task}, learning rate for {job.upstream}"
-    total = protocol.steps * sum(map(len, fits))
+    total = protocol.steps * sum(map(len, trainers))
     with progress(total, what, "step", bar_format=STEPS) as bar:
-        for fit in itertools.chain.from_iterable(fits):
-            for plan, run in zip(plans, fit(plans, bar.update, False)):
+        for trainer in itertools.chain.from_iterable(trainers):
+            for plan, run in zip(plans, trainer.train(plans, bar.update, False)):
                 scores[plan.lr].append(run.dev)
     means = {rate: float(np.mean(values)) for rate, values in scores.items()}
     chosen = max(rates, key=lambda rate: means[rate])

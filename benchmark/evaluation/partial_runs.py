@@ -10,17 +10,27 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from barlow_speech.benchmark.evaluation.head_training import Run
-from barlow_speech.benchmark.evaluation.records import check_shape, pack, unpack
+from barlow_speech.benchmark.evaluation.records import Integer, Number, Shape, reason_of
+from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.upstream.common.files import digest, write_json
 
 log = logging.getLogger(__name__)
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-SHAPE = {"seconds": float, "seed": int, "dev": float, "step": int, "curve": [[float]],
-         "predicted": str}  # fmt: skip
+
+
+class _Kept(Shape):
+    seconds: Number
+    seed: Integer
+    dev: Number
+    step: Integer
+    curve: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
+    predicted: str
 
 
 class PartialRuns:
@@ -43,8 +53,7 @@ class PartialRuns:
             if tested not in (None, len(run.predicted)) or max(run.predicted, default=0) >= classes:
                 raise ValueError("its predictions are not of the test recordings")
         except DAMAGE as error:
-            reason = " ".join(str(error).split())[:300]
-            log.warning("run %s is corrupt (%s); recomputing", path, reason)
+            log.warning("run %s is corrupt (%s); recomputing", path, reason_of(error))
             return None
         self.seconds += seconds
         return run
@@ -78,7 +87,7 @@ def _read(path: Path, key: Any) -> tuple[Run, float]:
     checksum = kept.pop("sha256")
     if checksum != digest(kept) or kept["key"] != key:
         raise ValueError("its checksum does not match")
-    check_shape(kept, SHAPE, "it")
+    _Kept.model_validate(kept)
     curve = tuple((step, score) for step, score in kept["curve"])
     run = Run(kept["seed"], kept["dev"], kept["step"], curve, unpack(kept["predicted"]))
     return run, kept["seconds"]

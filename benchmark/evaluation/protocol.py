@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,11 +18,32 @@ from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
 
-FOLDER = Path(configs.__path__[0]) / "protocols"
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
+SHORTEST_CROP_S = 0.1
 SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from those of the runs
 
 Source = Literal["init", "order", "train_resample", "pretrain_seed"]
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """How the encoder is trained along with the head.
+
+    Each recording of a batch gives a random crop of `crop_s` seconds; one that is shorter is
+    repeated until it fills it. 0 takes whole recordings, padded. Dev and test are evaluated on
+    whole recordings. `rate` is the encoder's learning rate as a share of the head's, which is the
+    run's; at 0 the encoder's weights stay. `batch_norm` says whose statistics it trains with: those
+    of the `batch`, which are also averaged for dev and test, or those it starts with, `kept`.
+    """
+
+    crop_s: float = 2.0
+    rate: float = 1.0
+    batch_norm: Literal["batch", "kept"] = "batch"
+
+    def note(self) -> str:
+        """A few words for the records."""
+        of = f"random crops of {self.crop_s:g} s" if self.crop_s else "whole recordings"
+        return f"trained together with the encoder on {of}"
 
 
 @dataclass(frozen=True)
@@ -40,15 +60,18 @@ class Protocol:
     With several `learning_rates`, the one with the best mean dev score over `search_runs` runs is
     taken, for every upstream from the same grid; those runs have seeds of their own and are not
     reported. Dev is looked at every `eval_step` steps; the weights that were best there by
-    `selection`, the earliest of equals, are judged on test, once per run.
+    `selection`, the earliest of equals, are evaluated on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
     `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
     class's training recordings that a run sees: the same for every run, or with `train_resample`
     another one for each.
 
-    `judge` is the split whose scores are reported. A choice between recipes or settings is made on
-    `dev`, with test unseen; the record says so.
+    `eval_split` is the split whose scores are reported. A choice between recipes or settings is
+    made on `dev`, with test unseen; the record says so.
+
+    With `encoder` the encoder is trained too: a run's `order` then also draws the crops and what
+    dropout drops; its `init`, for an encoder from scratch, the encoder's weights.
     """
 
     name: str
@@ -66,22 +89,31 @@ class Protocol:
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     label_fraction: float = 1.0
     selection: Literal["top1", "uar", "f1"] = "top1"
-    judge: Literal["test", "dev"] = "test"
+    eval_split: Literal["test", "dev"] = "test"
     seed: int = 1337
     varies: tuple[Source, ...] = ("init", "order")
     levels: dict[str, int] = field(default_factory=dict)
+    encoder: EncoderTraining | None = None
 
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers of one run, JSON-able; neither the name nor how many.
 
-        `judge` is there where it is not test.
+        `judge`, as records call `eval_split`, is there where it is not test; `encoder` where it is
+        trained.
         """
         tree = dataclasses.asdict(self)
         full = dataclasses.asdict(head_settings(self.head))
         tree["head"] = {"name": self.head["name"], **full}
-        for key in ("name", "runs", *(["judge"] if self.judge == "test" else [])):
-            del tree[key]
-        return tree
+        absent = {"name", "runs"}
+        tree["judge"] = tree.pop("eval_split")
+        absent |= {"judge"} if self.eval_split == "test" else set()
+        absent |= {"encoder"} if self.encoder is None else set()
+        return {key: value for key, value in tree.items() if key not in absent}
+
+    def head_note(self) -> str:
+        """What is trained, in a few words for the records."""
+        note = head_module(self.head["name"]).NOTE
+        return f"{note}; {self.encoder.note()}" if self.encoder else note
 
     def training(self) -> Training:
         """How one of its heads is trained."""
@@ -132,25 +164,27 @@ class Protocol:
 
 def names() -> list[str]:
     """The built-in protocols."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return list(configs.files("protocol"))
 
 
 def read_protocol(
-    name: str, task: str, assignments: Sequence[str] = (), changes: dict[str, Any] | None = None
+    name: str,
+    task: str,
+    assignments: Sequence[str] = (),
+    changes: dict[str, Any] | None = None,
+    train_encoder: bool = False,
 ) -> Protocol:
     """The protocol in a YAML file or of a built-in name, as it is for one task.
 
     What stands under `tasks.<task>` in the file is laid over the rest; then `key=value`
-    assignments, then `changes` (keys whose value is None are left alone).
+    assignments, then `changes` (keys whose value is None are left alone). With `train_encoder`
+    the encoder is trained too, and there are keys such as `encoder.crop_s`.
 
     Raises:
-        BarlowSpeechError: there is no such protocol, a key is unknown, or a number out of range.
+        BarlowSpeechError: there is no such protocol, a key is unknown, a number out of range, or
+            its head cannot train an encoder.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        if name not in names():
-            raise unknown("protocol", name, names(), "--protocol (or a path to a .yaml)")
-        path = FOLDER / f"{name}.yaml"
+    path = configs.find("protocol", name, "--protocol (or a path to a .yaml)")
     tree = read_yaml(path)
     own = tree.pop("tasks", None) or {}
     if not isinstance(own, dict) or not isinstance(own.get(task) or {}, dict):
@@ -158,10 +192,37 @@ def read_protocol(
     tree = merge(merge({"head": {"name": "linear"}}, tree), own.get(task) or {})
     given = {key: value for key, value in (changes or {}).items() if value is not None}
     where = f"protocol {path}" + (" with what the command line changes" if given else "")
-    tree = override(tree, assignments) | given
-    protocol = build(Protocol, {"name": path.stem, **tree}, where)
+    tree = {"name": path.stem, **override(tree, assignments), **given}
+    if train_encoder:
+        tree = merge({"encoder": {}}, tree) | {"name": f"{tree['name']}, encoder trained"}
+    elif "encoder" in tree:
+        keys = [field.name for field in dataclasses.fields(Protocol) if field.name != "encoder"]
+        raise unknown("key", "encoder", keys, f"{where}, which trains no encoder without -f")
+    protocol = build(Protocol, tree, where)
     _check(protocol, where)
+    if protocol.encoder is not None:
+        _check_encoder(protocol, protocol.encoder, f"{where}: encoder")
     return protocol
+
+
+def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> None:
+    if not hasattr(head_module(protocol.head["name"]), "Head"):
+        raise BarlowSpeechError(
+            f"{where}: the head '{protocol.head['name']}' is fitted without gradients and cannot "
+            "train an encoder; choose another head, such as --set head.name=linear."
+        )
+    if encoder.crop_s != 0 and encoder.crop_s < SHORTEST_CROP_S:
+        raise BarlowSpeechError(
+            f"{where}.crop_s must be at least {SHORTEST_CROP_S:g} seconds, or 0 for whole "
+            f"recordings, not {encoder.crop_s:g}."
+        )
+    if encoder.rate < 0:
+        raise BarlowSpeechError(f"{where}.rate must not be below zero.")
+    if encoder.crop_s == 0 and encoder.batch_norm == "batch":
+        raise BarlowSpeechError(
+            f"{where}.crop_s=0 pads recordings, and the padding would count in the statistics of a "
+            "batch norm; add encoder.batch_norm=kept, or train on crops."
+        )
 
 
 def _check(protocol: Protocol, where: str) -> None:

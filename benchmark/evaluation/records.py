@@ -7,84 +7,120 @@ otherwise left alone. Predictions are kept, packed, so that any metric and any t
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-import math
 import re
-import zlib
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from barlow_speech.benchmark.statistics.metrics import METRICS, confusion_matrix, metrics
-from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
+from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
+from barlow_speech.downstream.corpus import SPLITS
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import digest, write_json
-from barlow_speech.upstream.common.settings import shown
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 
-MAX_CLASSES = 64  # of a confusion matrix that a cell carries
-
-MAX_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gigabytes
-
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 
-SCORES = dict.fromkeys(METRICS, float)
+Integer = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+Number = Annotated[float, Field(gt=-(2.0**63), lt=2.0**63)]
+Count = Annotated[Integer, Field(ge=0)]
+Seconds = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 
-# What a table or a page takes from a record.
-SHAPE = {
-    "upstream": str,
-    "task": str,
-    "corpus": str,
-    "identity": {
-        "features": [str],
-        "selection": str,
-        "examples": str,
-        "protocol": {
-            "learning_rates": [float],
-            "steps": int,
-            "batch": int,
-            "accumulate": int,
-            "varies": [str],
-        },
-    },
-    "facts": {
-        "protocol": str,
-        "head": str,
-        "classes": [str],
-        "truth": [str],
-        "recordings": {"train": int, "dev": int, "test": int},
-        "chance": SCORES,
-        "learning_rate": {"chosen": float},
-        "layers": int,
-        "width": int,
-        "cost?": {
-            "parameters?": int,
-            "macs_per_second?": float,
-            "real_time_factor?": float,
-            "input_s?": float,
-            "device?": str,
-        },
-        "corpus": {"licence": str},
-        "notes": [str],
-        "seconds": {str: float},
-    },
-    "runs": [
-        {
-            "seed": int,
-            "sources": {str: (int, None)},
-            "metrics": SCORES,
-            "folds": [{"predicted": str, "curve": [[float]]}],
-        }
-    ],
-}
+
+class Shape(BaseModel):
+    """What is read of a JSON object; other keys are left alone, and a number is finite."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Protocol(Shape):
+    learning_rates: list[Number]
+    steps: Integer
+    batch: Integer
+    accumulate: Integer
+    varies: list[str]
+
+
+class _Identity(Shape):
+    features: list[str]
+    selection: str
+    examples: str
+    protocol: _Protocol
+
+
+class _Recordings(Shape):
+    train: Count
+    dev: Count
+    test: Count
+
+
+class _LearningRate(Shape):
+    chosen: Annotated[Number, Field(gt=0)]
+
+
+class _Cost(Shape):
+    parameters: Integer = 0
+    macs_per_second: Number = 0
+    real_time_factor: Number = 0
+    input_s: Number = 0
+    device: str = ""
+    threads: Integer = 0
+
+
+class _Corpus(Shape):
+    licence: str
+
+
+class _Facts(Shape):
+    protocol: str
+    head: str
+    classes: Annotated[list[str], Field(min_length=2)]
+    truth: Annotated[list[str], Field(min_length=1)]
+    recordings: _Recordings
+    most_frequent: list[Count] = []
+    chance: dict[str, Share] = {}
+    learning_rate: _LearningRate
+    layers: Annotated[Integer, Field(gt=0)]
+    width: Annotated[Integer, Field(gt=0)]
+    cost: _Cost = _Cost()
+    corpus: _Corpus
+    notes: list[str]
+    seconds: dict[str, Seconds]
+
+
+class _Fold(Shape):
+    predicted: str
+    curve: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
+
+
+class _Run(Shape):
+    seed: Integer
+    sources: dict[str, Integer | None]
+    folds: list[_Fold]
+
+
+class _Stored(Shape):
+    """What a table or a page takes from a record."""
+
+    upstream: str
+    task: str
+    corpus: str
+    recorded: Number = 0
+    identity: _Identity
+    facts: _Facts
+    runs: Annotated[list[_Run], Field(min_length=1)]
 
 
 @dataclass
@@ -97,6 +133,17 @@ class Record:
     identity: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     runs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    recorded: float = 0.0  # when it was written, in seconds since 1970; 0 is not yet
+    _scores: dict[int, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
+
+    def scores(self, seeds: Sequence[int]) -> list[dict[str, float]]:
+        """Every metric of these runs, from their predictions."""
+        missing = [seed for seed in seeds if seed not in self._scores]
+        truth = [unpack(one) for one in self.facts["truth"]] if missing else []
+        for seed in missing:
+            folds = [unpack(fold["predicted"]) for fold in self.runs[seed]["folds"]]
+            self._scores[seed] = _means(truth, folds, len(self.facts["classes"]))
+        return [self._scores[seed] for seed in seeds]
 
 
 class Store:
@@ -109,6 +156,10 @@ class Store:
         """Where a record lives."""
         name = f"{_plain(record.task)}.{_plain(record.corpus)}.{digest(record.identity)[:12]}.json"
         return self.folder / "records" / _plain(record.upstream) / name
+
+    def may_have(self, upstream: str, task: str) -> bool:
+        """Whether there is any record of the upstream on the task, of whatever identity."""
+        return any((self.folder / "records" / _plain(upstream)).glob(f"{_plain(task)}.*.json"))
 
     def load(self, upstream: str, task: str, corpus: str, identity: dict[str, Any]) -> Record:
         """The stored record of that identity, or an empty one.
@@ -125,11 +176,12 @@ class Store:
                 raise ValueError(f"it is of {stored.upstream} on {stored.task} of {stored.corpus}")
             return stored
         except DAMAGE as error:
-            log.warning("record %s is corrupt (%s); recomputing", path, _reason(error))
+            log.warning("record %s is corrupt (%s); recomputing", path, reason_of(error))
             return record
 
     def save(self, record: Record) -> Path:
         """Write a record, whole or not at all."""
+        record.recorded = round(time.time(), 3)
         stored = {
             "format": FORMAT,
             "upstream": record.upstream,
@@ -137,6 +189,7 @@ class Store:
             "corpus": record.corpus,
             "identity": record.identity,
             "facts": record.facts,
+            "recorded": record.recorded,
             "runs": [record.runs[seed] for seed in sorted(record.runs)],
         }
         path = self.path(record)
@@ -150,7 +203,7 @@ class Store:
             try:
                 found.append(_read(path))
             except DAMAGE as error:
-                log.warning("record %s is damaged (%s) and is left out", path, _reason(error))
+                log.warning("record %s is damaged (%s) and is left out", path, reason_of(error))
         return found
 
 
@@ -169,7 +222,7 @@ def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
 
 
 def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
-    """The runs with these seeds as a cell, with what a table or a page says about them.
+    """The runs with these seeds as a result, with what a table or a page says about them.
 
     Raises:
         BarlowSpeechError: the metric is unknown.
@@ -178,83 +231,70 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
         raise unknown("metric", metric, METRICS)
     facts, protocol = record.facts, record.identity["protocol"]
     runs = [record.runs[seed] for seed in seeds]
-    details = {
-        "chance": facts["chance"][metric],
-        "classes": len(facts["classes"]),
-        **{f"{split}_recordings": count for split, count in facts["recordings"].items()},
-        "protocol": facts["protocol"],
-        "head": facts["head"],
-        "selection": record.identity["selection"],
-        "judged": protocol.get("judge", "test"),
-        "lr": facts["learning_rate"]["chosen"],
-        "lr_grid": list(protocol["learning_rates"]),
-        "steps": protocol["steps"],
-        "batch": protocol["batch"] * protocol["accumulate"],
-        "varied": list(protocol["varies"]),
-        "seeds": list(seeds),
-        "sources": [run["sources"] for run in runs],
-        "metrics": {
-            name: float(np.mean([run["metrics"][name] for run in runs])) for name in METRICS
-        },
-        "curves": [_curve(run) for run in runs],
-        "layers": facts["layers"],
-        "width": facts["width"],
-        "seconds": facts["seconds"],
-        "cost": facts.get("cost"),
-        "notes": facts["notes"],
-        "licence": facts["corpus"]["licence"],
-        "comparison": digest(
-            {key: record.identity[key] for key in ("examples", "protocol", "selection")}
+    scores = record.scores(seeds)
+    cost = facts.get("cost") or {}
+    return TaskResult(
+        record.upstream,
+        record.task,
+        record.corpus,
+        metric,
+        tuple(one[metric] for one in scores),
+        seeds=tuple(seeds),
+        sources=tuple(run["sources"] for run in runs),
+        setup=Setup(
+            lr=facts["learning_rate"]["chosen"],
+            varied=tuple(protocol["varies"]),
+            chance=_chance(facts, metric),
+            classes=len(facts["classes"]),
+            **{f"{split}_recordings": facts["recordings"].get(split) for split in SPLITS},
+            protocol=facts["protocol"],
+            head=facts["head"],
+            selection=record.identity["selection"],
+            eval_split=protocol.get("judge", "test"),
+            lr_grid=tuple(protocol["learning_rates"]),
+            steps=protocol["steps"],
+            batch=protocol["batch"] * protocol["accumulate"],
+            layers=facts["layers"],
+            width=facts["width"],
+            licence=facts["corpus"]["licence"],
+            comparison=digest(
+                {key: record.identity[key] for key in ("examples", "protocol", "selection")}
+            ),
         ),
-    }
-    if len(facts["classes"]) <= MAX_CLASSES:
-        details["confusion"] = _confusion(record, runs)
-        details["class_names"] = list(facts["classes"])
-    values = tuple(float(run["metrics"][metric]) for run in runs)
-    return TaskResult(record.upstream, record.task, record.corpus, metric, values, details)
+        metrics={name: float(np.mean([one[name] for one in scores])) for name in METRICS},
+        predictions=Predictions(
+            tuple(facts["classes"]),
+            tuple(facts["truth"]),
+            tuple(tuple(fold["predicted"] for fold in run["folds"]) for run in runs),
+        ),
+        curves=tuple(_curve(run) for run in runs),
+        cost=Cost(**{one.name: cost.get(one.name) for one in fields(Cost)}),
+        seconds=facts["seconds"],
+        notes=tuple(facts["notes"]),
+        recorded=record.recorded,
+    )
 
 
-def _curve(run: dict[str, Any]) -> list[tuple[int, float]]:
-    """[step, score on dev] of a run, the mean over its folds."""
-    folds = [fold["curve"] for fold in run["folds"]]
-    return [(looks[0][0], float(np.mean([score for _, score in looks]))) for looks in zip(*folds)]
+def _chance(facts: dict[str, Any], metric: str) -> float | None:
+    """The metric of always saying the most frequent class of train.
 
-
-def _confusion(record: Record, runs: Sequence[dict[str, Any]]) -> list[list[int]]:
-    """Counts [truth][predicted] over all runs and folds."""
-    classes = len(record.facts["classes"])
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    for fold, truth in enumerate(record.facts["truth"]):
-        truth_N = unpack(truth)
-        for run in runs:
-            counts += confusion_matrix(truth_N, unpack(run["folds"][fold]["predicted"]), classes)
-    return counts.tolist()
-
-
-def pack(classes_N: np.ndarray) -> str:
-    """Class numbers as compact text: zlib over 32-bit little-endian integers, in base64."""
-    # Byte by byte of all numbers, since the high bytes are nearly all zero.
-    planes = np.ascontiguousarray(classes_N.astype("<u4")).view(np.uint8).reshape(-1, 4).T
-    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
-
-
-def unpack(text: str, most: int = MAX_PREDICTIONS) -> np.ndarray:
-    """What `pack` packed, int64; at most so many numbers.
-
-    Raises:
-        ValueError: it is not what `pack` writes.
+    Records of before hold that number in place of the class: None for a metric of later.
     """
-    try:
-        unpacking = zlib.decompressobj()
-        content = unpacking.decompress(base64.b64decode(text, validate=True), 4 * most + 1)
-    except zlib.error as error:
-        raise ValueError(f"packed predictions are broken: {error}") from error
-    if len(content) > 4 * most or not unpacking.eof:
-        raise ValueError("packed predictions are broken: they are cut short or too many")
-    planes = np.frombuffer(content, np.uint8)
-    if len(planes) % 4:
-        raise ValueError("packed predictions are broken: their length is odd")
-    return np.ascontiguousarray(planes.reshape(4, -1).T).view("<u4").reshape(-1).astype(np.int64)
+    if "most_frequent" not in facts:
+        return facts.get("chance", {}).get(metric)
+    scores = []
+    for truth, most in zip(facts["truth"], facts["most_frequent"]):
+        truth_N = unpack(truth)
+        scores.append(metrics(truth_N, np.full_like(truth_N, most), len(facts["classes"]))[metric])
+    return float(np.mean(scores))
+
+
+def _curve(run: dict[str, Any]) -> tuple[tuple[int, float], ...]:
+    """(step, score on dev) of a run, the mean over its folds."""
+    folds = [fold["curve"] for fold in run["folds"]]
+    return tuple(
+        (points[0][0], float(np.mean([score for _, score in points]))) for points in zip(*folds)
+    )
 
 
 def _read(path: Path) -> Record:
@@ -263,16 +303,29 @@ def _read(path: Path) -> Record:
         raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
     if stored["sha256"] != _checksum(stored):
         raise ValueError("its checksum does not match")
-    check_shape(stored, SHAPE, "it")
+    _Stored.model_validate(stored)
     json.dumps(stored, allow_nan=False)  # a ValueError where a number is not finite
-    _check_runs(stored["facts"], stored["runs"])
+    scores = _checked_scores(stored["facts"], stored["runs"])
+    for run in stored["runs"]:
+        run.pop("metrics", None)  # of before: predictions are what counts
     runs = {int(run["seed"]): run for run in stored["runs"]}
     named = {key: stored[key] for key in ("upstream", "task", "corpus", "identity", "facts")}
-    return Record(**named, runs=runs)
+    recorded = stored.get("recorded", path.stat().st_mtime)
+    return Record(**named, runs=runs, recorded=recorded, _scores=scores)
 
 
-def _check_runs(facts: dict[str, Any], runs: Sequence[dict[str, Any]]) -> None:
-    """Check that the runs are of the test recordings and as good as their predictions make them.
+def _means(
+    truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray], classes: int
+) -> dict[str, float]:
+    """Every metric of one run, the mean over its folds."""
+    folds = [metrics(truth_N, said_N, classes) for truth_N, said_N in zip(truth, predicted)]
+    return {name: float(np.mean([one[name] for one in folds])) for name in METRICS}
+
+
+def _checked_scores(
+    facts: dict[str, Any], runs: Sequence[dict[str, Any]]
+) -> dict[int, dict[str, float]]:
+    """Every metric of each run, once it is sure that the runs are of the test recordings.
 
     A checksum can be computed anew by whoever changes a file; this holds whatever it says.
 
@@ -282,43 +335,43 @@ def _check_runs(facts: dict[str, Any], runs: Sequence[dict[str, Any]]) -> None:
     classes = len(facts["classes"])
     truth = [unpack(one) for one in facts["truth"]]
     counts = [len(one) for one in truth]
-    if classes < 2 or len(set(facts["classes"])) != classes:
-        raise ValueError("its classes are not two or more, each once")
-    if not truth or min(counts) == 0 or sum(counts) // len(truth) != facts["recordings"]["test"]:
+    if len(set(facts["classes"])) != classes:
+        raise ValueError("its classes are not there once each")
+    if min(counts) == 0 or sum(counts) // len(truth) != facts["recordings"]["test"]:
         raise ValueError("its test recordings are not as many as it says")
     if any(one.max() >= classes for one in truth):
         raise ValueError("a test recording is of a class that it does not have")
-    if not all(0 <= facts["chance"][name] <= 1 for name in METRICS):
-        raise ValueError("chance is no share")
-    if min(facts["layers"], facts["width"], facts["learning_rate"]["chosen"]) <= 0:
-        raise ValueError("layers, width and learning rate must be above zero")
-    if min([0, *facts["recordings"].values(), *facts["seconds"].values()]) < 0:
-        raise ValueError("recordings and seconds must not be below zero")
-    if len({run["seed"] for run in runs}) != len(runs) or not runs:
-        raise ValueError("it has no run, or two of one seed")
+    most = facts.get("most_frequent", [0] * len(truth))
+    if len(most) != len(truth) or max(most) >= classes:
+        raise ValueError("its most frequent classes are not one of its own for each fold")
+    if len({run["seed"] for run in runs}) != len(runs):
+        raise ValueError("it has two runs of one seed")
     if len({frozenset(run["sources"]) for run in runs}) > 1:
         raise ValueError("its runs name different sources")
+    scores = {}
     for run in runs:
         seed = run["seed"]
         if len(run["folds"]) != len(truth):
             raise ValueError(f"run {seed} has not as many folds as there are")
-        scores = []
+        predicted = []
         for fold, truth_N in zip(run["folds"], truth):
-            if any(len(look) != 2 or not 0 <= look[1] <= 1 for look in fold["curve"]):
-                raise ValueError(f"a look at dev of run {seed} is not a step and a score")
+            if any(not 0 <= dev_score <= 1 for _, dev_score in fold["curve"]):
+                raise ValueError(f"an evaluation of run {seed} on dev is not a step and a score")
             predicted_N = unpack(fold["predicted"], len(truth_N))
             if len(predicted_N) != len(truth_N) or predicted_N.max() >= classes:
                 raise ValueError(f"the predictions of run {seed} are not of its test recordings")
-            scores.append(metrics(truth_N, predicted_N, classes))
-        for name in METRICS:
-            if abs(run["metrics"][name] - np.mean([one[name] for one in scores])) > 1e-9:
-                raise ValueError(f"the {name} of run {seed} is not that of its predictions")
+            predicted.append(predicted_N)
+        scores[int(seed)] = _means(truth, predicted, classes)
+    return scores
 
 
-def _reason(error: BaseException) -> str:
-    """What an error says, in one line; a bare KeyError says no more than a key."""
-    said = " ".join(str(error).split())[:300]
-    return f"it lacks {said}" if isinstance(error, KeyError) else said
+def reason_of(error: BaseException) -> str:
+    """Why a file is corrupt, in one line; a bare KeyError says no more than a key."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    reason = " ".join(str(error).split())[:300]
+    return f"it lacks {reason}" if isinstance(error, KeyError) else reason
 
 
 def _checksum(stored: dict[str, Any]) -> str:
@@ -329,54 +382,3 @@ def _plain(name: str) -> str:
     """A name as a part of a path: letters, digits, dashes and underscores, the rest is dashes."""
     plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:80]
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"
-
-
-def check_shape(value: Any, shape: Any, where: str) -> None:
-    """Check that a value has a shape; `where` names the value.
-
-    Raises:
-        ValueError: it has not; the place is named. A number that is not finite fits nothing.
-    """
-    if isinstance(shape, tuple):
-        _check_one_of(value, shape, where)
-    elif isinstance(shape, list):
-        _check_type(value, list, where)
-        for place, item in enumerate(value):
-            check_shape(item, shape[0], f"{where}[{place}]")
-    elif isinstance(shape, dict) and str in shape:
-        _check_type(value, dict, where)
-        for key, item in value.items():
-            check_shape(item, shape[str], f"{where}.{key}")
-    elif isinstance(shape, dict):
-        _check_type(value, dict, where)
-        for key, inner in shape.items():
-            name = key.removesuffix("?")
-            if name in value:
-                check_shape(value[name], inner, f"{where}.{name}")
-            elif name == key:
-                raise ValueError(f"{where} lacks '{name}'")
-    else:
-        _check_type(value, shape, where)
-
-
-def _check_one_of(value: Any, shapes: tuple[Any, ...], where: str) -> None:
-    for place, shape in enumerate(shapes):
-        try:
-            return check_shape(value, shape, where)
-        except ValueError:
-            if place == len(shapes) - 1:
-                raise
-    raise ValueError(f"{where} may be nothing at all")
-
-
-def _check_type(value: Any, kind: type | None, where: str) -> None:
-    if kind is None:
-        right = value is None
-    elif kind is float:
-        right = type(value) in (int, float) and abs(value) < 2**63 and math.isfinite(value)
-    elif kind is int:
-        right = type(value) is int and abs(value) < 2**63
-    else:
-        right = type(value) is kind
-    if not right:
-        raise ValueError(f"{where} is {shown(value)}, which is no {kind and kind.__name__}")

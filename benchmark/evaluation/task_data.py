@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import torch
 
-from barlow_speech.benchmark.evaluation.head_training import Split
-from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
-from barlow_speech.benchmark.evaluation.job import Job
-from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.features.extraction import Features
-from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples
-from barlow_speech.downstream.heads import Input, head_module
-from barlow_speech.downstream.task import Task
+from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
+
+ON_DEV = "scores are of dev, which also chose the head's settings: to compare trials, no results"
 
 
 @dataclass(frozen=True)
@@ -29,89 +24,82 @@ class TaskData:
     folds: tuple[Examples, ...]
     notes: tuple[str, ...]
 
-
-ON_DEV = "scores are of dev, which also chose the head's settings: to compare trials, no results"
-
-
-def _input(protocol: Protocol) -> Input:
-    return head_module(protocol.head["name"]).INPUT
-
-
-def _on_dev(piece: TaskData) -> TaskData:
-    """The piece without its test recordings: dev is judged in their place."""
-    folds = [
-        replace(
-            fold,
-            rows={**fold.rows, "test": fold.rows["dev"]},
-            labels={**fold.labels, "test": fold.labels["dev"]},
+    @cached_property
+    def digest(self) -> str:
+        """Of the classes, and of the recordings and labels of each split."""
+        return digest(
+            [
+                {
+                    "classes": fold.classes,
+                    "rows": {split: fold.rows[split].tolist() for split in SPLITS},
+                    "labels": {split: fold.labels[split].tolist() for split in SPLITS},
+                }
+                for fold in self.folds
+            ]
         )
-        for fold in piece.folds
-    ]
-    return replace(piece, folds=tuple(folds))
 
-
-def _identical(piece: TaskData, found: Features, allowed: bool) -> list[str]:
-    """Recordings of one split whose samples are, bit for bit, those of a recording of another."""
-    for fold in piece.folds:
-        seen: dict[int, tuple[str, int]] = {}
-        for split in SPLITS:
-            for row in fold.rows[split].tolist():
-                other, at = seen.setdefault(int(found.audio_N[row]), (split, row))
-                if other == split:
-                    continue
-                recordings = piece.corpus.recordings
-                sentence = (
-                    f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
-                )
-                if not allowed:
-                    raise BarlowSpeechError(
-                        f"corpus '{piece.corpus.name}', task '{piece.task.name}': {sentence}; drop "
-                        f"one of them from {piece.corpus.manifest.file}, or add --allow-leakage."
-                    )
-                return [sentence]
-    return []
-
-
-def _splits(found: Features, fold: Examples, job: Job, device: str) -> dict[str, Split]:
-    return {
-        split: Split(
-            _inputs(found, fold.rows[split], job, torch.device(device)),
-            torch.from_numpy(fold.labels[split]).to(device),
-        )
-        for split in SPLITS
-    }
-
-
-def _inputs(found: Features, rows: np.ndarray, job: Job, device: torch.device) -> Inputs:
-    """The recordings of a split as the protocol's head sees them."""
-    kind, layers = _input(job.protocol), found.shape[0]
-    _check_selection(job, layers)
-    if job.selection == "embedding":
-        return Means(found.embeddings(rows).to(device))
-    chosen = slice(None) if job.layer is None else slice(job.layer % layers, job.layer % layers + 1)
-    if kind == "frames":
-        return Frames([one[:, chosen] for one in found.frames(rows)], device)
-    return Means(found.means(rows, with_std=kind == "mean_std")[:, chosen].to(device))
-
-
-def _check_selection(job: Job, layers: int) -> None:
-    if job.selection == "embedding":
-        if _input(job.protocol) == "frames":
-            raise BarlowSpeechError(
-                f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
-                "has none; use -s hidden_states, or another head."
+    @cached_property
+    def on_dev(self) -> TaskData:
+        """The same without its test recordings: dev is in their place."""
+        folds = [
+            replace(
+                fold,
+                rows={**fold.rows, "test": fold.rows["dev"]},
+                labels={**fold.labels, "test": fold.labels["dev"]},
             )
-    elif job.layer is not None and not -layers <= job.layer < layers:
+            for fold in self.folds
+        ]
+        return replace(self, folds=tuple(folds), notes=(*self.notes, ON_DEV))
+
+    @cached_property
+    def most_frequent(self) -> list[int]:
+        """The most frequent class of the train split of each fold; always saying it is chance."""
+        return [int(np.bincount(fold.labels["train"]).argmax()) for fold in self.folds]
+
+    def with_identical(self, audio_N: np.ndarray, allowed: bool) -> TaskData:
+        """With a note where samples of one split are, bit for bit, those of another.
+
+        `audio_N` has a digest of each recording's samples.
+
+        Raises:
+            BarlowSpeechError: there are such recordings and it is not `allowed`.
+        """
+        for fold in self.folds:
+            seen: dict[int, tuple[str, int]] = {}
+            for split in SPLITS:
+                for row, audio in zip(
+                    fold.rows[split].tolist(), audio_N[fold.rows[split]].tolist()
+                ):
+                    other, at = seen.setdefault(audio, (split, row))
+                    if other == split:
+                        continue
+                    recordings = self.corpus.recordings
+                    sentence = (
+                        f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
+                    )
+                    if not allowed:
+                        raise BarlowSpeechError(
+                            f"corpus '{self.corpus.name}', task '{self.task.name}': {sentence}; "
+                            f"drop one of them from {self.corpus.manifest.file}, or add "
+                            "--allow-leakage."
+                        )
+                    return replace(self, notes=(*self.notes, sentence))
+        return self
+
+
+def read_task_data(task: str, corpus: Corpus, allow_leakage: bool = False) -> TaskData:
+    """Check labels and splits before anything is computed.
+
+    Raises:
+        BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is allowed.
+    """
+    read = read_task(task)
+    folds = corpus.folds(read)
+    leaks = [leak for fold in folds for leak in corpus.leaks(read, fold)]
+    if leaks and not allow_leakage:
         raise BarlowSpeechError(
-            f"there is no layer {job.layer}; upstream '{job.upstream}' has {layers}, from 0."
+            f"corpus '{corpus.name}', task '{task}': {leaks[0]}; fix the column "
+            f"'{folds[0].columns.split}' of {corpus.manifest.file}, or add --allow-leakage, "
+            "which is then written into the record."
         )
-
-
-def _chance(folds: Sequence[Examples]) -> dict[str, float]:
-    """Every metric of always saying the most frequent class of the train split."""
-    scores = []
-    for fold in folds:
-        most = np.bincount(fold.labels["train"]).argmax()
-        truth = fold.labels["test"]
-        scores.append(metrics(truth, np.full(len(truth), most), len(fold.classes)))
-    return {name: float(np.mean([one[name] for one in scores])) for name in METRICS}
+    return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks))

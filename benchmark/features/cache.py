@@ -10,7 +10,6 @@ by their keys, whichever corpus or task asks, and only what no shard has is comp
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -29,13 +28,16 @@ import torch
 from torch import Tensor
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.common.files import digest, locked, write_json
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.model.checkpoint import CHECKSUM, checksum, write_tensors
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of what a shard holds and of how it is computed
+# Of what a shard holds and of how it is computed: the resampler and the front-end, the encoders,
+# the readout, the cut into frames and the pooling. Whoever changes a number there raises it by
+# hand; features of before are then computed again, and a comment throws none away.
+FEATURES_VERSION = 3
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
 DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
 # What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
@@ -138,7 +140,7 @@ class Folder:
     """The features of one kind that one upstream made."""
 
     def __init__(self, root: Path, upstream: str, fingerprint: str, kind: str) -> None:
-        self.key = digest([VERSION, fingerprint, kind])
+        self.key = digest([FEATURES_VERSION, fingerprint, kind])
         self.path = root / self.key[:32]
         self._about = {"upstream": upstream, "fingerprint": fingerprint, "kind": kind}
 
@@ -175,23 +177,12 @@ class Folder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.path / ABOUT, self._about)
-            lock = (self.path / LOCK).open("w")
         except OSError as error:
             raise BarlowSpeechError(
                 f"cannot write {self.path}: {error.strerror or error}; choose a folder that can be "
                 "written by setting BARLOW_SPEECH_CACHE."
             ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning(
-                    "another process computes features of %s; waiting for it",
-                    self._about["upstream"],
-                )
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                pass
+        with locked(self.path / LOCK, f"computes features of {self._about['upstream']}"):
             yield
 
     def add(self, keys: Sequence[bytes], tensors: dict[str, Tensor], seconds: float) -> None:

@@ -60,6 +60,11 @@ class Features:
         """L and D."""
         return self._shards[0].layers, self._shards[0].width
 
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the upstream gives an embedding of its own."""
+        return all("embedding" in shard.names for shard in self._shards)
+
     def means(self, rows: np.ndarray, with_std: bool = False) -> Tensor:
         """x_NLD of some recordings: mean over time; with the standard deviation [N, L, 2 D]."""
         mean_NLD = self._gather("mean", rows)
@@ -71,7 +76,7 @@ class Features:
         Raises:
             BarlowSpeechError: the upstream has none.
         """
-        if any("embedding" not in shard.names for shard in self._shards):
+        if not self.has_embedding:
             raise BarlowSpeechError(
                 f"upstream '{self.upstream}' gives no embedding of an utterance; "
                 "use -s hidden_states."
@@ -161,12 +166,28 @@ def features(
     audio = [shard.tensor("audio").numpy() for shard in shards]
     return Features(
         upstream=upstream.name,
-        key=digest([folder.key, [key.hex() for key in keys]]),
+        key=_key(folder, keys),
         audio_N=np.array([audio[shard][row] for shard, row in places]),
         seconds=round(share * sum(shard.seconds for shard in shards), 3),
         _shards=shards,
         _places=places,
     )
+
+
+def features_key(
+    upstream: Upstream, recordings: Sequence[Recording], listed_in: Path, kind: Kind = "pooled"
+) -> str:
+    """The `key` of these features, computed or not.
+
+    Raises:
+        BarlowSpeechError: a recording does not exist.
+    """
+    folder = Folder(Path(), upstream.name, upstream.fingerprint, kind)
+    return _key(folder, recording_keys(recordings, listed_in))
+
+
+def _key(folder: Folder, keys: Sequence[bytes]) -> str:
+    return digest([folder.key, [key.hex() for key in keys]])
 
 
 def _missing(keys: Sequence[bytes], shards: Sequence[Shard]) -> list[int]:

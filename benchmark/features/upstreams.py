@@ -6,27 +6,20 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream import expert
+from barlow_speech.benchmark.features.families import family_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, file_digest
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.model.checkpoint import found, load_settings
 from barlow_speech.upstream.model.speech_encoder import seeded
-from barlow_speech.upstream.third_party import huggingface
-from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream, read_folder
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
-from barlow_speech.upstream.third_party.registry import NAMES as OURS
-from barlow_speech.upstream.third_party.s3prl_upstreams import build_peer, find_peer
 
 HIDDEN, EMBEDDING = "hidden_states", "embedding"
-FOLDER = "hf:"  # in front of the path of a local Hugging Face folder
 # Relative, between a recording's features alone and in a batch. Rounding in single precision leaves
 # 1e-6 of a deep model; what is heard of the others or of the padding is 1e-3 and more.
 TOLERANCE = 1e-4
@@ -120,13 +113,7 @@ def check_name(name: str, checkpoint: Path | None) -> None:
         BarlowSpeechError: there is no such upstream, or its checkpoint is missing or of another
             kind.
     """
-    plain, own = _parts(name)
-    if plain == FOLDER:
-        read_folder(own or Path())
-    elif plain in OURS:
-        _check_ours(plain, own or checkpoint)
-    else:
-        find_peer(plain, own)
+    family_of(name).check(name, checkpoint)
 
 
 def load_upstream(
@@ -136,7 +123,7 @@ def load_upstream(
     seed: int = 0,
     permissions: Permissions = NONE,
 ) -> Upstream:
-    """An upstream by its name on s3prl's hub, as `name@checkpoint`, or as `hf:folder`.
+    """An upstream by its name, as one of the families (benchmark/features/families) has it.
 
     `checkpoint` is used for our own upstreams without an `@`; `seed` draws the weights of
     `barlow_speech_random`. `permissions` are for upstreams of others. Whether recordings may run
@@ -147,19 +134,11 @@ def load_upstream(
         BarlowSpeechError: there is no such upstream, its checkpoint is wrong or refused, it fails,
             or it has no single rate.
     """
-    plain, own = _parts(name)
     with seeded(seed):  # what a checkpoint lacks is drawn, and must not differ from call to call
         module = build(name, checkpoint, seed, permissions).eval()
-        parts = [plain, _weights_digest(module)]
-        if plain == FOLDER:
-            code = Path(huggingface.__file__).read_text(encoding="utf-8")
-            parts += [version("transformers"), code, digest(module.settings)]
-        elif plain in OURS:
-            parts += [_code_digest()]
-        else:
-            parts += [version("s3prl")]
-            parts += [file_digest(file) for file in _files(own)]
-        loaded = Upstream(name, module, rate_of(name, module), digest(parts), batched=False)
+        loaded = Upstream(
+            name, module, rate_of(name, module), fingerprint(name, module), batched=False
+        )
         try:
             alone = depends_on_batch(loaded, equal=True)
             batched = not alone and not depends_on_batch(loaded)
@@ -181,15 +160,20 @@ def build(
     Raises:
         BarlowSpeechError: as `load_upstream`.
     """
-    plain, own = _parts(name)
-    if plain == FOLDER:
-        return HuggingFaceUpstream(own or Path())
-    if plain not in OURS:
-        return build_peer(plain, own, permissions)
-    # Ours needs no s3prl, whose import takes seconds.
-    _check_ours(plain, own or checkpoint)
-    random_seed = seed if plain == "barlow_speech_random" else None
-    return expert.UpstreamExpert(own or checkpoint, random_seed=random_seed)
+    return family_of(name).load(name, checkpoint, seed, permissions)
+
+
+def fingerprint(name: str, module: nn.Module) -> str:
+    """A digest of what decides an upstream's features: its weights, and its family's identity."""
+    weights = hashlib.sha256()
+    settings: Any = getattr(getattr(module, "model", None), "settings", None)
+    if settings is not None and hasattr(settings, "as_dict"):
+        weights.update(digest(settings.as_dict()).encode())
+    for key, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        weights.update(f"{key} {tuple(values.shape)} {values.dtype}".encode())
+        weights.update(values.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest(family_of(name).identity(name, module, weights.hexdigest()))
 
 
 def depends_on_batch(upstream: Upstream, equal: bool = False) -> bool:
@@ -238,31 +222,6 @@ def _relative(difference: Tensor, values: Tensor) -> float:
     return part / whole if whole > 0 else part
 
 
-def _parts(name: str) -> tuple[str, Path | None]:
-    """(plain name, checkpoint) of `name@checkpoint`; (`hf:`, folder) of `hf:folder`."""
-    if name.startswith(FOLDER):
-        return FOLDER, Path(name[len(FOLDER) :])
-    plain, _, own = name.partition("@")
-    return plain, Path(own) if own else None
-
-
-def _check_ours(name: str, checkpoint: Path | None) -> None:
-    if checkpoint is None:
-        if name == "barlow_speech_local":
-            raise BarlowSpeechError(
-                "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
-            )
-        return
-    what = found(checkpoint)
-    if checkpoint.exists() and "safetensors" not in what:
-        raise BarlowSpeechError(
-            f"upstream '{name}' expects a safetensors file that `barlow-speech pretrain` wrote, "
-            f"and {checkpoint} is {what}; a checkpoint of s3prl's goes behind the name of its own "
-            "upstream, as in hubert@FILE."
-        )
-    load_settings(checkpoint)
-
-
 def rate_of(name: str, module: Any) -> int:
     """Samples per frame that an upstream declares for all its layers.
 
@@ -277,33 +236,3 @@ def rate_of(name: str, module: Any) -> int:
             "cannot add up; choose another upstream."
         )
     return int(several.pop())
-
-
-def _files(checkpoint: Path | None) -> list[Path]:
-    """The files of a checkpoint, which is a file or a folder."""
-    if checkpoint is None:
-        return []
-    if checkpoint.is_file():
-        return [checkpoint]
-    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
-
-
-def _code_digest() -> str:
-    """A digest of the sources that our features depend on, so that a change of them is noticed."""
-    folder = Path(expert.__file__).parent
-    names = ("expert.py", "frontend.py", "model.py", "readout.py", "subsampling.py")
-    sources = [folder / name for name in names]
-    sources += sorted((folder / "encoders").glob("*.py"))
-    return digest([source.read_text(encoding="utf-8") for source in sources])
-
-
-def _weights_digest(module: nn.Module) -> str:
-    result = hashlib.sha256()
-    settings: Any = getattr(getattr(module, "model", None), "settings", None)
-    if settings is not None and hasattr(settings, "as_dict"):
-        result.update(digest(settings.as_dict()).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        result.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-        result.update(values.view(-1).view(torch.uint8).numpy().tobytes())
-    return result.hexdigest()

@@ -1,25 +1,16 @@
-"""Figures of results, drawn without a display and without matplotlib's global state."""
+"""The runs of one task as boxes."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from barlow_speech.benchmark.figures.style import (
-    BOX,
-    CHANCE,
-    DOT,
-    EDGE,
-    WIDTH,
-    figure_kind,
-    write_figure,
-)
+from barlow_speech.benchmark.figures.style import BOX, CHANCE, DOT, EDGE, WIDTH
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
@@ -31,25 +22,12 @@ MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
 MAX_LABEL = 3  # lines of an upstream's name, about
 
 
-def boxplot(cells: Sequence[TaskResult], path: Path) -> Path:
-    """Write `boxplot_figure` to a path ending in .png, .pdf or .svg, which is returned.
-
-    It is written whole or not at all.
-
-    Raises:
-        BarlowSpeechError: as `boxplot_figure`; or the ending is unknown, or the file cannot be
-            written.
-    """
-    figure_kind(path)  # before any work
-    return write_figure(boxplot_figure(cells), path)
-
-
 def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
     the extremes, each dot is a run; under five runs only the dots and the mean are drawn. Chance
-    (`details["chance"]`) is a dashed line, or a note at the edge of the axis where it lies so far
+    (`Setup.chance`) is a dashed line, or a note at the edge of the axis where it lies so far
     off that it would take more than three quarters of the width. The same cells give the same
     figure.
 
@@ -116,7 +94,8 @@ def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
     """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
     values = [100 * value for cell in cells for value in cell.values]
     low, high = min(values), max(values)
-    known = sorted({100 * cell.details["chance"] for cell in cells if _has_chance(cell)})
+    chances = {cell.setup.chance for cell in cells}
+    known = sorted(100 * chance for chance in chances if chance is not None)
     near = [level for level in known if high - level <= 4 * (high - low)] if high > low else known
     far = [level for level in known if level not in near]
     low, high = min([low, *near]), max([high, *near])
@@ -148,11 +127,6 @@ def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
             fontsize=9,
             color=CHANCE,
         )
-
-
-def _has_chance(cell: TaskResult) -> bool:
-    chance = cell.details.get("chance")
-    return isinstance(chance, (int, float)) and 0.0 <= chance <= 1.0
 
 
 def _wrapped(name: str, columns: int = 22) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from barlow_speech.benchmark.figures.style import EDGE, WIDTH, figure_kind, write_figure
+from barlow_speech.benchmark.figures.style import EDGE, WIDTH
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
@@ -24,21 +22,13 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE
 
 
 def confusion_counts(cell: TaskResult) -> np.ndarray | None:
-    """The cell's counts [truth, predicted] over all its runs; None where they are not recorded.
+    """The cell's counts [truth, predicted] over all its runs; None where they are not known."""
+    return None if cell.predictions is None else cell.predictions.confusion
 
-    Raises:
-        BarlowSpeechError: they do not fit the names of the classes.
-    """
-    counts, names = cell.details.get("confusion"), cell.details.get("class_names")
-    if counts is None or names is None:
-        return None
-    matrix = np.asarray(counts)
-    if matrix.shape != (len(names), len(names)):
-        raise BarlowSpeechError(
-            f"the confusion matrix of {cell} is {' × '.join(map(str, matrix.shape))} for "
-            f"{len(names)} classes; run the task again."
-        )
-    return matrix
+
+def class_names(cell: TaskResult) -> tuple[str, ...]:
+    """The names of the rows and columns; none without predictions."""
+    return () if cell.predictions is None else cell.predictions.class_names
 
 
 def confusion_shares(cell: TaskResult) -> np.ndarray:
@@ -59,19 +49,16 @@ def shade(share: float) -> str:
     return to_hex(SHADES(share))
 
 
-def confusion_figure(cell: TaskResult, path: Path) -> Path:
+def confusion_figure(cell: TaskResult) -> Figure:
     """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
 
     A field is the percentage of the recordings of its row's class, over all runs; up to twelve
     classes it is written too. A class without test recordings is an empty row. The same cell gives
-    the same figure. `path` ends in .png, .pdf or .svg; it is written whole or not at all, and
-    returned.
+    the same figure.
 
     Raises:
-        BarlowSpeechError: no confusion is recorded, there are over 40 classes, the ending is
-            unknown, or the file cannot be written.
+        BarlowSpeechError: no confusion is recorded, or there are over 40 classes.
     """
-    figure_kind(path)
     counts = confusion_counts(cell)
     if counts is None or len(counts) > MAX_CLASSES:
         raise BarlowSpeechError(
@@ -79,7 +66,7 @@ def confusion_figure(cell: TaskResult, path: Path) -> Path:
         )
     classes = len(counts)
     percents = 100 * confusion_shares(cell)
-    names = [shortened(printable(name), MAX_CLASS_NAME) for name in cell.details["class_names"]]
+    names = [shortened(printable(name), MAX_CLASS_NAME) for name in class_names(cell)]
 
     figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
@@ -103,7 +90,7 @@ def confusion_figure(cell: TaskResult, path: Path) -> Path:
     bar.ax.tick_params(labelsize=8)
     title = f"{shortened(printable(cell.upstream), 40)}\n{printable(cell.task)} – "
     figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11, parse_math=False)
-    return write_figure(figure, path)
+    return figure
 
 
 def confusion_text(cell: TaskResult) -> str:
@@ -113,7 +100,7 @@ def confusion_text(cell: TaskResult) -> str:
         BarlowSpeechError: no confusion is recorded.
     """
     shares = confusion_shares(cell)
-    names = [str(name) for name in cell.details["class_names"]]
+    names = class_names(cell)
     there = [i for i in range(len(names)) if np.isfinite(shares[i, i])]
     sentences = [f"Confusion matrix of {cell}."]
     if len(there) <= MAX_WITH_NUMBERS:

@@ -93,7 +93,7 @@ def correlations(
     untrained = copy.deepcopy(run.twins)
     run.load(folder)
     positions = run.steps_done * recipe.batch + np.arange(recipe.batch)
-    views_BTF = run.pairs(positions)[0][name]
+    views_BTF = run.pairs(positions, recipe.families)[0][name]
     settings = recipe.families[name].objective
     untrained_DD, pairs = _correlation(untrained, views_BTF, name, settings)
     trained_DD, _ = _correlation(run.twins, views_BTF, name, settings)

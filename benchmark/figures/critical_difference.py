@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.figures.style import EDGE, figure_kind, write_figure
+from barlow_speech.benchmark.figures.style import EDGE
 from barlow_speech.benchmark.statistics.ranking import Ranking, verdict
 from barlow_speech.upstream.common.text import printable, shortened
 
@@ -25,18 +24,6 @@ NAME_SIZE, SMALL_SIZE = 8.5, 7.5  # points
 COLUMNS = 138  # letters in a line of SMALL_SIZE
 MAX_NUMBERED = 12  # ranks that are each written at the axis
 LINE, NOTE = "#777777", "#333333"
-
-
-def critical_difference_diagram(ranked: Ranking, path: Path) -> Path:
-    """Write `critical_difference_figure` to a path ending in .png, .pdf or .svg, and return it.
-
-    It is written whole or not at all.
-
-    Raises:
-        BarlowSpeechError: the ending is unknown, or the file cannot be written.
-    """
-    figure_kind(path)  # before any work
-    return write_figure(critical_difference_figure(ranked), path)
 
 
 def critical_difference_figure(ranked: Ranking) -> Figure:

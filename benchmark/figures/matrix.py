@@ -81,7 +81,7 @@ def differences_figure(
         points = np.full((len(rows), len(columns)), np.nan)
         bold = np.zeros_like(points, dtype=bool)
         for j, found in enumerate(pairs.values()):
-            for pair in found:
+            for pair in _known(found):
                 i = rows.index(pair["a"])
                 points[i, j], bold[i, j] = 100 * pair["difference"], pair["separable"]
         panels = [(f"against {printable(reference)}", rows, columns, points, bold)]
@@ -90,13 +90,18 @@ def differences_figure(
         for (task, corpus), found in pairs.items():
             points = np.full((len(labels), len(labels)), np.nan)
             bold = np.zeros_like(points, dtype=bool)
-            for pair in found:
+            for pair in _known(found):
                 i, j = labels.index(pair["a"]), labels.index(pair["b"])
                 points[i, j], points[j, i] = 100 * pair["difference"], -100 * pair["difference"]
                 bold[i, j] = bold[j, i] = pair["separable"]
             title = f"{task} – {printable(corpus)}"
             panels.append((title, list(labels), list(labels), points, bold))
     return _drawn(panels)
+
+
+def _known(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that share a seed; without one there is no difference to show."""
+    return [pair for pair in pairs if pair["difference"] is not None]
 
 
 def _drawn(panels: Sequence[tuple[str, list[str], list[str], np.ndarray, np.ndarray]]) -> Figure:

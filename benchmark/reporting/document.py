@@ -1,13 +1,40 @@
-"""What an analysis of a study has to show: sentences, tables, pictures and sounds, in order."""
+"""What every page is made of: sections of sentences, tables, pictures and sounds, in order.
+
+An analysis returns a `Section`; a page is a `Document`. Neither knows how it is written: that is
+`tables` (terminal, Markdown, CSV), `latex` and `html`, and `files` puts it on disk.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import soundfile
 from matplotlib.figure import Figure
 
-Value = str | float | int | None
+from barlow_speech.benchmark.figures.style import figure_bytes
+from barlow_speech.upstream.data.audio import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A text that stands out in its table: bold, marked as among the best, with a remark, linked.
+
+    `beside` follows it in smaller letters. `link` is an address.
+    """
+
+    text: str
+    bold: bool = False
+    marked: bool = False
+    beside: str = ""
+    link: str = ""
+
+
+Value = str | float | int | None | Entry
 
 
 @dataclass(frozen=True)
@@ -15,7 +42,11 @@ class Table:
     """Rows of values under `columns`; the first `texts` of them are names and stand left.
 
     `name` is the stem of its files. Numbers stay numbers: how many digits are shown is the
-    writer's affair. None is a value that there is not.
+    writer's affair, unless `formats` has a function for the column's name. None is a value that
+    there is not. The first `groups` columns name blocks of rows, which pages and the terminal show
+    once above them. A second line of a column's heading is a remark on it. `folded` is what an
+    HTML page shows in place of the table until it is opened, and in a `shaded` one fields are the
+    darker the nearer their value is to 100.
     """
 
     name: str
@@ -23,6 +54,10 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
     texts: int = 1
+    groups: int = 0
+    formats: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    folded: str = ""
+    shaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +69,11 @@ class Picture:
     alternative: str
     figure: Figure
 
+    @functools.cached_property
+    def png(self) -> bytes:
+        """Drawn once, for its file and for the page."""
+        return figure_bytes(self.figure, "png")
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -43,15 +83,60 @@ class Sound:
     caption: str
     wave_N: np.ndarray
 
+    @functools.cached_property
+    def wav(self) -> bytes:
+        """A WAV file of 16 bits."""
+        stream = io.BytesIO()
+        soundfile.write(stream, np.clip(self.wave_N, -1, 1), SAMPLE_RATE, "PCM_16", format="WAV")
+        return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and what they are, under a title, and remarks on them."""
+
+    title: str
+    entries: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+
+
+Part = Table | Picture | Sound | Facts
+
 
 @dataclass(frozen=True)
 class Section:
     """One analysis: its title, what it found, how to read it, and what it shows.
 
     `findings` are whole sentences which the statistics bear out; they stand in the summary too.
+    One that is `apart` holds nothing that was measured here.
     """
 
     title: str
     findings: tuple[str, ...]
     notes: tuple[str, ...]
-    parts: tuple[Table | Picture | Sound, ...]
+    parts: tuple[Part, ...]
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page: an introduction (paragraphs have an empty line between them), and its sections.
+
+    `commands` make it again; `facts` are groups of names and values; `spent` says where the time
+    went. `overview` asks for a summary of all findings and a list of contents at the start.
+    """
+
+    title: str
+    introduction: str
+    sections: tuple[Section, ...]
+    commands: tuple[str, ...] = ()
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    spent: Table | None = None
+    warnings: tuple[str, ...] = ()
+    overview: bool = False
+
+    @property
+    def parts(self) -> list[Part]:
+        """Of all sections, and the time spent."""
+        parts = [part for section in self.sections for part in section.parts]
+        return [*parts, self.spent] if self.spent else parts

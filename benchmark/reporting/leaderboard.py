@@ -1,5 +1,7 @@
 """Upstreams by how they rank on many tasks, with what they cost beside it.
 
+`sections` are for a page, `terminal` for a terminal, and `every_score` is all of it as one table.
+
 A *board* holds what was measured alike: by one protocol, one head, one selection of features. A
 *column* of it holds what may be ranked together: one task of one corpus, with the same recordings,
 labels, splits and settings (the cells' `comparison`). Where a task was measured in two ways, they
@@ -16,12 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text
-from barlow_speech.benchmark.reporting.published import PublishedTable
+from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.reporting.document import (
+    Document,
+    Entry,
+    Part,
+    Picture,
+    Section,
+    Table,
+)
+from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text, interval, percent, spread
+from barlow_speech.benchmark.reporting.published import PublishedTable, cited
+from barlow_speech.benchmark.reporting.tables import MARK
 from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import DIGITS, TaskResult, by_task, shares_levels
+from barlow_speech.benchmark.statistics.results import (
+    DIGITS,
+    Cost,
+    TaskResult,
+    by_task,
+    shares_levels,
+)
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -33,13 +51,20 @@ SETTINGS = (
     "test_recordings",
 )  # fmt: skip
 
+# What a table of every score has, in the order of leaderboard.csv.
+EVERY_SCORE = (
+    "protocol", "head", "selection", "upstream", "task", "corpus", "comparison", "metric", "n",
+    "mean", "std", "ci95_low", "ci95_high", "rank", "separable_from_best", "average_rank",
+    *COSTS, "device", "threads", "published", "source",
+)  # fmt: skip
+MAX_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
+
 RANK_KEY = (
     "A rank is 1 + the number of upstreams that are separably better (paired sign-flip test, 5 %, "
     "Holm-corrected within the column): what the runs do not separate shares it."
 )
-BOLD_KEY = "Bold: the best mean of a column."
-MARK_KEY = "{mark}: the best mean, and every upstream that the test does not separate from it."
-AVERAGE_KEY = "Average rank: of the means, over {count} columns; 1 is best."
+MARK_KEY = f"{MARK}: the best mean, and every upstream that the test does not separate from it."
+AVERAGE_KEY = "Average rank: of the means, over {count} tasks; 1 is best."
 COST_KEY = (
     "MACs/s: multiply-accumulates per second of speech. RTF (real-time factor): seconds of "
     "computing per second of speech, one recording at a time{device}."
@@ -78,15 +103,13 @@ class Row:
 
     def costs(self, key: str) -> list[Any]:
         """What the upstream's cells say of a cost: each value once, from low to high."""
-        return sorted({cost[key] for cost in self._costs() if cost.get(key) is not None})
+        values = {getattr(score.cell.cost, key) for score in self.scores if score}
+        return sorted(values - {None})
 
     @property
     def devices(self) -> list[str]:
         """Where the costs were measured, with the threads of a CPU."""
-        return sorted({_device(cost) for cost in self._costs() if cost.get("device") is not None})
-
-    def _costs(self) -> list[dict[str, Any]]:
-        return [score.cell.details.get("cost") or {} for score in self.scores if score]
+        return sorted({_device(s.cell.cost) for s in self.scores if s and s.cell.cost.device})
 
 
 @dataclass(frozen=True)
@@ -129,8 +152,9 @@ def leaderboard(
 ) -> Leaderboard:
     """Sort the cells of one metric into boards: best average rank first, then by name.
 
-    An upstream has an average rank where it has a result in every column of its board, and another
-    one has too. Published scores of another metric are left out.
+    An upstream has an average rank where it has a result on every task of its board, and another
+    one has too. A task that was measured in several ways counts once (`ranking`). Published scores
+    of another metric are left out.
 
     Raises:
         BarlowSpeechError: there are no cells, or `by_task` refuses those of a column.
@@ -139,10 +163,8 @@ def leaderboard(
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
-        protocol, head, selection = (
-            str(cell.details.get(key) or "") for key in ("protocol", "head", "selection")
-        )
-        groups.setdefault((protocol, head, selection), []).append(cell)
+        setup = cell.setup
+        groups.setdefault((setup.protocol, setup.head, setup.selection), []).append(cell)
     tables = [
         dataclasses.replace(table, rows=tuple(row for row in table.rows if row.metric == metric))
         for table in published
@@ -162,8 +184,7 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     taken: dict[tuple[Any, ...], tuple[Path, TaskResult]] = {}
     for folder, cells in found.items():
         for cell in cells:
-            comparison = cell.details.get("comparison")
-            key = (cell.upstream, cell.task, cell.corpus, cell.metric, comparison)
+            key = (cell.upstream, cell.task, cell.corpus, cell.metric, cell.setup.comparison)
             other, earlier = taken.setdefault(key, (folder, cell))
             if earlier is cell:
                 continue
@@ -172,7 +193,7 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
                     f"{folder} holds two results of {cell}, as when a checkpoint was replaced by "
                     f"another one; remove the record that is out of date from {folder / 'records'}."
                 )
-            if _runs(earlier) != _runs(cell):
+            if (earlier.values, earlier.seeds) != (cell.values, cell.seeds):
                 raise BarlowSpeechError(
                     f"{other} and {folder} hold different results of {cell}; leave one of the "
                     "folders out, or run one of the two upstreams under another name (name@file)."
@@ -180,31 +201,223 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     return [cell for _, cell in taken.values()]
 
 
-def keys(board: Board, mark: str) -> list[str]:
-    """What the marks and numbers of a board mean, a sentence or two each."""
-    found = []
+def document(board: Leaderboard) -> Document:
+    """The page: a section for each board, and one for each table of published scores."""
+    upstreams = {row.upstream for one in board.boards for row in one.rows}
+    tasks = {(column.task, column.corpus) for one in board.boards for column in one.columns}
+    extent = ", ".join(
+        [
+            metric_name(board.metric),
+            f"{len(upstreams)} upstream{'' if len(upstreams) == 1 else 's'}",
+            f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}.",
+        ]
+    )
+    return Document(
+        "Leaderboard",
+        extent,
+        (*map(_section, board.boards), *(_published(one, board.metric) for one in board.published)),
+    )
+
+
+def _section(board: Board) -> Section:
+    """Scores with ranks and costs beside each other, and the diagram of the average ranks."""
+    average = "average rank"
+    rows = tuple(
+        (
+            row.upstream,
+            rank_text(row.average_rank),
+            *map(_entry, row.scores),
+            *cost_texts(board, row),
+        )
+        for row in board.rows
+    )
+    head = f"Head: {board.head}. " if board.head else ""
+    meaning = (
+        f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
+        "and in brackets the rank in the column. Bold: the best mean of a column."
+    )
+    columns = (
+        "upstream",
+        average,
+        *(f"{column.task}\n{column.label}" for column in board.columns),
+        *COSTS.values(),
+    )
+    parts: list[Part] = [Table(board.title, meaning, columns, rows)]
+    ranked = board.ranking
+    if (
+        ranked is not None
+        and ranked.critical_difference is not None
+        and len(ranked.upstreams) <= MAX_IN_DIAGRAM
+    ):
+        joined = "; ".join(", ".join(clique) for clique in ranked.cliques) or "none"
+        places = ", ".join(
+            f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks)
+        )
+        parts.append(
+            Picture(
+                f"{board.title} ranks",
+                "",
+                f"Critical-difference diagram. Average ranks: {places}. Not separated: {joined}. "
+                f"{verdict(ranked)}",
+                critical_difference_figure(ranked),
+            )
+        )
+    return Section(board.title, _findings(board), notes(board), tuple(parts))
+
+
+def _entry(score: Score | None) -> Entry | None:
+    if score is None:
+        return None
+    rank = "" if score.rank is None else f"({score.rank})"
+    return Entry(score_text(score), score.best, score.leading, rank)
+
+
+def _published(table: PublishedTable, metric: str) -> Section:
+    rows = tuple(
+        (row.upstream, row.task, row.corpus, _source(row.source, row.note), f"{row.score:.2f}")
+        for row in table.rows
+    )
+    about = [PUBLISHED_KEY, f"{metric_name(metric)} in percent.", f"{table.citation}.", table.note]
+    columns = ("upstream", "task", "corpus", "source", "published")
+    shown = Table(f"Published {table.name}", " ".join(filter(None, about)), columns, rows, texts=4)
+    return Section(f"Published: {table.name}", (), (), (shown,), apart=True)
+
+
+def _source(source: str, note: str) -> Entry:
+    """The source, as a link where it is an address; nothing is fetched before it is followed."""
+    link = source if source.startswith(("https://", "http://")) else ""
+    return Entry(source, link=link, beside=f"({note})" if note else "")
+
+
+def terminal(board: Leaderboard) -> Document:
+    """Of each board the average ranks and costs, then each of its columns, best first."""
+    sections = []
+    for one in board.boards:
+        names = tuple(
+            (row.upstream, rank_text(row.average_rank), *cost_texts(one, row)) for row in one.rows
+        )
+        sections += [
+            Section(one.title, (), (), (
+                Table("", "", ("upstream", "average rank", *COSTS.values()), names),
+            )),
+            Section("", _findings(one), notes(one), (_by_column(one),)),
+        ]  # fmt: skip
+    for published in board.published:
+        metric = METRICS.get(board.metric, board.metric)
+        rows = tuple(
+            (score.task, score.corpus, score.upstream, f"{score.score:.2f}")
+            for score in published.rows
+        )
+        columns = ("task", "corpus", "upstream", f"published {metric} (%)")
+        table = Table("", "", columns, rows, texts=3, groups=2)
+        sections.append(Section("", (), (f"{published.name}. {PUBLISHED_KEY}",), (table,)))
+    return Document("", "", tuple(sections))
+
+
+def _by_column(board: Board) -> Table:
+    rows = []
+    for at, column in enumerate(board.columns):
+        scored = [(row, score) for row in board.rows if (score := row.scores[at])]
+        scored.sort(key=lambda pair: (pair[1].rank or 0, -pair[1].summary["mean"]))
+        rows += [
+            (
+                column.task,
+                column.label,
+                Entry(row.upstream, marked=score.leading),
+                score.rank,
+                score_text(score),
+                interval(score.summary["ci95"]),
+                score.summary["n"],
+            )
+            for row, score in scored
+        ]
+    columns = (
+        "task",
+        "corpus",
+        "upstream",
+        "rank",
+        f"{metric_name(board.metric)} (%)",
+        "95 % CI",
+        "n",
+    )
+    return Table("", "", columns, tuple(rows), texts=3, groups=2)
+
+
+def every_score(board: Leaderboard) -> Table:
+    """A row for each upstream and column, then one for each published score; scores are fractions.
+
+    `separable_from_best` is None where nothing was compared, and so is every number that a
+    published score does not have.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in board.boards:
+        for row in one.rows:
+            for column, score in zip(one.columns, row.scores):
+                if score is None:
+                    continue
+                cost = score.cell.cost
+                low, high = score.summary["ci95"] or (None, None)
+                apart = None if score.rank is None else str(not score.leading).lower()
+                rows.append(
+                    {
+                        "protocol": one.protocol,
+                        "head": one.head,
+                        "selection": one.selection,
+                        "upstream": row.upstream,
+                        "task": column.task,
+                        "corpus": column.corpus,
+                        "comparison": column.comparison,
+                        "metric": one.metric,
+                        **{key: score.summary[key] for key in ("n", "mean", "std")},
+                        "ci95_low": low,
+                        "ci95_high": high,
+                        "rank": score.rank,
+                        "separable_from_best": apart,
+                        "average_rank": row.average_rank,
+                        **{key: getattr(cost, key) for key in (*COSTS, "device", "threads")},
+                        "published": "false",
+                    }
+                )
+    rows += [
+        {
+            "upstream": published.upstream,
+            "task": published.task,
+            "corpus": published.corpus,
+            "metric": published.metric,
+            "mean": round(published.score / 100.0, DIGITS),
+            "published": "true",
+            "source": cited(published),
+        }
+        for table in board.published
+        for published in table.rows
+    ]
+    values = tuple(tuple(row.get(name) for name in EVERY_SCORE) for row in rows)
+    return Table("leaderboard", "", EVERY_SCORE, values)
+
+
+def notes(board: Board) -> tuple[str, ...]:
+    """What the marks and numbers of a board mean, and what limits its ranks or is apart."""
+    sentences = []
     if any(score and score.rank for row in board.rows for score in row.scores):
-        found += [RANK_KEY, MARK_KEY.format(mark=mark)]
-    if board.ranking is not None:
-        found.append(AVERAGE_KEY.format(count=len(board.ranking.blocks)))
+        sentences += [RANK_KEY, MARK_KEY]
+    ranked = board.ranking
+    if ranked is not None:
+        sentences.append(AVERAGE_KEY.format(count=len(ranked.blocks)))
     if any(row.costs(key) for row in board.rows for key in COSTS):
         device = f" ({board.devices[0]})" if len(board.devices) == 1 else ""
-        found.append(COST_KEY.format(device=device))
-    return found
+        sentences.append(COST_KEY.format(device=device))
+    limits = [*ranked.notes, *ranked.left_out] if ranked else []
+    return (*sentences, *limits, *board.notes)
 
 
-def notes(board: Board) -> list[str]:
-    """What a reader must know about the ranks: the verdict, its limits, and what is apart."""
-    ranked = board.ranking
-    if ranked is None:
-        return list(board.notes)
-    return [f"Across tasks: {verdict(ranked)}", *ranked.notes, *ranked.left_out, *board.notes]
+def _findings(board: Board) -> tuple[str, ...]:
+    return (f"Across tasks: {verdict(board.ranking)}",) if board.ranking else ()
 
 
 def score_text(score: Score) -> str:
     """Mean ± standard deviation in percent, without rank and marks."""
     mean, std = score.summary["mean"], score.summary["std"]
-    return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
+    return percent(mean) if std is None else spread(mean, std)
 
 
 def rank_text(average_rank: float | None) -> str:
@@ -238,8 +451,7 @@ def _board(
 ) -> Board:
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for cell in cells:
-        comparison = str(cell.details.get("comparison") or "")
-        groups.setdefault((cell.task, cell.corpus, comparison), []).append(cell)
+        groups.setdefault((cell.task, cell.corpus, cell.setup.comparison), []).append(cell)
     ways = Counter((task, corpus) for task, corpus, _ in groups)
     columns, placed = [], []
     for task, corpus, comparison in sorted(groups):
@@ -251,18 +463,24 @@ def _board(
 
     dependent = [DEPENDENT] if any(map(shares_levels, cells)) else []
     names = sorted({cell.upstream for cell in cells})
-    complete = [name for name in names if all(name in scores for scores in placed)]
+    tasks: dict[tuple[str, str], set[str]] = {}  # who has a result in any of its columns
+    for column, scores in zip(columns, placed):
+        tasks.setdefault((column.task, column.corpus), set()).update(scores)
+    complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    if len(columns) > 1 and len(complete) > 1:
-        blocks = [
-            dataclasses.replace(score.cell, corpus=column.label)
-            for column, scores in zip(columns, placed)
-            for score in scores.values()
-        ]
-        ranked = ranking(blocks, complete)
-        remarks += [_incomplete(name, columns, placed) for name in names if name not in complete]
-    elif len(columns) > 1 and len(names) > 1:
+    if len(tasks) == 1 < len(columns):
+        remarks.append("One task has no average rank, in however many ways it was measured.")
+    elif len(tasks) > 1 and len(complete) > 1:
+        try:
+            ranked = ranking(cells, complete, lambda cell: cell.setup.comparison)
+        except BarlowSpeechError:  # of no task all of them have one variant
+            remarks.append("No task was measured alike for all: there is no average rank.")
+        remarks += [_incomplete(name, tasks) for name in names if name not in complete]
+    elif len(tasks) > 1 and len(names) > 1:
         remarks.append("No two upstreams have a result in every column: there is no average rank.")
+    if ranked is not None and len(ranked.blocks) < 2:
+        remarks += [*ranked.left_out, "One task that all have has no average rank."]
+        ranked = None
     average = dict(zip(ranked.upstreams, ranked.ranks)) if ranked else {}
     rows = [
         Row(name, average.get(name), tuple(scores.get(name) for scores in placed)) for name in names
@@ -311,12 +529,11 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     for (task, corpus), several in likes.items():
         if len(several) == 1:
             continue
-        facts = [cells[0].details for _, cells in several]
-        differing = [
-            f"{key.replace('_', ' ')} ({' and '.join(str(fact.get(key)) for fact in facts)})"
-            for key in SETTINGS
-            if len({str(fact.get(key)) for fact in facts}) > 1
-        ]
+        differing = []
+        for key in SETTINGS:
+            values = [_listed(getattr(cells[0].setup, key)) for _, cells in several]
+            if len(set(values)) > 1:
+                differing.append(f"{key.replace('_', ' ')} ({' and '.join(values)})")
         who = "; ".join(
             f"{column.label.removeprefix(corpus).strip()}: "
             f"{', '.join(cell.upstream for cell in cells)}"
@@ -330,22 +547,20 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     return sentences
 
 
-def _incomplete(name: str, columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> str:
+def _incomplete(name: str, tasks: Mapping[tuple[str, str], set[str]]) -> str:
     missing = [
-        f"{column.task} of {column.label}"
-        for column, scores in zip(columns, placed)
-        if name not in scores
+        f"{task} of {corpus}" for (task, corpus), there in tasks.items() if name not in there
     ]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"{name} has no average rank: no result on {missing[0]}{more}."
 
 
-def _device(cost: Mapping[str, Any]) -> str:
-    device, threads = str(cost["device"]), cost.get("threads")
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _device(cost: Cost) -> str:
+    device, threads = str(cost.device), cost.threads
     if not device.startswith("cpu") or threads is None:
         return device
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def _runs(cell: TaskResult) -> tuple[Any, ...]:
-    return cell.values, tuple(cell.details.get("seeds") or ())

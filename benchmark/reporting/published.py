@@ -7,14 +7,11 @@ mostly a single run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from barlow_speech import configs
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import build, read_yaml
-
-FOLDER = Path(configs.__path__[0]) / "published"
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,7 @@ def read_published(name: str) -> PublishedTable:
         BarlowSpeechError: there is no such table, a key is wrong, a score is no percentage or has
             no source, or a number is there twice; each is named.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        built_in = {one.stem: one for one in FOLDER.glob("*.yaml")}
-        if name not in built_in:
-            raise unknown("table of published scores", name, built_in, "--published (or a .yaml)")
-        path = built_in[name]
+    path = configs.find("table of published scores", name, "--published (or a .yaml)")
     table = build(PublishedTable, read_yaml(path), str(path))
     if not table.rows:
         raise BarlowSpeechError(f"{path} has no rows; add published scores, or leave it out.")

@@ -1,8 +1,7 @@
 """What a set of runs says about an upstream, and what two sets say about each other.
 
-A *cell* holds the test scores of one upstream on one task of one corpus, one per run. A run is
-a head trained anew on the same frozen features: the spread, the intervals and the tests below are
-over what varied between the runs (the cell's `details["varied"]`, usually initialisation and batch
+A run is a head trained anew on the same frozen features: the spread, the intervals and the tests
+below are over what varied between the runs (`Setup.varied`, usually initialisation and batch
 order). They say nothing about another choice of test recordings, another corpus or another
 pretraining of the upstream, each of which may move a score by far more.
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,13 +18,13 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.special import ndtri
 
-from barlow_speech.benchmark.statistics.intervals import _mean_interval, summary
+from barlow_speech.benchmark.statistics.intervals import mean_interval, summary
 from barlow_speech.benchmark.statistics.results import (
     DIGITS,
     LEVEL,
     TaskResult,
-    _runs,
     shares_levels,
+    values_by_seed,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -37,7 +36,7 @@ ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 o
 def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     """How upstream `a` differs from `b` on one task, from the runs with the same seed in both.
 
-    Where a cell does not record its seeds, run i is taken to have seed i. Keys:
+    Where a result does not record its seeds, run i is taken to have seed i. Keys:
 
     - `a`, `b`: the upstreams; `n`: the number of shared seeds;
     - `difference`: mean of the paired differences a - b; `ci95`: its BCa interval (Efron 1987);
@@ -48,10 +47,12 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     - `p_wilcoxon`: Wilcoxon's signed-rank test (1945), zero differences left out;
     - `a12`: the probability that a run of `a` is better than a run of `b`, ties counting one half
       (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its score interval, paired by
-      seed (`improvement_interval`).
+      seed (`improvement_interval`);
+    - `untested`: why there is no test, as the end of a sentence; None where there is one.
 
     Differences that are all zero have p = 1. With one shared seed the intervals are None and p is
-    1; with none, every number is None.
+    1; with none, every number is None. Runs that are not independent (`shares_levels`) are not
+    tested, whoever asks: their p and intervals are None.
 
     Raises:
         BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
@@ -59,37 +60,55 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     """
     if (a.task, a.corpus, a.metric) != (b.task, b.corpus, b.metric):
         raise BarlowSpeechError(
-            f"{a} and {b} differ in task, corpus or metric; compare like cells."
+            f"{a} and {b} differ in task, corpus or metric; compare like results."
         )
-    runs_a, runs_b = _runs(a), _runs(b)
+    runs_a, runs_b = values_by_seed(a), values_by_seed(b)
     shared = [run for run in runs_a if run in runs_b]
     numbers = _paired(
         tuple(runs_a[run] for run in shared), tuple(runs_b[run] for run in shared), seed
     )
-    return {"a": a.upstream, "b": b.upstream, **numbers}
+    untested = None if shared else "they share no seed"
+    if shares_levels(a) or shares_levels(b):
+        untested = "runs that share levels are not independent"
+        numbers = numbers | dict.fromkeys(("ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
+    return {"a": a.upstream, "b": b.upstream, **numbers, "untested": untested}
+
+
+def test_pairs(pairs: Iterable[tuple[TaskResult, TaskResult]]) -> list[dict[str, Any]]:
+    """`compare` of each pair, with Holm's correction over them all: the family of one question.
+
+    The only place where differences are tested and corrected. Adds to each `p_holm` (the corrected
+    `p_sign_flip`), `p_wilcoxon_holm` (the corrected `p_wilcoxon`), and `separable`: whether
+    `p_holm` is under 5 %. A pair that is not tested has None for all p and takes no part in the
+    correction.
+    """
+    compared = [compare(a, b) for a, b in pairs]
+    tested = [pair for pair in compared if pair["untested"] is None]
+    for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
+        corrected = iter(holm([pair[raw] for pair in tested]))
+        for pair in compared:
+            pair[name] = None if pair["untested"] else next(corrected)
+    for pair in compared:
+        pair["separable"] = pair["untested"] is None and pair["p_holm"] < LEVEL
+    return compared
+
+
+test_pairs.__test__ = False  # type: ignore[attr-defined]  # it is no test of pytest's
 
 
 def compare_all(cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
-    """`compare` for every pair of the cells of one task, with Holm's correction over these pairs.
+    """`test_pairs` of every two results of one task.
 
-    Adds to each `p_holm` (the corrected `p_sign_flip`), `p_wilcoxon_holm` (the corrected
-    `p_wilcoxon`), and `separable`: whether `p_holm` is under 5 %. The family of tests is one task
-    of one corpus, so that adding a task to a table changes nothing about the others. Runs that are
-    not independent (`shares_levels`) are not tested: all p of such a pair are None.
+    The family is one task of one corpus, so that adding a task to a table changes nothing about
+    the others.
     """
-    pairs = [compare(a, b) for a, b in itertools.combinations(cells, 2)]
-    dependent = {cell.upstream for cell in cells if shares_levels(cell)}
-    for pair in pairs:
-        pair.update(p_holm=None, p_wilcoxon_holm=None, separable=False)
-        if dependent & {pair["a"], pair["b"]}:
-            pair.update(p_sign_flip=None, p_wilcoxon=None)
-    testable = [pair for pair in pairs if pair["p_sign_flip"] is not None]
-    for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
-        for pair, p in zip(testable, holm([pair[raw] for pair in testable])):
-            pair[name] = p
-    for pair in testable:
-        pair["separable"] = pair["p_holm"] < LEVEL
-    return pairs
+    return test_pairs(itertools.combinations(cells, 2))
+
+
+def compare_against(reference: str, cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
+    """`test_pairs` of every other upstream with the reference, on one task."""
+    other = next(cell for cell in cells if cell.upstream == reference)
+    return test_pairs((cell, other) for cell in cells if cell is not other)
 
 
 def leaders(cells: Sequence[TaskResult]) -> list[str]:
@@ -235,7 +254,7 @@ def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, 
     several = len(a) > 1
     return numbers | {
         "difference": float(differences.mean()),
-        "ci95": list(_mean_interval(tuple(differences.tolist()), seed)) if several else None,
+        "ci95": list(mean_interval(tuple(differences.tolist()), seed)) if several else None,
         "p_sign_flip": sign_flip_p(differences, seed),
         "p_wilcoxon": wilcoxon_p(differences),
         "a12": improvement(a, b),

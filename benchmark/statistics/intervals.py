@@ -51,13 +51,13 @@ def summary(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
         "q3": float(q3),
         "min": float(low),
         "max": float(high),
-        "ci95": list(_mean_interval(tuple(sample.tolist()), seed)) if several else None,
+        "ci95": list(mean_interval(tuple(sample.tolist()), seed)) if several else None,
     }
 
 
 # Tables, figures and the page ask for the same numbers: each is worked out once per process.
 @lru_cache(maxsize=4096)
-def _mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
+def mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
     """The BCa interval of the mean of two or more values."""
     sample = np.asarray(values)
     if np.ptp(sample) < 10.0**-DIGITS:

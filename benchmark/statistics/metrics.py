@@ -1,59 +1,116 @@
 """What a set of predictions is worth: top-1, macro recall (UAR), macro F1, confusion.
 
-Shapes: R runs, N utterances, C classes.
+A metric is one function of `Counts` under `@metric`: tables, flags and the choice of the best step
+on dev know it from then on, and records of before have it too, since it is computed when they are
+read. Shapes: R runs, N recordings, C classes; `...` is R or nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-METRICS = {"top1": "top-1 accuracy", "uar": "macro recall", "f1": "macro F1"}
+
+@dataclass(frozen=True)
+class Counts:
+    """What one run predicted, as arrays [N], or several on a device, as tensors [R, N].
+
+    Counted only when a metric asks, and never as a whole matrix: of many classes that takes
+    gigabytes.
+    """
+
+    truth_N: Any
+    predicted: Any
+    classes: int
+
+    @cached_property
+    def support(self) -> Any:
+        """Recordings of each class [C]."""
+        if isinstance(self.truth_N, Tensor):
+            return torch.bincount(self.truth_N, minlength=self.classes).double()
+        return np.bincount(self.truth_N, minlength=self.classes)
+
+    @cached_property
+    def true_positives(self) -> Any:
+        """Those of them that were predicted as such [..., C]."""
+        right = self.predicted == self.truth_N
+        if isinstance(self.predicted, Tensor):
+            zeros_RC = self._zeros_RC
+            return zeros_RC.index_add_(1, self.truth_N, right.double())
+        return np.bincount(self.truth_N[right], minlength=self.classes)
+
+    @cached_property
+    def predicted_count(self) -> Any:
+        """How often each class was predicted [..., C]."""
+        if isinstance(self.predicted, Tensor):
+            return self._zeros_RC.scatter_add_(
+                1, self.predicted, torch.ones_like(self.predicted, dtype=torch.float64)
+            )
+        return np.bincount(self.predicted, minlength=self.classes)
+
+    @property
+    def _zeros_RC(self) -> Tensor:
+        shape = len(self.predicted), self.classes
+        return torch.zeros(shape, dtype=torch.float64, device=self.predicted.device)
+
+
+Function = Callable[[Counts], Any]
+
+METRICS: dict[str, str] = {}  # name → what a reader calls it
+_FUNCTIONS: dict[str, Function] = {}
+
+
+def metric(title: str) -> Callable[[Function], Function]:
+    """Make a function a metric under its own name: from 0 to 1, better the higher, one a run."""
+
+    def register(function: Function) -> Function:
+        METRICS[function.__name__] = title
+        _FUNCTIONS[function.__name__] = function
+        return function
+
+    return register
+
+
+@metric("top-1 accuracy")
+def top1(counts: Counts) -> Any:
+    """The share of the recordings that are right."""
+    return counts.true_positives.sum(-1) / counts.support.sum()
+
+
+@metric("macro recall")
+def uar(counts: Counts) -> Any:
+    """Mean recall of the classes that the truth has: scikit-learn's balanced_accuracy_score."""
+    there = counts.support > 0
+    return (counts.true_positives[..., there] / counts.support[there]).mean(-1)
+
+
+@metric("macro F1")
+def f1(counts: Counts) -> Any:
+    """Mean F1 of the classes that the truth has: scikit-learn's f1_score(average="macro")."""
+    there = counts.support > 0
+    among = counts.support[there] + counts.predicted_count[..., there]
+    return (2 * counts.true_positives[..., there] / among).mean(-1)
+
+
+def metrics(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> dict[str, float]:
+    """Every metric of one run."""
+    counts = Counts(truth_N, predicted_N, classes)
+    return {name: float(function(counts)) for name, function in _FUNCTIONS.items()}
+
+
+def score(predicted_RN: Tensor, truth_N: Tensor, classes: int, metric: str) -> Tensor:
+    """One metric of every run, [R] in float64, on the tensors' device."""
+    scores_R: Tensor = _FUNCTIONS[metric](Counts(truth_N, predicted_RN, classes))
+    return scores_R
 
 
 def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """Counts [truth, predicted], C × C."""
     cells = np.bincount(classes * truth_N.astype(np.int64) + predicted_N, minlength=classes**2)
     return cells.reshape(classes, classes)
-
-
-def metrics(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> dict[str, float]:
-    """Every metric of `METRICS` for one run, from 0 to 1.
-
-    `uar` and `f1` are means over the classes that the truth has, as scikit-learn's
-    balanced_accuracy_score and f1_score(average="macro", labels=those classes, zero_division=0).
-    """
-    # Three counts, and not the whole matrix: of many classes that takes gigabytes.
-    right, there, said = (
-        np.bincount(one, minlength=classes)
-        for one in (truth_N[truth_N == predicted_N], truth_N, predicted_N)
-    )
-    present = there > 0
-    return {
-        "top1": float(right.sum() / there.sum()),
-        "uar": float(np.mean(right[present] / there[present])),
-        "f1": float(np.mean(2 * right[present] / (there + said)[present])),
-    }
-
-
-def score(predicted_RN: Tensor, truth_N: Tensor, classes: int, metric: str) -> Tensor:
-    """One metric of every run, [R] in float64, on the tensors' device."""
-    right_RN = predicted_RN == truth_N
-    if metric == "top1":
-        return right_RN.sum(dim=1).double() / len(truth_N)
-    if metric == "uar":
-        return recalls(right_RN, truth_N, classes)
-    values = [
-        metrics(truth_N.cpu().numpy(), one.cpu().numpy(), classes)[metric] for one in predicted_RN
-    ]
-    return torch.tensor(values, dtype=torch.float64, device=predicted_RN.device)
-
-
-def recalls(right_RN: Tensor, truth_N: Tensor, classes: int) -> Tensor:
-    """The mean recall [R] of the classes that the truth has."""
-    there_C = torch.bincount(truth_N, minlength=classes)
-    right_RC = torch.zeros(len(right_RN), classes, dtype=torch.float64, device=right_RN.device)
-    right_RC.index_add_(1, truth_N, right_RN.double())
-    present = there_C > 0
-    return (right_RC[:, present] / there_C[present]).mean(dim=1)

@@ -9,19 +9,19 @@ tasks like these (Demšar, "Statistical comparisons of classifiers over multiple
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
-from barlow_speech.benchmark.statistics.comparison import compare_all, holm, wilcoxon_p
+from barlow_speech.benchmark.statistics.comparison import compare_all
 from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.text import listed, p_text
 
 PERMUTATIONS = 19_999  # of Friedman's test; with the observed one, 20,000
 
@@ -67,12 +67,23 @@ class Ranking:
     notes: tuple[str, ...]  # what limits the tests, a sentence each
 
 
-def ranking(cells: Sequence[TaskResult], upstreams: Sequence[str] | None = None) -> Ranking:
+def ranking(
+    cells: Sequence[TaskResult],
+    upstreams: Sequence[str] | None = None,
+    variant: Callable[[TaskResult], str] = lambda cell: "",
+) -> Ranking:
     """Rank upstreams by their mean scores over all blocks in which each of them has a cell.
 
     `upstreams` are the ones to rank (default: all that occur). Blocks that lack one of them are
     left out, and `left_out` says which. In a block the highest mean has rank 1, and equal means
-    share the average of their ranks. With three upstreams and two blocks or more:
+    share the average of their ranks.
+
+    A task of a corpus is one block however often it was measured: with other settings, other shares
+    of the labels or another manifest it is the same task, which the tests must not take for
+    independent ones. Results that `variant` tells apart are never ranked together; of several
+    variants the newest that has all upstreams counts, and `notes` says which.
+
+    With three upstreams and two blocks or more:
 
     - `friedman`: the test that all rank alike;
     - `critical_difference`: by how much two average ranks must differ (Nemenyi, at 5 %);
@@ -89,7 +100,10 @@ def ranking(cells: Sequence[TaskResult], upstreams: Sequence[str] | None = None)
         BarlowSpeechError: a cell is refused by `by_task`, an upstream named has no cell, there are
             not two upstreams, or no block has all of them.
     """
-    groups = by_task(cells)
+    tasks: dict[tuple[str, str], dict[str, list[TaskResult]]] = {}
+    for cell in cells:
+        variants = tasks.setdefault((cell.task, cell.corpus), {})
+        variants.setdefault(variant(cell), []).append(cell)
     known = list(dict.fromkeys(cell.upstream for cell in cells))
     names = known if upstreams is None else list(dict.fromkeys(upstreams))
     for name in names:
@@ -101,18 +115,37 @@ def ranking(cells: Sequence[TaskResult], upstreams: Sequence[str] | None = None)
             "give the results of two or more upstreams."
         )
     means: dict[tuple[str, str], list[float]] = {}
-    left_out = []
-    for (task, corpus), group in groups.items():
-        by_name = {cell.upstream: float(np.mean(cell.values)) for cell in group}
-        missing = [name for name in names if name not in by_name]
-        if not missing:
-            means[task, corpus] = [by_name[name] for name in names]
-        elif len(missing) < len(names):
-            left_out.append(f"{task} of {corpus} is not ranked: no result of {_some(missing)}.")
+    left_out, chosen = [], []
+    for task, variants in tasks.items():
+        where = f"{task[0]} of {task[1]}"
+        complete: dict[str, list[TaskResult]] = {}
+        for key, group in variants.items():
+            by_task(group)  # refuses what cannot be compared
+            by_name = {cell.upstream: cell for cell in group}
+            if by_name.keys() >= set(names):
+                complete[key] = [by_name[name] for name in names]
+        if not complete:
+            there = {cell.upstream for group in variants.values() for cell in group}
+            missing = [name for name in names if name not in there]
+            if not missing:
+                left_out.append(
+                    f"{where} is not ranked: none of the {len(variants)} ways in which it was "
+                    "measured has all upstreams."
+                )
+            elif len(missing) < len(names):
+                left_out.append(f"{where} is not ranked: no result of {listed(missing, most=4)}.")
+            continue
+        newest = max(complete, key=lambda key: max(cell.recorded for cell in complete[key]))
+        means[task] = [float(np.mean(cell.values)) for cell in complete[newest]]
+        if len(variants) > 1:
+            chosen.append(
+                f"{where} was measured in {len(variants)} ways and counts once: by the newest that "
+                f"all upstreams have, #{newest[:6]}."
+            )
     if not means:
         raise BarlowSpeechError(
-            f"no task has results of all of {_some(names)}; run what is missing, or rank fewer "
-            "upstreams."
+            f"no task has results of all of {listed(names, most=4)}; run what is missing, or rank "
+            "fewer upstreams."
         )
     scores_BU = np.round(np.array(list(means.values())), DIGITS)
     average = ranks(scores_BU).mean(axis=0)
@@ -136,7 +169,7 @@ def ranking(cells: Sequence[TaskResult], upstreams: Sequence[str] | None = None)
         cliques=groups_of,
         pairs=pairs,
         left_out=tuple(left_out),
-        notes=tuple(_notes(blocks, len(names), distance)),
+        notes=(*_notes(blocks, len(names), distance), *chosen),
     )
 
 
@@ -250,7 +283,7 @@ def verdict(ranked: Ranking) -> str:
     if test is not None and distance is not None:
         numbers = (
             f"(Friedman's chi-square {test.chi_square:.2f}, {test.df} degrees of freedom; "
-            f"permutation {_p_text(test.p)})"
+            f"permutation {p_text(test.p)})"
         )
         of_all = f"of {len(ranked.upstreams)} upstreams {over}"
         if test.p >= LEVEL:
@@ -263,22 +296,24 @@ def verdict(ranked: Ranking) -> str:
         (pair,) = ranked.pairs
         rejects = "separates" if pair.separable else "does not separate"
         return (
-            f"Wilcoxon's test {over} {rejects} {pair.a} and {pair.b} ({_p_text(pair.p_wilcoxon)})."
+            f"Wilcoxon's test {over} {rejects} {pair.a} and {pair.b} ({p_text(pair.p_wilcoxon)})."
         )
     return f"Ranks {over}; nothing was tested."
 
 
 def _pairs(names: Sequence[str], scores_BU: np.ndarray) -> tuple[Pair, ...]:
-    places = list(itertools.combinations(range(len(names)), 2))
-    # Rounded again: two equal differences may differ in their last bit.
-    differences = [np.round(scores_BU[:, a] - scores_BU[:, b], DIGITS) for a, b in places]
-    p_values = [wilcoxon_p(difference) for difference in differences]
+    """Every two upstreams, tested as results whose runs are the blocks."""
+    over = [
+        TaskResult(name, "all tasks", "all corpora", "mean", tuple(means))
+        for name, means in zip(names, scores_BU.T.tolist())
+    ]
     return tuple(
         Pair(
-            names[a], names[b], len(scores_BU), float(difference.mean()), p, p_holm, p_holm < LEVEL
+            pair["a"], pair["b"], pair["n"], pair["difference"], pair["p_wilcoxon"],
+            pair["p_wilcoxon_holm"], pair["p_wilcoxon_holm"] < LEVEL,
         )
-        for (a, b), difference, p, p_holm in zip(places, differences, p_values, holm(p_values))
-    )
+        for pair in compare_all(over)
+    )  # fmt: skip
 
 
 def _cliques(
@@ -312,18 +347,7 @@ def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | 
     shared = [corpus for corpus, count in Counter(name for _, name in blocks).items() if count > 1]
     if len(blocks) > 1 and shared:
         notes.append(
-            f"Tasks of one corpus ({_some(shared)}) share recordings, while the tests take all "
-            "tasks to be independent."
+            f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "
+            "all tasks to be independent."
         )
     return notes
-
-
-def _p_text(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The names as a list in a sentence, the first three of many."""
-    if len(names) > 4:
-        return f"{', '.join(names[:3])} and {len(names) - 3} others"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

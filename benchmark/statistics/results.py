@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
+from barlow_speech.benchmark.statistics.predictions import Predictions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 LEVEL = 0.05  # of every test, and one minus the confidence of every interval
@@ -17,13 +18,47 @@ DIGITS = 9
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an upstream takes, whatever the task; None where it was not measured."""
+
+    parameters: int | None = None
+    macs_per_second: float | None = None  # multiply-accumulates per second of speech
+    real_time_factor: float | None = None  # seconds of computing per second of speech
+    device: str | None = None  # where the real-time factor was measured
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a result was measured; None or empty is what is not known."""
+
+    lr: float | None = None  # the learning rate that dev picked
+    varied: tuple[str, ...] = ()  # between the runs
+    chance: float | None = None  # of always saying the most frequent class of train
+    classes: int | None = None
+    train_recordings: int | None = None
+    dev_recordings: int | None = None
+    test_recordings: int | None = None
+    protocol: str = ""
+    head: str = ""
+    selection: str = ""
+    eval_split: str = "test"
+    lr_grid: tuple[float, ...] = ()
+    steps: int | None = None
+    batch: int | None = None
+    layers: int | None = None
+    width: int | None = None
+    licence: str = ""
+    comparison: str = ""  # a digest, equal where results may be ranked together
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """The runs of one upstream on one task of one corpus.
 
-    `values` holds one test score per run, 0..1 and better the higher (`metric`: top1, uar, f1, …).
-    `details` holds facts for the reader, all optional: `seeds` (one per run), `sources` (see
-    `variance.py`), `varied`, `lr`, `steps`, `chance`, `classes`, `test_recordings`, `seconds`,
-    `notes`, and any other.
+    `values` holds one test score per run, 0..1 and better the higher, by `metric`; `seeds` and
+    `sources` (see `variance.py`) one entry per run too, where they are known. `metrics` are the
+    means of every metric over the runs, `curves` (step, score on dev) of each run.
     """
 
     upstream: str
@@ -31,7 +66,39 @@ class TaskResult:
     corpus: str
     metric: str
     values: tuple[float, ...]
-    details: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    sources: tuple[Mapping[str, int | None], ...] = ()
+    setup: Setup = Setup()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    predictions: Predictions | None = None
+    curves: tuple[tuple[tuple[int, float], ...], ...] = ()
+    cost: Cost = Cost()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # of all runs, by what took them
+    notes: tuple[str, ...] = ()
+    recorded: float = 0.0  # when, in seconds since 1970
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[int, ...]]:
+        """The level of each source in each run, numbered in the order in which they turn up.
+
+        Raises:
+            BarlowSpeechError: the sources do not fit the runs.
+        """
+        names = list(self.sources[0]) if self.sources else []
+        if (names and len(self.sources) != len(self.values)) or any(
+            set(run) != set(names) for run in self.sources
+        ):
+            raise BarlowSpeechError(
+                f"{self} has {len(self.values)} runs, but the sources it records are not one dict "
+                "for each of them with the same keys; record them anew."
+            )
+        levels = {}
+        for name in names:
+            seen: dict[str, int] = {}
+            levels[name] = tuple(
+                seen.setdefault(repr(run[name]), len(seen)) for run in self.sources
+            )
+        return levels
 
     def __str__(self) -> str:
         return f"{self.upstream} on {self.task} of {self.corpus}"
@@ -69,31 +136,9 @@ def shares_levels(cell: TaskResult) -> bool:
     small, so that none is shown; `variance.split_variance` has an interval of its mean.
 
     Raises:
-        BarlowSpeechError: as `source_levels`.
+        BarlowSpeechError: as `TaskResult.levels`.
     """
-    return any(0 < max(levels) < len(levels) - 1 for levels in source_levels(cell).values())
-
-
-def source_levels(cell: TaskResult) -> dict[str, tuple[int, ...]]:
-    """The level of each source in each run, numbered in the order in which they turn up.
-
-    Raises:
-        BarlowSpeechError: the cell's `details["sources"]` do not fit its runs.
-    """
-    recorded: Sequence[dict[str, Any]] | None = cell.details.get("sources")
-    if not recorded:
-        return {}
-    names = list(recorded[0])
-    if len(recorded) != len(cell.values) or any(set(run) != set(names) for run in recorded):
-        raise BarlowSpeechError(
-            f"{cell} has {len(cell.values)} runs, but the sources it records are not one dict for "
-            "each of them with the same keys; record them anew."
-        )
-    levels = {}
-    for name in names:
-        seen: dict[str, int] = {}
-        levels[name] = tuple(seen.setdefault(repr(run[name]), len(seen)) for run in recorded)
-    return levels
+    return any(0 < max(levels) < len(levels) - 1 for levels in cell.levels.values())
 
 
 def _check(cell: TaskResult) -> None:
@@ -106,13 +151,17 @@ def _check(cell: TaskResult) -> None:
                 f"run {run} of {cell} has the {cell.metric} {value}, "
                 "which is not between 0 and 1; run it again."
             )
-    _runs(cell)
+    values_by_seed(cell)
 
 
-def _runs(cell: TaskResult) -> dict[str, float]:
-    """The cell's values by seed."""
-    seeds = cell.details.get("seeds")
-    names = [str(seed) for seed in (range(len(cell.values)) if seeds is None else seeds)]
+def values_by_seed(cell: TaskResult) -> dict[str, float]:
+    """The result's values by seed; run i without a seed has seed i.
+
+    Raises:
+        BarlowSpeechError: there is not one seed for each value, or one twice.
+    """
+    seeds = range(len(cell.values)) if cell.seeds is None else cell.seeds
+    names = [str(seed) for seed in seeds]
     if len(names) != len(cell.values) or len(set(names)) != len(names):
         raise BarlowSpeechError(
             f"{cell} has {len(cell.values)} values and {len(set(names))} different seeds; "

@@ -1,6 +1,6 @@
 """How much of the spread between runs comes from which source.
 
-A cell's `details["sources"]` gives, for each run, the level of each source: the seed of the head's
+A result's `sources` give, for each run, the level of each source: the seed of the head's
 initialisation, of the order of the batches, and so on. Where the levels of one source meet those of
 another in a balanced design (5 initialisations × 10 orders, 3 pretrainings × 20 runs of the head),
 the variance of a run is the sum of a part for each source and of their interactions: the crossed
@@ -13,11 +13,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, source_levels
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult
+from barlow_speech.upstream.common.text import listed
 
 DRAWS = 20_000  # behind every interval
 REPEATS = "repeats"  # the part of runs that agree in every recorded source
@@ -93,13 +95,24 @@ def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
     Raises:
         BarlowSpeechError: the sources are not one dict a run, with the same keys in each.
     """
-    values = np.round(np.asarray(cell.values, dtype=np.float64), DIGITS)
-    sources = source_levels(cell)
-    if not sources:
-        return _not_split(cell, "what varied in each run is not recorded")
-    constant = [name for name, levels in sources.items() if max(levels) == 0]
+    split = _split_values(cell.values, tuple(cell.levels.items()), seed)
+    if split.reason is None:
+        return split
+    return replace(split, reason=f"The variance of {cell} is not split: {split.reason}.")
+
+
+# Tables, figures and pages ask for the same split: each is worked out once per process.
+@lru_cache(maxsize=4096)
+def _split_values(
+    scores: tuple[float, ...], levels_of: tuple[tuple[str, tuple[int, ...]], ...], seed: int
+) -> VarianceSplit:
+    """`split_variance`, whose reason is the end of a sentence."""
+    values = np.round(np.asarray(scores, dtype=np.float64), DIGITS)
+    if not levels_of:
+        return _not_split("what varied in each run is not recorded")
+    constant = [name for name, levels in levels_of if max(levels) == 0]
     joined: dict[tuple[int, ...], list[str]] = {}
-    for name, levels in sources.items():
+    for name, levels in levels_of:
         if name not in constant:
             joined.setdefault(levels, []).append(name)
     factors = [_Factor(tuple(names), levels) for levels, names in joined.items()]
@@ -107,16 +120,15 @@ def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
     own = next((one for one in factors if one.levels == len(values)), None)
     factors = [one for one in factors if one is not own]
     if not factors:
-        return _not_split(cell, _why_not(own))
+        return _not_split(_why_not(own))
     table = _table(values, factors)
     if table is None:
         return _not_split(
-            cell,
-            f"not every combination of {_listed([one.name for one in factors], '×')} has been run "
-            "equally often; run what is missing",
+            f"not every combination of {listed([one.name for one in factors], '×')} has been run "
+            "equally often; run what is missing"
         )
     if np.ptp(values) == 0:
-        return _not_split(cell, "every run has the same score")
+        return _not_split("every run has the same score")
     return _split(table, factors, own, constant, np.random.default_rng(seed))
 
 
@@ -138,8 +150,8 @@ def variance_text(cell: TaskResult, split: VarianceSplit) -> str:
     )
 
 
-def _not_split(cell: TaskResult, why: str) -> VarianceSplit:
-    return VarianceSplit((), None, None, None, f"The variance of {cell} is not split: {why}.", ())
+def _not_split(why: str) -> VarianceSplit:
+    return VarianceSplit((), None, None, None, why, ())
 
 
 def _why_not(own: _Factor | None) -> str:
@@ -225,11 +237,11 @@ def _split(
     negative = [one.name for one in components if one.estimate < 0]
     if negative:
         notes.append(
-            f"The estimate for {_listed(negative)} is negative, as happens where a part is small; "
+            f"The estimate for {listed(negative)} is negative, as happens where a part is small; "
             "it is given as 0."
         )
     if constant:
-        notes.append(f"What did not vary has no part in this: {_listed(constant)}.")
+        notes.append(f"What did not vary has no part in this: {listed(constant)}.")
     return VarianceSplit(
         components, total, sem, (max(mean_low, 0.0), min(mean_high, 1.0)), None, tuple(notes)
     )
@@ -269,7 +281,3 @@ def _mean_squares(
 def _ends(draws: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(draws, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
     return float(low), float(high)
-
-
-def _listed(names: Sequence[str], last: str = "and") -> str:
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

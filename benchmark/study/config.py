@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
@@ -19,10 +21,9 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.model.readout import Part, check
 from barlow_speech.upstream.model.speech_encoder import depth
-from barlow_speech.upstream.pretraining.recipe import Recipe, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 
-FOLDER = Path(configs.__path__[0]) / "studies"
-MAX_SEEDS = 10
+MAX_SEEDS = 10  # of one digit, so that one pattern names their folders
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Member:
     With a `name`, what `run_downstream.py -u` takes. `untrained` names another one of the study,
     of which this has the encoder with random weights. `of` names another one too, whose first
     pretraining this has, with a `readout` of its own. Else it is pretrained: by the study's recipe
-    or one of its own, with `deltas` and `set` over it as with --with and --set; `seeds` of them
+    or one of its own, with `overrides` and `set` over it as with --with and --set; `seeds` of them
     where pretraining seeds are compared.
     """
 
@@ -49,9 +50,9 @@ class Member:
     of: str = ""
     readout: tuple[Part, ...] = ()
     recipe: str = ""
-    deltas: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
-    seeds: int = 1
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 1
 
     @property
     def pretrained(self) -> bool:
@@ -64,7 +65,7 @@ class ProtocolChoice:
     """A protocol by its name or path, and changes to it as with --set.
 
     `selection` is what the heads see of the study's own encoders, as with -s; upstreams that are
-    named are judged by their hidden states, as not all have an embedding. `readout` is the
+    named are evaluated by their hidden states, as not all have an embedding. `readout` is the
     embedding of all encoders of the study that have none of their own, in place of their recipes'.
     """
 
@@ -79,8 +80,8 @@ class Study:
     """What is to be done and shown.
 
     `corpora` maps corpora, as `run_downstream.py --corpus` takes them (paths are relative to the
-    data root), to the tasks that are judged on each. `analyses` maps titles to the settings of an
-    analysis; their `kind` is a file of `benchmark/analyses`.
+    data root), to the tasks of each. `analyses` maps titles to the settings of an analysis; their
+    `kind` is a file of `benchmark/analyses`.
     """
 
     title: str
@@ -123,30 +124,15 @@ class Study:
             own = bool(member.recipe) and member.recipe != common.recipe
             changes = member.set if own else (*common.set, *member.set)
             self._recipes[label] = read_recipe(
-                find_recipe(member.recipe or common.recipe),
+                configs.find("recipe", member.recipe or common.recipe),
                 changes,
-                [find_recipe(name, "deltas") for name in member.deltas],
+                [configs.find("override", name) for name in member.overrides],
             )
         return self._recipes[label]
 
     @cached_property
     def _recipes(self) -> dict[str, Recipe]:
         return {}
-
-
-def find_study(name: str) -> Path:
-    """The path of a study: a file, or the name of one that comes with the package.
-
-    Raises:
-        BarlowSpeechError: it is neither.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return path
-    files = {one.stem: one for one in FOLDER.glob("*.yaml")}
-    if name not in files:
-        raise unknown("study", name, files, "barlow-speech study (or a path to a .yaml)")
-    return files[name]
 
 
 def read_study(path: Path) -> Study:
@@ -159,15 +145,15 @@ def read_study(path: Path) -> Study:
     members = tree.get("upstreams")
     if isinstance(members, dict):
         tree["upstreams"] = {
-            label: {"name": one} if isinstance(one, str) else one or {}
-            for label, one in members.items()
+            label: {"name": member} if isinstance(member, str) else member or {}
+            for label, member in members.items()
         }
     study = build(Study, tree, str(path))
     for name in ("upstreams", "corpora", "analyses"):
         if not getattr(study, name):
             raise BarlowSpeechError(f"{path}: {name} is empty; name at least one.")
-    for label, member in study.upstreams.items():
-        _check_member(study, label, member, f"{path}: upstreams.{label}")
+    for label in study.upstreams:
+        _check_member(study, label, f"{path}: upstreams.{label}")
     for corpus, tasks in study.corpora.items():
         for task in tasks:
             if task not in task_names():
@@ -176,9 +162,10 @@ def read_study(path: Path) -> Study:
     return study
 
 
-def _check_member(study: Study, label: str, member: Member, where: str) -> None:
-    trained = bool(member.recipe or member.deltas or member.set or member.seeds != 1)
-    if bool(member.name) + bool(member.untrained) + bool(member.of) + trained > 1:
+def _check_member(study: Study, label: str, where: str) -> None:
+    member = study.upstreams[label]
+    trained = member.recipe or member.overrides or member.set or member.seeds != 1
+    if sum(map(bool, (member.name, member.untrained, member.of, trained))) > 1:
         raise BarlowSpeechError(
             f"{where}: give a name, or untrained, or of, or what it is pretrained by; not several."
         )
@@ -186,24 +173,22 @@ def _check_member(study: Study, label: str, member: Member, where: str) -> None:
         raise BarlowSpeechError(
             f"{where}: of and readout go together: another readout of one that is pretrained."
         )
-    if not 1 <= member.seeds <= MAX_SEEDS:
-        raise BarlowSpeechError(f"{where}: seeds must be from 1 to {MAX_SEEDS}.")
     other = member.untrained or member.of
     if other and not study.member(other, where).pretrained:
         raise BarlowSpeechError(
             f"{where}: '{other}' is not pretrained by this study; untrained and of take the "
             "encoder of one that is."
         )
-    if member.of:
-        recipe = study.recipe(member.of)
-        try:
-            check(member.readout, depth(recipe.model))
-        except BarlowSpeechError as error:
-            raise BarlowSpeechError(f"{where}: {error}") from error
-    if member.pretrained:
-        try:
-            recipe = study.recipe(label)
-            if study.protocol.readout:
-                check(study.protocol.readout, depth(recipe.model))
-        except BarlowSpeechError as error:
-            raise BarlowSpeechError(f"{where}: {error}") from error
+    if member.name:
+        return
+    try:
+        recipe = study.recipe(other or label)
+        for readout in filter(None, (member.readout, study.protocol.readout)):
+            check(readout, depth(recipe.model))
+    except BarlowSpeechError as error:
+        raise BarlowSpeechError(f"{where}: {error}") from error
+    if member.seeds > 1 and recipe.seed + member.seeds > MAX_SEEDS:
+        raise BarlowSpeechError(
+            f"{where}: {member.seeds} seeds from seed {recipe.seed} on go beyond {MAX_SEEDS - 1}; "
+            "let the recipe begin at seed 0, or take fewer."
+        )

@@ -1,4 +1,4 @@
-"""From a study to its works, and from the works to a plan: in order, with what is done and left."""
+"""From the requests of analyses to stages, and from the stages to a plan: what is done and left."""
 
 from __future__ import annotations
 
@@ -6,42 +6,89 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.evaluation.end_to_end import read_end_to_end
+from barlow_speech.benchmark.analyses._requests import (
+    CheckpointFacts,
+    CheckpointRequest,
+    Computation,
+    Measurement,
+    Pretrained,
+    Request,
+    ResultRequest,
+    corpus_name,
+)
+from barlow_speech.benchmark.disentanglement.representations import Representations, represent
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
-from barlow_speech.benchmark.features.extraction import Selection
-from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.study.config import Study
-from barlow_speech.benchmark.study.stages import KINDS, Evaluate, Pretrain, Reread, Stage
+from barlow_speech.benchmark.study.stages import (
+    END_TO_END,
+    EVALUATION,
+    KINDS,
+    MEASUREMENT,
+    PRETRAINING,
+    Checkpoint,
+    Evaluate,
+    Measure,
+    Pretrain,
+    Reread,
+    Stage,
+)
 from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.downstream.corpus import Corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.text import printable, shortened
+from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.data.packed import chosen
+from barlow_speech.upstream.model.checkpoint import load_tensors
+from barlow_speech.upstream.model.readout import Part
+from barlow_speech.upstream.pretraining.recipe import Recipe
+from barlow_speech.upstream.pretraining.trainer import ENCODER
 
 RANDOM = "barlow_speech_random"
+# What journals of before call kinds.
+OLD_KINDS = {"cell": EVALUATION, "end-to-end cell": END_TO_END}
 
 
 @dataclass(frozen=True)
 class Planner:
-    """A study in its workshop: what analyses ask for their works, and for the outcomes."""
+    """A study in its workspace: makes the requests of analyses stages, and collects the outcomes.
+
+    It is the `Sources` of their measurements.
+    """
 
     study: Study
     workspace: Workspace
 
-    def upstreams(self, labels: Sequence[str], where: str) -> list[str]:
-        """These labels, or all of the study where there is none.
+    def stages(self, request: Request) -> tuple[Stage, ...]:
+        """What must be done for a request.
 
         Raises:
-            BarlowSpeechError: one is no upstream of the study.
+            BarlowSpeechError: the protocol, or a change of it, is wrong.
         """
-        for label in labels:
-            self.study.member(label, where)
-        return list(labels or self.study.upstreams)
+        if isinstance(request, ResultRequest):
+            return (self._evaluate(request),)
+        if isinstance(request, Measurement):
+            return (self._measure(request),)
+        if isinstance(request, CheckpointRequest):
+            return self.pretrainings(request.label)[:1]
+        return self._loaded(request)
+
+    def outcome(self, request: Request) -> Any:
+        """What came of a request whose stages are done."""
+        if isinstance(request, ResultRequest):
+            stage = self._evaluate(request)
+            return self.workspace.results([(request.shown or stage.label, stage.job)])[0]
+        if isinstance(request, Measurement):
+            return self._measure(request).outcome(self.workspace)
+        if isinstance(request, CheckpointRequest):
+            return self._facts(request.label)
+        return request.compute(self)
 
     def pretrainings(self, label: str) -> tuple[Pretrain, ...]:
         """The pretrainings of an upstream, one for each of its seeds; none where it has none."""
@@ -51,23 +98,30 @@ class Planner:
         if not member.pretrained:
             return ()
         recipe = self.study.recipe(label)
-        folder = self._folders[label]
         return tuple(
-            Pretrain(
-                label,
-                dataclasses.replace(recipe, seed=recipe.seed + i),
-                folder / f"seed{recipe.seed + i}",
-                self._speech,
-            )
-            for i in range(member.seeds)
+            self._pretrain(label, dataclasses.replace(recipe, seed=seed))
+            for seed in range(recipe.seed, recipe.seed + member.seeds)
         )
 
-    def checkpoints(self, label: str) -> tuple[Pretrain | Reread, ...]:
-        """What makes the checkpoints that an upstream is judged by; none where it has none."""
+    def _pretrain(self, label: str, recipe: Recipe) -> Pretrain:
+        folder = self._folders[label] / f"seed{recipe.seed}"
+        speech = digest([recipe.as_dict()["data"], self._speech])[:12]
+        return Pretrain(
+            kind=PRETRAINING,
+            title=f"pretrain {label}" + (f", seed {recipe.seed}" if recipe.seed else ""),
+            key=digest(["pretraining", str(folder), recipe.as_dict(), self._speech]),
+            recipe=recipe,
+            encoder=folder / ENCODER,
+            packed=self.workspace.folder / "speech" / speech,
+        )
+
+    def checkpoints(self, label: str) -> tuple[Checkpoint, ...]:
+        """What makes the checkpoints that an upstream is loaded from; none where it has none."""
         member = self.study.member(label, "the study")
-        trained = self.pretrainings(label)
         readout = member.readout or self.study.protocol.readout
-        return tuple(Reread(label, one, readout) for one in trained) if readout else trained
+        if not readout:
+            return self.pretrainings(label)
+        return tuple(_reread(label, base, readout) for base in self.pretrainings(label))
 
     @property
     def _speech(self) -> str:
@@ -80,7 +134,7 @@ class Planner:
         It is called after the first of these; one that is there is taken under any name.
         """
         parent = self.workspace.folder / "pretraining"
-        found: dict[str, Path] = {}
+        by_recipe: dict[str, Path] = {}
         folders: dict[str, Path] = {}
         for label, member in self.study.upstreams.items():
             if not member.pretrained:
@@ -88,72 +142,128 @@ class Planner:
             key = digest([{**self.study.recipe(label).as_dict(), "seed": None}, self._speech])[:10]
             stem = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "upstream"
             there = sorted(parent.glob(f"*-{key}")) or [parent / f"{stem}-{key}"]
-            folders[label] = found.setdefault(key, there[0])
+            folders[label] = by_recipe.setdefault(key, there[0])
         return folders
 
     def name(self, label: str, every_seed: bool = False) -> str:
-        """What a campaign calls an upstream: its first pretraining, or all of them."""
+        """What `load_upstream` calls an upstream: its first pretraining, or all of them."""
         member = self.study.member(label, "the study")
         if member.name:
             return member.name
         trained = self.checkpoints(label)
         plain = RANDOM if member.untrained else "barlow_speech"
-        if not every_seed or len(trained) == 1:
-            return f"{plain}@{trained[0].encoder}"
-        first, last = trained[0].recipe.seed, trained[-1].recipe.seed
         file = trained[0].encoder
+        if not every_seed or len(trained) == 1:
+            return f"{plain}@{file}"
+        first, last = trained[0].recipe.seed, trained[-1].recipe.seed
         return f"{plain}@{file.parent.parent}/seed[{first}-{last}]/{file.name}"
 
-    def cell(
-        self,
-        label: str,
-        task: str,
-        corpus: str,
-        changes: dict[str, Any] | None = None,
-        *,
-        end_to_end: Sequence[str] | None = None,
-        protocol: str = "",
-        every_seed: bool = False,
-        selection: Selection | None = None,
-        layer: int | None = None,
-    ) -> Evaluate:
-        """The work that makes a cell by the study's protocol with `changes` over it.
-
-        `protocol` names another one. With `end_to_end`, assignments such as `encoder.crop_s=1`, the
-        encoder is trained too.
-
-        Raises:
-            BarlowSpeechError: as `read_protocol`.
-        """
-        choice = self.study.protocol
-        name, assignments = protocol or choice.name, [] if protocol else list(choice.set)
-        if end_to_end is None:
-            read = read_protocol(name, task, assignments, changes)
-        else:
-            read = read_end_to_end(name, task, [*assignments, *end_to_end], changes)
-        if selection is None:
-            own = not self.study.member(label, "the study").name
-            selection = choice.selection if own else "hidden_states"
+    def _evaluate(self, request: ResultRequest) -> Evaluate:
+        label, workspace, choice = request.label, self.workspace, self.study.protocol
+        changes = dict(request.changes)
+        sets = [*choice.set, *(request.end_to_end or ())]
+        trained = request.end_to_end is not None
+        protocol = read_protocol(choice.name, request.task, sets, changes, train_encoder=trained)
+        own = not self.study.member(label, "the study").name
         job = Job(
-            self.name(label, every_seed),
-            task,
-            self.workspace.corpus(corpus),
-            read,
-            selection,
-            layer,
+            self.name(label, request.every_seed),
+            request.task,
+            workspace.corpus(request.corpus),
+            protocol,
+            choice.selection if own else "hidden_states",
         )
-        trained = self.checkpoints(label)
-        needs = trained if every_seed else trained[:1]
-        return Evaluate(label, job, self.workspace.corpus_name(corpus), needs)
+        upstream = label
+        if request.end_to_end is not None:
+            upstream += ", trained end to end"
+        if request.every_seed:
+            upstream += ", all its pretrainings"
+        if protocol.label_fraction < 1:
+            upstream += f", {100 * protocol.label_fraction:g} % of labels"
+        where = [job.upstream, job.task, job.corpus, str(job.selection), job.layer]
+        return Evaluate(
+            kind=EVALUATION if request.end_to_end is None else END_TO_END,
+            title=f"{upstream} on {request.task} of {corpus_name(request.corpus)}",
+            key=digest(["cell", where, protocol.identity(), protocol.runs]),
+            needs=self.checkpoints(label)[: None if request.every_seed else 1],
+            label=label,
+            upstream=upstream,
+            job=job,
+        )
 
-    def cells(self, stages: Iterable[Evaluate]) -> list[TaskResult]:
-        """Their outcomes, each under the label of its upstream."""
-        return self.workspace.cells([(stage.label, stage.job) for stage in stages])
+    def _measure(self, request: Measurement) -> Measure:
+        names = {label: self.name(label) for label in request.upstreams}
+        identity = request.identity(names, self.workspace.corpus_digest(request.corpus))
+        return Measure(
+            kind=MEASUREMENT,
+            title=request.title,
+            key=digest(["measurement", identity]),
+            needs=self._loaded(request),
+            identity=identity,
+            compute=partial(request.compute, self),
+            estimate=request.seconds,
+        )
+
+    def _loaded(self, request: Computation) -> tuple[Checkpoint, ...]:
+        return tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1])
+
+    def _facts(self, label: str) -> CheckpointFacts:
+        stage = self.pretrainings(label)[0]
+        facts = load_tensors(stage.encoder)[1]["facts"]
+        trained = not self.study.member(label, "the study").untrained
+        return CheckpointFacts(
+            parameters=facts["parameters"],
+            steps=stage.recipe.steps if trained else 0,
+            seconds=facts["seconds"] if trained else 0.0,
+            hours=float(facts["hours"]),
+        )
+
+    @property
+    def allow_leakage(self) -> bool:
+        """Whether splits may share a speaker or a recording."""
+        return self.workspace.allow_leakage
+
+    def corpus(self, name: str) -> Corpus:
+        """A corpus of the study."""
+        return self.workspace.evaluator.corpus(self.workspace.corpus(name))
+
+    def represent(
+        self, label: str, corpus: Corpus, recordings: Sequence[Recording]
+    ) -> Representations:
+        """What an upstream, by its first pretraining, makes of recordings of a corpus."""
+        workspace = self.workspace
+        upstream = load_upstream(
+            self.name(label), None, workspace.device, permissions=workspace.permissions
+        )
+        cache = workspace.evaluator.settings.cache
+        return represent(label, upstream, recordings, cache, corpus.manifest.file)
+
+    def pretrained(self, label: str) -> Pretrained:
+        """The first pretraining of an upstream."""
+        stage = self.pretrainings(label)[0]
+        return Pretrained(stage.recipe, stage.encoder.parent, stage.packed)
+
+    def speech(self, label: str) -> list[Recording]:
+        """The recordings that an upstream is trained on."""
+        return chosen(self.pretrainings(label)[0].recipe.data, self.workspace.speech)
+
+
+def _reread(label: str, base: Pretrain, readout: tuple[Part, ...]) -> Reread:
+    key = digest(["readout", base.key, [dataclasses.asdict(part) for part in readout]])
+    return Reread(
+        kind=PRETRAINING,
+        title=f"readout of {label}",
+        key=key,
+        needs=(base,),
+        recipe=base.recipe,
+        encoder=base.encoder.parent / f"readout-{key[:10]}.safetensors",
+        base=base,
+        readout=readout,
+    )
 
 
 @dataclass(frozen=True)
 class Step:
-    """A work of a plan: whether it was done before, and the seconds that it took or may take."""
+    """A stage of a plan: whether it is done, and the seconds that it took or may take."""
 
     stage: Stage
     done: bool
@@ -161,21 +271,21 @@ class Step:
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
-    """Every work once, and those it needs before it; upstream by upstream among the cells.
+    """Every stage once, and those it needs before it; evaluations stand upstream by upstream.
 
-    A campaign holds the upstream that it used last, so that cells of one upstream stand together.
+    An evaluator holds the upstream that it used last.
     """
-    found: dict[str, Stage] = {}
+    unique: dict[str, Stage] = {}
 
     def add(stage: Stage) -> None:
         for other in stage.needs:
             add(other)
-        found.setdefault(stage.key, stage)
+        unique.setdefault(stage.key, stage)
 
     for stage in stages:
         add(stage)
     upstreams: dict[str, int] = {}
-    for stage in found.values():
+    for stage in unique.values():
         if isinstance(stage, Evaluate):
             upstreams.setdefault(stage.job.upstream, len(upstreams))
 
@@ -183,45 +293,39 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
         own = upstreams[stage.job.upstream] if isinstance(stage, Evaluate) else 0
         return KINDS.index(stage.kind), own
 
-    return sorted(found.values(), key=place)
+    return sorted(unique.values(), key=place)
 
 
 def plan(stages: Sequence[Stage], workspace: Workspace) -> list[Step]:
-    """What is done by the journal, and estimates of the rest.
+    """What is done, by the artefacts that are there, and estimates of the rest."""
+    return timed([Step(stage, stage.done(workspace), 0.0) for stage in stages], workspace)
 
-    An estimate is a work's own, times what works of its kind took so far against theirs.
+
+def timed(steps: Sequence[Step], workspace: Workspace) -> list[Step]:
+    """The steps with what the journal says of their times.
+
+    An estimate is a stage's own, times what stages of its kind took so far against theirs.
     """
-    took = {entry["key"]: entry for entry in workspace.journal() if _whole(entry)}
+    took = workspace.journal()
     factors = {}
     for kind in KINDS:
-        done = [one for one in took.values() if one["kind"] == kind and one["estimate"] > 0]
-        expected = sum(one["estimate"] for one in done)
-        factors[kind] = sum(one["seconds"] for one in done) / expected if expected else 1.0
-    steps = []
-    for stage in stages:
-        past = took.get(stage.key)
-        makes = stage.encoder if isinstance(stage, (Pretrain, Reread)) else None
-        there = past is not None and (makes is None or makes.is_file())
-        if past is not None and there:
-            steps.append(Step(stage, True, past["seconds"]))
-        else:
-            steps.append(Step(stage, False, factors[stage.kind] * stage.seconds(workspace)))
-    return steps
+        entries = [one for one in took.values() if OLD_KINDS.get(one.kind, one.kind) == kind]
+        expected = sum(entry.estimate for entry in entries if entry.estimate > 0)
+        spent = sum(entry.seconds for entry in entries if entry.estimate > 0)
+        factors[kind] = spent / expected if expected else 1.0
 
+    def seconds(step: Step) -> float:
+        if not step.done:
+            return factors[step.stage.kind] * step.stage.seconds(workspace)
+        return took[step.stage.key].seconds if step.stage.key in took else 0.0
 
-def _whole(entry: dict[str, Any]) -> bool:
-    numbers = (entry.get("seconds"), entry.get("estimate"))
-    return (
-        entry.get("kind") in KINDS
-        and isinstance(entry.get("key"), str)
-        and all(isinstance(one, (int, float)) and 0 <= one < 1e12 for one in numbers)
-    )
+    return [dataclasses.replace(step, seconds=seconds(step)) for step in steps]
 
 
 def plan_text(steps: Sequence[Step]) -> str:
     """The plan as a table for a terminal, and what is left in all.
 
-    Cells that differ in task and corpus alone share a line.
+    Evaluations that differ in task and corpus alone share a line.
     """
     lines = []
     for kind in KINDS:
@@ -229,7 +333,7 @@ def plan_text(steps: Sequence[Step]) -> str:
         for step in steps:
             if step.stage.kind == kind:
                 stage = step.stage
-                name = stage.who if isinstance(stage, Evaluate) else stage.title
+                name = stage.upstream if isinstance(stage, Evaluate) else stage.title
                 groups.setdefault(name, []).append(step)
         if groups:
             lines.append(f"{kind}s")
@@ -237,7 +341,7 @@ def plan_text(steps: Sequence[Step]) -> str:
             left = [step for step in group if not step.done]
             state = "to do" if len(left) == len(group) else f"{len(left)} to do"
             state = state if left else "done"
-            number = f"{len(group)} cells" if len(group) > 1 else ""
+            number = f"{len(group)} tasks" if len(group) > 1 else ""
             time = duration(sum(step.seconds for step in left or group))
             lines.append(
                 f"  {shortened(printable(name), 52):52s}  {number:>9s}  {state:>8s}  {time:>7s}"
@@ -245,7 +349,7 @@ def plan_text(steps: Sequence[Step]) -> str:
     left = [step for step in steps if not step.done]
     lines += [
         "",
-        f"{len(steps) - len(left)} of {len(steps)} works are done; the others will take about "
+        f"{len(steps) - len(left)} of {len(steps)} stages are done; the others will take about "
         f"{duration(sum(step.seconds for step in left))} (an estimate).",
     ]
     return "\n".join(lines)
@@ -266,13 +370,13 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.piece`; or the speech of a recipe is missing.
+        BarlowSpeechError: as `Evaluator.task_data`; or the speech of a recipe is missing.
     """
-    pieces = {(w.job.task, w.job.corpus) for w in stages if isinstance(w, Evaluate)}
-    for task, corpus in sorted(pieces):
-        workspace.evaluator.piece(task, corpus)
-    sources = {digest(w.recipe.as_dict()["data"]): w for w in stages if isinstance(w, Pretrain)}
-    for stage in sources.values():
+    columns = {(one.job.task, one.job.corpus) for one in stages if isinstance(one, Evaluate)}
+    for task, corpus in sorted(columns):
+        workspace.evaluator.task_data(task, corpus)
+    trained = [stage for stage in stages if isinstance(stage, Pretrain)]
+    for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:
             chosen(stage.recipe.data, workspace.speech)
         except BarlowSpeechError as error:

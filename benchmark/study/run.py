@@ -1,7 +1,8 @@
-"""Run a study: its works in order, then its report."""
+"""Run a study: its stages in order, then its report."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,24 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
-from barlow_speech.benchmark.reporting.document import Table
-from barlow_speech.benchmark.reporting.study_page import Report, write_study
-from barlow_speech.benchmark.study.config import Study
-from barlow_speech.benchmark.study.planner import Planner, Step, check, duration, in_order, plan
+from barlow_speech.benchmark.analyses._requests import Results
+from barlow_speech.benchmark.reporting.document import Document, Section, Table
+from barlow_speech.benchmark.reporting.files import write_document
+from barlow_speech.benchmark.study.config import Member, Study
+from barlow_speech.benchmark.study.planner import (
+    Planner,
+    Step,
+    check,
+    duration,
+    in_order,
+    plan,
+    timed,
+)
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
-from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.benchmark.study.workspace import Entry, Workspace
 from barlow_speech.upstream.common.machine import environment
 
 
 def planned(study: Study, workspace: Workspace, where: str) -> tuple[list[Analysis], list[Step]]:
-    """The analyses of a study, and the plan of all their works; nothing is computed.
+    """The analyses of a study, and the plan of all their stages; nothing is computed.
 
     Raises:
         BarlowSpeechError: an analysis, an upstream, a protocol or a recipe is wrong.
     """
     planner = Planner(study, workspace)
     analyses = read_analyses(study.analyses, where)
-    stages = in_order(stage for one in analyses for stage in one.stages(planner))
+    requests = [request for one in analyses for request in one.requests(study)]
+    stages = in_order(stage for request in requests for stage in planner.stages(request))
     return analyses, plan(stages, workspace)
 
 
@@ -39,24 +50,24 @@ def run_study(
 ) -> Path:
     """Do what the plan says, and write the report; the path of its page.
 
-    What was done before is not done again: pretrainings go on from their last state, cells and
+    What was done before is not done again: pretrainings go on from their last state, results and
     measurements are kept one by one.
 
     Raises:
-        BarlowSpeechError: as the works raise.
+        BarlowSpeechError: as the stages raise.
     """
     check([step.stage for step in steps], workspace)
     seconds: dict[str, float] = {}
     for batch in _batches(steps, workspace):
         if not all(step.done for step in batch):
             first, last = len(seconds) + 1, len(seconds) + len(batch)
-            # Planned anew, since what is done by now says how long the rest will take.
-            rest = plan([step.stage for step in steps[len(seconds) :]], workspace)
+            # Timed anew, since what is done by now says how long the rest will take.
+            rest = timed(steps[len(seconds) :], workspace)
             ahead = sum(step.seconds for step in rest[: len(batch)] if not step.done)
             left = sum(step.seconds for step in rest if not step.done)
             which = f"{first}–{last}" if len(batch) > 1 else f"{last}"
-            what = batch[0].stage.title if len(batch) == 1 else f"{len(batch)} cells"
-            _say(
+            what = batch[0].stage.title if len(batch) == 1 else f"{len(batch)} evaluations"
+            _print(
                 f"[{which}/{len(steps)}] {what}: about {duration(ahead)}, "
                 f"{duration(left)} left in all"
             )
@@ -64,46 +75,45 @@ def run_study(
         if len(batch) == 1:
             batch[0].stage.run(workspace)
         else:
-            made = [one.stage for one in batch if isinstance(one.stage, Evaluate)]
-            workspace.cells([(stage.label, stage.job) for stage in made])
+            stages = [step.stage for step in batch if isinstance(step.stage, Evaluate)]
+            workspace.results([(stage.label, stage.job) for stage in stages])
         took = (time.monotonic() - started) / len(batch)
         for step in batch:
             stage = step.stage
             if not step.done:
-                estimate = stage.seconds(workspace)
-                workspace.note(
-                    {"key": stage.key, "kind": stage.kind, "seconds": took, "estimate": estimate}
-                )
+                workspace.note(Entry(stage.key, stage.kind, took, stage.seconds(workspace)))
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
-    _say("writing the report")
-    report = Report(
+    _print("writing the report")
+    document = Document(
         title=study.title,
         introduction=study.introduction,
-        sections=tuple(one.present(planner) for one in analyses),
+        sections=tuple(_section(one, planner) for one in analyses),
         commands=(command,),
         facts=_facts(study, workspace, steps),
         spent=_spent(steps, seconds),
         warnings=study.warnings,
+        overview=True,
     )
-    return write_study(report, workspace.folder)
+    return write_document(document, workspace.folder)
+
+
+def _section(analysis: Analysis, planner: Planner) -> Section:
+    requests = analysis.requests(planner.study)
+    return analysis.section(Results(tuple((one, planner.outcome(one)) for one in requests)))
 
 
 def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
-    """One work at a time; on a cluster all cells of a kind together, to be spread over it."""
-    if workspace.executor == "local":
-        return [[step] for step in steps]
-    batches: list[list[Step]] = []
-    for step in steps:
-        same = batches and step.stage.kind == batches[-1][0].stage.kind
-        if same and isinstance(step.stage, Evaluate):
-            batches[-1].append(step)
-        else:
-            batches.append([step])
-    return batches
+    """One stage at a time; on a cluster all evaluations of a kind together."""
+
+    def batch(step: Step) -> str:
+        spread = workspace.executor != "local" and isinstance(step.stage, Evaluate)
+        return step.stage.kind if spread else step.stage.key
+
+    return [list(group) for _, group in itertools.groupby(steps, key=batch)]
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -117,37 +127,34 @@ def _spent(steps: Sequence[Step], seconds: Mapping[str, float]) -> Table:
     return Table(
         "time_spent",
         "Time spent, in seconds, over all calls of the command; waiting for a busy machine counts.",
-        ("works", "number", "seconds"),
+        ("stages", "number", "seconds"),
         tuple(rows),
     )
 
 
 def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
-    facts: dict[str, Any] = environment(workspace.device)
-    result = {
-        part: {name: str(value) for name, value in facts[part].items()}
+    machine: dict[str, Any] = environment(workspace.device)
+    facts = {
+        part: {name: str(value) for name, value in machine[part].items()}
         for part in ("versions", "hardware")
     }
-    seeds = {}
-    for step in steps:
-        if isinstance(step.stage, Evaluate):
-            protocol = step.stage.job.protocol
-            last = protocol.seed + protocol.runs - 1
-            seeds[protocol.name] = (
-                f"{protocol.seed} to {last}, varying {', '.join(protocol.varies)}"
-            )
-    result["seeds of the runs"] = seeds
-    result["upstreams"] = {
-        label: member.name
-        or (f"{member.untrained}, random weights" if member.untrained else "")
-        or " ".join(
-            [
-                f"recipe {member.recipe or study.pretraining.recipe}",
-                *(f"--with {one}" for one in member.deltas),
-                *(f"--set {one}" for one in (*study.pretraining.set, *member.set)),
-                *([f"{member.seeds} seeds"] if member.seeds > 1 else []),
-            ]
-        )
-        for label, member in study.upstreams.items()
+    jobs = [step.stage.job for step in steps if isinstance(step.stage, Evaluate)]
+    facts["seeds of the runs"] = {
+        one.name: f"{one.seed} to {one.seed + one.runs - 1}, varying {', '.join(one.varies)}"
+        for one in (job.protocol for job in jobs)
     }
-    return result
+    facts["upstreams"] = {label: _origin(study, one) for label, one in study.upstreams.items()}
+    return facts
+
+
+def _origin(study: Study, member: Member) -> str:
+    if not member.pretrained:
+        return (
+            member.name
+            or (member.untrained and f"{member.untrained}, random weights")
+            or f"{member.of}, with another readout"
+        )
+    parts = [f"recipe {member.recipe or study.pretraining.recipe}"]
+    parts += [f"--with {name}" for name in member.overrides]
+    parts += [f"--set {one}" for one in (*study.pretraining.set, *member.set)]
+    return " ".join(parts + [f"{member.seeds} seeds"] * (member.seeds > 1))

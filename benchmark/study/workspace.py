@@ -1,36 +1,49 @@
-"""Where the work of a study is done: its folders, its device, and what is at hand between works."""
+"""Where a study is made: its folders, its device, and what is at hand between stages."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import CARDS, named_after
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, file_digest
+from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
+Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the journal: how long a stage took, and what was expected."""
+
+    key: str
+    kind: str
+    seconds: Seconds
+    estimate: Seconds
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of a study, and how its works are run.
+    """The folder of a study, and how its stages are run.
 
     `data_root` holds corpora and the speech for pretraining; None is the toy corpus.
     """
@@ -46,7 +59,7 @@ class Workspace:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """The one that makes every cell."""
+        """The one that makes every result."""
         return Evaluator(
             Settings(
                 results=self.folder,
@@ -73,16 +86,11 @@ class Workspace:
         return self.data_root
 
     def corpus(self, name: str) -> str:
-        """A corpus of the study as a campaign takes it: paths are relative to the data root."""
+        """A corpus of the study as jobs name it: paths are relative to the data root."""
         path = Path(name)
         if path.suffix not in (".tsv", ".yaml", ".yml") or path.is_absolute():
             return name
         return str((self.data_root or Path()) / path)
-
-    def corpus_name(self, name: str) -> str:
-        """What tables call a corpus of the study, without reading it."""
-        path = Path(name)
-        return named_after(path) if path.suffix == ".tsv" else path.stem
 
     def corpus_digest(self, name: str) -> str:
         """A name and a digest of manifest and card; the name alone where they are not there yet."""
@@ -90,7 +98,7 @@ class Workspace:
         if name == "toy":
             path = toy_corpus()
         elif path.suffix not in (".tsv", ".yaml", ".yml"):
-            path = CARDS / f"{name}.yaml"
+            path = configs.find("corpus", name)
         try:
             corpus = self.evaluator.corpus(self.corpus(name))
         except BarlowSpeechError:
@@ -98,56 +106,56 @@ class Workspace:
         return name + file_digest(path)[:16] + file_digest(corpus.manifest.file)[:16]
 
     @cached_property
-    def _made(self) -> dict[str, TaskResult]:
+    def _results(self) -> dict[str, TaskResult]:
         return {}
 
-    def cells(self, wanted: Sequence[tuple[str, Job]]) -> list[TaskResult]:
-        """The cells of (label, job), made where they are missing; each bears its label.
+    def results(self, wanted: Sequence[tuple[str, Job]]) -> list[TaskResult]:
+        """The results of (label, job), made where they are missing; each bears its label.
 
         Raises:
             BarlowSpeechError: as `Evaluator.run`.
         """
-        missing = {repr(one): one for one in wanted if repr(one) not in self._made}
+        missing = {repr(job): job for _, job in wanted if repr(job) not in self._results}
         if missing:
-            jobs = [job for _, job in missing.values()]
-            cells = run_jobs(jobs, self.evaluator, self.executor, self.address)
-            for (label, _), key, cell in zip(missing.values(), missing, cells):
-                self._made[key] = replace(cell, upstream=label)
-        return [self._made[repr(one)] for one in wanted]
+            results = run_jobs([*missing.values()], self.evaluator, self.executor, self.address)
+            self._results.update(zip(missing, results))
+        return [replace(self._results[repr(job)], upstream=label) for label, job in wanted]
 
-    def note(self, entry: dict[str, Any]) -> None:
-        """Add a line to the journal: what was done, and how long it took."""
+    def stored(self, job: Job) -> bool:
+        """Whether all runs of a job are recorded, of upstream and corpus as they are now."""
+        try:
+            return self.evaluator.stored(job)
+        except BarlowSpeechError:  # of an upstream or a corpus that is not there yet
+            return False
+
+    def note(self, entry: Entry) -> None:
+        """Add a line to the journal."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-        # One write to a file that is open for appending: lines of two processes do not mix.
-        handle = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+        # One short write to a file that is open for appending: lines of two processes do not mix.
+        with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(entry), allow_nan=False) + "\n")
 
-    def journal(self) -> list[dict[str, Any]]:
-        """Its lines; one that was cut short is left out."""
-        try:
-            lines = (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return []
-        entries = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    entries.append(entry)
+    def journal(self) -> dict[str, Entry]:
+        """The last entry of each stage; a line that was cut short is left out."""
+        entries = {}
+        with contextlib.suppress(OSError, ValueError):
+            for line in (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, RecursionError, BarlowSpeechError):
+                    entry = build(Entry, json.loads(line), JOURNAL)
+                    entries[entry.key] = entry
         return entries
 
     @contextlib.contextmanager
     def alone(self, folder: Path, what: str) -> Iterator[None]:
         """Inside, no other process works in `folder`; the system frees it when a process dies."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning("another process is at %s; waiting for it", what)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.warning("another process is at %s; waiting for it", what)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()

@@ -1,4 +1,4 @@
-"""Make a git checkout of s3prl know our upstream and tasks, and undo it to the byte.
+"""Make a checkout of s3prl, or the one installed, know our names, and undo it to the byte.
 
 New folders hold what is ours: `s3prl/upstream/barlow_speech` and a `s3prl/downstream/barlow_<task>`
 for each task. s3prl finds tasks by their folders, but upstreams only by an import in `hub.py`, so
@@ -22,9 +22,14 @@ from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl.registry import PREFIX
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import write_text, written_whole
+from barlow_speech.upstream.common.s3prl_package import (
+    INSTALL,
+    ORIGINAL_OLDEST,
+    find_s3prl,
+    read_s3prl,
+)
 from barlow_speech.upstream.third_party.registry import NAMES
 
-OLDEST, BOUND = (0, 4, 18), (0, 5)  # versions of s3prl: the first that was tried, the first not
 SIGNATURE = "written by barlow-speech plug-into"
 LINES = {
     "__init__.py": f"from s3prl.upstream import barlow_speech as _  # {SIGNATURE}",
@@ -47,11 +52,12 @@ def plug_into(checkout: Path) -> Change:
     """Write our folders and lines; what is there already is left, or fixed.
 
     Raises:
-        BarlowSpeechError: the folder is no checkout of s3prl, is of a version that was not tried,
-            or has something of its own in one of the places; nothing is written then.
+        BarlowSpeechError: the folder is no checkout of s3prl or of ESPnet's fork, is of a version
+            that was not tried, or has something of its own in one of the places; nothing is written
+            then.
     """
     package = find_package(checkout)
-    _check_version(package)
+    read_s3prl(package, f"check out v{'.'.join(map(str, ORIGINAL_OLDEST))} there")
     wanted = {package / name: body for name, body in _files().items()}
     for path in wanted:
         if path.exists() and _body(path) is None:
@@ -105,6 +111,18 @@ def unplug(checkout: Path) -> Change:
     return Change(package, changed, kept)
 
 
+def installed_package() -> Path:
+    """The folder of the s3prl that this Python imports.
+
+    Raises:
+        BarlowSpeechError: there is none, or it is of neither kind.
+    """
+    s3prl = find_s3prl()
+    if s3prl is None:
+        raise BarlowSpeechError(f"this Python has no s3prl to plug into; run: {INSTALL}")
+    return s3prl.folder
+
+
 def find_package(checkout: Path) -> Path:
     """The folder of the package s3prl in a checkout; its own path will do, too.
 
@@ -127,18 +145,6 @@ def is_imported(package: Path) -> bool:
     return bool(spec and spec.origin and Path(spec.origin).resolve().parent == package)
 
 
-def _check_version(package: Path) -> None:
-    file = package / "version.txt"
-    version = file.read_text(encoding="utf-8").strip() if file.is_file() else "without version.txt"
-    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:3])
-    if not OLDEST <= numbers < BOUND:
-        oldest, bound = (".".join(map(str, one)) for one in (OLDEST, BOUND))
-        raise BarlowSpeechError(
-            f"{package} is s3prl {version}, and only {oldest} up to {bound} is known; check out "
-            f"v{oldest} there."
-        )
-
-
 def _files() -> dict[str, str]:
     """What to write: the path below the package, and the text."""
     names = ", ".join(NAMES)
@@ -153,7 +159,7 @@ if importlib.util.find_spec("barlow_speech") is None:
         "it, or run `barlow-speech plug-into --remove` on the checkout where it is installed"
     )
 
-from barlow_speech.upstream.compatibility import patch_s3prl
+from barlow_speech.upstream.compatibility import patch_s3prl  # a name that stays
 
 patch_s3prl()
 ''',
@@ -195,13 +201,13 @@ def _header(path: Path) -> re.Match[str] | None:
 
 def _body(path: Path) -> str | None:
     """The text of a file of ours below its first line; None if it is not ours."""
-    found = _header(path)
-    return found[2] if found else None
+    header = _header(path)
+    return header[2] if header else None
 
 
 def _is_edited(path: Path) -> bool:
-    found = _header(path)
-    return found is not None and found[1] != _digest(found[2])
+    header = _header(path)
+    return header is not None and header[1] != _digest(header[2])
 
 
 def _digest(body: str) -> str:

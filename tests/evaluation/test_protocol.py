@@ -10,6 +10,7 @@ import pytest
 from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, names, read_protocol
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
 
 
 @pytest.mark.parametrize("name", names())
@@ -85,6 +86,21 @@ def test_identity_is_what_decides_a_run(tmp_path: Path) -> None:
     for change in ("clip=0", "head.projector_dim=9", "seed=3", "varies=[init]", "optimiser=sgd"):
         assert read_protocol(path, "emotion", [change]).identity() != base
     assert SEARCH_SEEDS > 100_000 + (1 << 20)
+
+
+def test_protocols_of_before_have_the_identity_that_they_had(tmp_path: Path) -> None:
+    """Digests of the build before the encoder's training became a field of `Protocol`."""
+    path = write(tmp_path, "tasks: {gender: {judge: dev}}\n")
+    frozen, on_dev = (read_protocol(path, task).identity() for task in ("emotion", "gender"))
+    assert digest(frozen) == "95a453b6ead6312a8501586fff2e179de9babff5925fecd4788d310bb78c6c53"
+    assert digest(on_dev) == "268a449b37045d06057d91605aca003dbd7aba26479756169b132608295b14c9"
+    changes = ["encoder.crop_s=0.2"]
+    trained = read_protocol(path, "emotion", changes, train_encoder=True)
+    assert (
+        digest(trained.identity())
+        == "cbcc7961ab0c800a04550c0d9b08fadaca76f079cf021111c5fa79fe41b5472c"
+    )
+    assert trained.name == "own, encoder trained" and trained.encoder is not None
 
 
 @pytest.mark.parametrize(

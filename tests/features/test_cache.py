@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,15 @@ import safetensors.torch
 import torch
 
 from barlow_speech.benchmark import entry
+from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.cache import Folder, Shard, entries
+from barlow_speech.benchmark.features.families import ours
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.audio import read_audio
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.data.audio import read_audio, resample
 from barlow_speech.upstream.data.manifest import Recording
 
 
@@ -150,7 +155,7 @@ def test_two_processes_compute_each_recording_once(
     program = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from barlow_speech.benchmark import features\n"
+        "from barlow_speech.benchmark.features import extraction as features\n"
         "from barlow_speech.benchmark.features.upstreams import load_upstream\n"
         "from barlow_speech.downstream.corpus import read_corpus\n"
         "features.FLUSH_BYTES, features.BATCH_S = 0, 2.0\n"
@@ -184,6 +189,62 @@ def test_a_lock_of_a_dead_process_does_not_block(
     dead = subprocess.run([sys.executable, "-c", program, str(folder.path / "lock")])
     assert dead.returncode == 9
     assert len(get(upstream, recordings(tones)[:2], tmp_path).audio_N) == 2
+
+
+def test_a_second_process_says_that_it_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, entered = Folder(tmp_path, "mine", "f", "pooled"), threading.Event()
+
+    def second() -> None:
+        with folder.locked():
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    with folder.locked():
+        thread.start()
+        while "another process computes features of mine; waiting for it" not in caplog.text:
+            time.sleep(0.01)
+        assert not entered.is_set()
+    thread.join()
+    assert entered.is_set()
+
+
+def test_features_are_addressed_by_weights_and_version_not_by_source_text(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comment in an encoder throws nothing away; raising the version does."""
+    some = recordings(tones)[:3]
+    first = get(upstream, some, tmp_path)
+
+    def no_source(path: Path, *arguments: object, **options: object) -> str:
+        assert path.suffix != ".py", f"{path} is read for a key"
+        return read_text(path, *arguments, **options)  # type: ignore[arg-type]
+
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", no_source)
+    for name in ("barlow_speech", "fbank_no_cmvn"):
+        load_upstream(name, None, "cpu")
+    monkeypatch.setattr(cache, "FEATURES_VERSION", cache.FEATURES_VERSION + 1)
+    second = get(upstream, some, tmp_path)
+    assert first.key != second.key and len(entries(tmp_path)) == 2
+
+
+def test_features_and_records_of_the_last_build_are_found() -> None:
+    """The key of what a checkpoint gives is the one that stood in its records before."""
+    assert cache.FEATURES_VERSION == 3, "drop this test and ours.SOURCES when it is raised"
+    parts = ours.identity("barlow_speech@some/file.safetensors", None, "w" * 64)
+    assert digest(parts) == digest(["barlow_speech", "w" * 64, ours.SOURCES])
+    assert Folder(Path(), "any", "f" * 64, "pooled").key == digest([3, "f" * 64, "pooled"])
+
+
+def test_the_resampler_is_that_of_the_version() -> None:
+    """Where this fails, features are no longer those of before: raise FEATURES_VERSION."""
+    wave = np.sin(np.arange(441) ** 1.5 / 50).astype(np.float32)
+    expected = {3: [0.945142, -0.917808, -0.993355, 0.469111, -0.400118, 0.796084]}
+    np.testing.assert_allclose(
+        resample(wave, 44_100)[20:140:20], expected[cache.FEATURES_VERSION], atol=1e-5
+    )
 
 
 def one_flipped_bit(path: Path) -> None:

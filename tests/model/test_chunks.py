@@ -14,7 +14,7 @@ from barlow_speech.upstream.model import chunks
 from barlow_speech.upstream.model.chunks import (
     forward_in_chunks,
     frames_in_chunks,
-    reach,
+    margin,
     states_in_chunks,
 )
 from barlow_speech.upstream.model.frontend import FrontEndSettings
@@ -23,6 +23,7 @@ from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEnc
 
 TOLERANCE = 1e-4  # between chunked and whole
 BOUNDED = ("cnn1d", "cnn2d")
+FINE = {"stride_ms": 20, "dilation": 4, "kernel": 3}  # of cnn2d
 
 
 def model(name: str, **sizes: int) -> SpeechEncoder:
@@ -47,11 +48,11 @@ def noise(samples: int) -> Tensor:
     return 0.1 * swell * torch.randn(samples, generator=generator)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(("name", "sizes"), [*((name, {}) for name in names()), ("cnn2d", FINE)])
 @pytest.mark.parametrize("samples", [1, 640, 1281, 51_234])
 @torch.no_grad()
-def test_chunks_give_what_the_whole_gives(name: str, samples: int) -> None:
-    encoder, wave = model(name), noise(samples)
+def test_chunks_give_what_the_whole_gives(name: str, sizes: dict[str, int], samples: int) -> None:
+    encoder, wave = model(name, **sizes), noise(samples)
     whole, _, embedding_1E = encoder([wave])
     for chunk_s in (0.001, 0.5, 1.0, 60.0):
         if samples > 2000 and chunk_s < 0.1:
@@ -65,12 +66,19 @@ def test_chunks_give_what_the_whole_gives(name: str, samples: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("cnn1d", {}), ("cnn1d", {"layers": 2, "kernel": 9, "width": 64}), ("cnn2d", {})],
+    [
+        ("cnn1d", {}),
+        ("cnn1d", {"layers": 2, "kernel": 9, "width": 64}),
+        ("cnn2d", {}),
+        ("cnn2d", {"dilation": 3, "kernel": 5}),
+        ("cnn2d", FINE),
+        ("cnn2d", {"stride_ms": 20}),
+    ],
 )
 def test_the_reach_is_the_encoder_s_own(name: str, sizes: dict[str, int]) -> None:
     """The samples that a state has a gradient to lie inside it and, but for rounding, fill it."""
     encoder = model(name, **sizes)
-    sides = reach(encoder)
+    sides = margin(encoder)
     assert sides is not None
     middle = 2 * sides
     wave = noise((4 * sides + 1) * encoder.rate).requires_grad_()
@@ -83,7 +91,7 @@ def test_the_reach_is_the_encoder_s_own(name: str, sizes: dict[str, int]) -> Non
 
 
 def test_only_convolutional_encoders_have_a_reach() -> None:
-    assert [name for name in names() if reach(model(name)) is not None] == list(BOUNDED)
+    assert [name for name in names() if margin(model(name)) is not None] == list(BOUNDED)
 
 
 @torch.no_grad()
@@ -95,7 +103,7 @@ def test_a_chunk_is_all_that_is_in_the_encoder_at_once() -> None:
         longest = max(longest, inputs[0].shape[1])
 
     encoder.frontend.register_forward_pre_hook(watch)
-    sides = reach(encoder)
+    sides = margin(encoder)
     assert sides is not None
     stretches = list(states_in_chunks(encoder, noise(160_000), 1.0))
     assert longest <= 16_000 + (2 * sides + 1) * encoder.rate

@@ -248,7 +248,7 @@ def test_torch_hub_loads_a_clone_that_is_not_installed(
         assert "s3prl" not in sys.modules
         import barlow_speech
         assert barlow_speech.__file__ == folder + "/__init__.py", barlow_speech.__file__
-        import barlow_speech.upstream.errors
+        import barlow_speech.upstream.common.errors
         print(json.dumps([standard.embed(wave, 16000).shape[0],
                           encoder.embed(wave, 16000)[0].tolist()]))
     """

@@ -21,6 +21,7 @@ from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEnc
 
 SIZES: dict[str, dict[str, Any]] = {
     "cnn2d": {"channels": 4},
+    "cnn2d, 20 ms": {"name": "cnn2d", "channels": 4, "stride_ms": 20, "dilation": 4, "kernel": 3},
     "cnn1d": {"width": 16, "layers": 2, "kernel": 3},
     "bigru": {"width": 16, "layers": 1},
 }

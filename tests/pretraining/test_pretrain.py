@@ -14,17 +14,19 @@ import numpy as np
 import pytest
 import torch
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
+from barlow_speech.upstream.model.speech_encoder import ModelSettings
 from barlow_speech.upstream.pretraining.objective import EPSILON
 from barlow_speech.upstream.pretraining.recipe import (
     Recipe,
     ViewFamily,
     check_alignment,
-    find_recipe,
     read_recipe,
 )
 from barlow_speech.upstream.pretraining.run import pretrain
@@ -180,7 +182,7 @@ def test_a_view_that_moves_time_is_refused_over_frames_and_no_other() -> None:
 
 def test_the_views_of_local_term_leave_every_frame_where_it_is() -> None:
     """A frame that is changed changes that frame of either view, and no other by a bit."""
-    tree = read_yaml(find_recipe("local_term", "deltas"))["families"]["local"]
+    tree = read_yaml(configs.find("override", "local_term"))["families"]["local"]
     family = build(ViewFamily, tree, "local_term")
     frames = torch.randn(12, 64, 101, generator=torch.Generator().manual_seed(0))
     memory = MixupBank(16)
@@ -226,7 +228,7 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
     changes = ["steps=60", "batch=16"]
-    recipe = read_recipe(recipe_file, changes, [find_recipe("local_term", "deltas")])
+    recipe = read_recipe(recipe_file, changes, [configs.find("override", "local_term")])
     plain = read_recipe(recipe_file, changes)
     assert recipe.families["words"] == plain.families["words"]
     runs = [run_of(one, tones.parent, tmp_path / "packed") for one in (recipe, plain)]
@@ -239,8 +241,86 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
     assert np.mean(diagonals[-5:]) > 1.2 * np.mean(diagonals[:5])
 
 
+VOICE = "{segments: different, projector: {width: 8}, weight: 0.5}"
+
+
+def test_families_in_turn_train_one_a_step(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
+    """Each on the views that it has beside the others, and no other projector moves."""
+    families = [f"families.local={LOCAL}", f"families.voice={VOICE}", "optimiser.weight_decay=0"]
+    together, run = (
+        run_of(read_recipe(recipe_file, [*families, *more]), tones.parent, tmp_path / "packed")
+        for more in ([], ["rotate=true"])
+    )
+    every = together.pairs(np.arange(8))[0]
+    for name in ["words", "local", "voice", "words"]:
+        views = run.pairs(np.arange(8))[0]
+        if run.steps_done == 0:
+            assert all(torch.equal(a, b) for a, b in zip(views[name], every[name]))
+        before = {key: one.clone() for key, one in run.twins.state_dict().items()}
+        figures = run.step()
+        assert list(views) == [name]
+        assert figures["loss"] == pytest.approx(
+            run.recipe.families[name].weight * figures[f"{name}/loss"], rel=1e-6
+        )
+        after = run.twins.state_dict()
+        moved = {
+            key.split(".")[1]
+            for key in after
+            if key.startswith("projectors.") and not torch.equal(after[key], before[key])
+        }
+        assert name in moved
+        # AdamW goes on by its momentum only where there is a gradient.
+        assert moved == {name}
+
+
+def test_the_rate_stays_until_the_decay(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file, ["optimiser.decay=4"])
+    run = run_of(recipe, tones.parent, tmp_path / "packed")
+    rates = [run.learning_rate(step) / 3e-3 for step in range(12)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4])
+
+
+def test_a_training_before_its_decay_may_end_elsewhere(
+    recipe_file: Path, tones: Path, tmp_path: Path
+) -> None:
+    """With the weights of a run that had this end from the start; from its decay on, no more."""
+
+    def run(*changes: str) -> Pretraining:
+        recipe = read_recipe(recipe_file, changes)
+        return run_of(recipe, tones.parent, tmp_path / "packed")
+
+    planned = run("steps=9", "optimiser.decay=3")
+    while not planned.done:
+        planned.step()
+    long = run("steps=50", "optimiser.decay=5")
+    for _ in range(6):
+        long.step()
+    long.save(tmp_path)
+    early = run("steps=9", "optimiser.decay=3")
+    early.load(tmp_path)
+    while not early.done:
+        early.step()
+    assert same(early.twins.state_dict(), planned.twins.state_dict())
+    for changes in (
+        ["steps=9"],  # a cosine
+        ["steps=8", "optimiser.decay=3"],  # would have begun to fall
+        ["steps=5", "optimiser.decay=3"],  # is over
+        ["steps=9", "optimiser.decay=3", "optimiser.lr=1e-3"],
+    ):
+        with pytest.raises(BarlowSpeechError, match="another recipe"):
+            run(*changes).load(tmp_path)
+    early.save(tmp_path)
+    with pytest.raises(BarlowSpeechError, match="another recipe"):
+        run("steps=50", "optimiser.decay=5").load(tmp_path)
+
+
 @pytest.mark.parametrize(
-    "changes", [[], [f"families.local={LOCAL}", "accumulate=2", "encoder.dropout=0.1"]]
+    "changes",
+    [
+        [],
+        [f"families.local={LOCAL}", "accumulate=2", "encoder.dropout=0.1"],
+        [f"families.local={LOCAL}", f"families.voice={VOICE}", "rotate=true", "optimiser.decay=4"],
+    ],
 )
 def test_stopping_and_going_on_changes_no_bit(
     recipe_file: Path, tones: Path, tmp_path: Path, changes: list[str]
@@ -262,36 +342,50 @@ def test_stopping_and_going_on_changes_no_bit(
         assert same(again.twins.state_dict(), whole.twins.state_dict())
 
 
+# The command that says when it trains, and does not go far from there before it is killed.
+DOOMED = """
+import sys, time
+from barlow_speech.benchmark import entry
+from barlow_speech.upstream.pretraining.trainer import Pretraining
+
+steps, step = 0, Pretraining.step
+
+def watched(self):
+    global steps
+    steps += 1
+    if steps == 4:
+        print("it trains", flush=True)
+    if steps == 12:
+        time.sleep(10**6)
+    return step(self)
+
+Pretraining.step = watched
+entry.run(sys.argv[1:])
+"""
+
+
 def test_kill_and_resume_gives_the_same_weights(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
     """The real command, killed with SIGKILL at random moments, then resumed until it is done."""
-    command = [sys.executable, "-m", "barlow_speech.benchmark.entry", "pretrain"]
-    command += [str(recipe_file), "--data-root", str(tones.parent), "--device", "cpu"]
-    command += ["--set", "steps=40", "checkpoint_every=2", "--resume", "-o"]
+    arguments = ["pretrain", str(recipe_file), "--data-root", str(tones.parent), "--device", "cpu"]
+    arguments += ["--set", "steps=40", "checkpoint_every=2", "--resume", "-o"]
+    command = [sys.executable, "-m", "barlow_speech.benchmark.entry", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     out, reference = tmp_path / "killed", tmp_path / "reference"
     subprocess.run([*command, str(reference)], check=True, env=environment, capture_output=True)
     rng = np.random.default_rng()
-    kills = 0
     for _ in range(3):
-        seen = out / "training.safetensors"
-        before = seen.stat().st_mtime_ns if seen.exists() else 0
         process = subprocess.Popen(
-            [*command, str(out)], env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", DOOMED, *arguments, str(out)], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        # From the first state that this process writes on, a kill falls into the training.
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if seen.exists() and seen.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.002)
+        assert process.stdout is not None
+        said = process.stdout.readline()
         time.sleep(rng.uniform(0, 0.15))
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert kills > 0
+        process.kill()
+        _, errors = process.communicate()
+        assert (said, process.returncode) == ("it trains\n", -signal.SIGKILL), errors
     subprocess.run([*command, str(out)], check=True, env=environment, capture_output=True)
     assert same(weights(out / "encoder.safetensors"), weights(reference / "encoder.safetensors"))
 
@@ -329,8 +423,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
 
 
 def test_every_recipe_in_the_package_is_valid() -> None:
-    folder = find_recipe("base").parent
-    for path in folder.glob("*.yaml"):
+    for path in configs.files("recipe").values():
         assert read_recipe(path).steps > 0
 
 
@@ -344,8 +437,8 @@ def test_every_recipe_in_the_package_is_valid() -> None:
         ("families.words.segments=both", "'both'"),
         ("families.words.level=frame", "did you mean 'frames'"),
         ("families.words={level: frames, segments: different}", "segments: same"),
-        ("steps=0", "above zero"),
-        ("batch=1", "at least 2"),
+        ("steps=0", "steps must be greater than or equal to 1"),
+        ("batch=1", "batch must be greater than or equal to 2"),
         ("seed=-1", "seed"),
         ("crop_s=0.001", "crop_s"),
         ("encoder.channels=0", "channels must be"),
@@ -360,17 +453,17 @@ def test_wrong_keys_are_named(
         run_of(read_recipe(recipe_file, [assignment]), tones.parent, tmp_path / "packed")
 
 
-def test_every_delta_in_the_package_goes_over_every_recipe() -> None:
-    base = find_recipe("base")
+def test_every_override_in_the_package_goes_over_every_recipe() -> None:
+    base = configs.find("recipe", "base")
     plain = read_recipe(base).as_dict()
-    deltas = sorted((base.parent.parent / "deltas").glob("*.yaml"))
-    assert {"hsic", "vicreg", "views_paper", "views_speech"} <= {one.stem for one in deltas}
-    for delta in deltas:
-        changed = read_recipe(base, [], [delta]).as_dict()
-        assert changed != plain, delta
+    overrides = configs.files("override")
+    assert {"hsic", "vicreg", "views_paper", "views_speech"} <= overrides.keys()
+    for file in overrides.values():
+        changed = read_recipe(base, [], [file]).as_dict()
+        assert changed != plain, file
         assert changed["families"]["main"]["projector"] == plain["families"]["main"]["projector"]
-    with pytest.raises(BarlowSpeechError, match=r"unknown delta 'hsik'.*did you mean 'hsic'"):
-        find_recipe("hsik", "deltas")
+    with pytest.raises(BarlowSpeechError, match=r"unknown override 'hsik'.*did you mean 'hsic'"):
+        configs.find("override", "hsik")
 
 
 def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
@@ -382,4 +475,14 @@ def test_one_key_switches_the_encoder(recipe_file: Path) -> None:
 
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(BarlowSpeechError, match="did you mean 'toy'"):
-        find_recipe("toi")
+        configs.find("recipe", "toi")
+
+
+def test_what_was_named_by_a_digest_keeps_its_name() -> None:
+    """Folders of pretrainings, features and results are named by these; keys that came later are
+    in them only where they are set."""
+    assert digest(Recipe(steps=3).as_dict()).startswith("dcd0ae57e7cfdadadd17e65e6ec16cb5")
+    assert digest(ModelSettings().as_dict()).startswith("cfb757a85f309e58205a0242115996230c81")
+    assert Recipe(steps=3, rotate=True).as_dict()["rotate"] is True
+    model = ModelSettings(encoder={"name": "cnn2d", "stride_ms": 20})
+    assert model.as_dict()["encoder"]["stride_ms"] == 20

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,26 +13,37 @@ import numpy as np
 import pytest
 
 from barlow_speech.benchmark import entry
-from barlow_speech.benchmark.evaluation.records import Record, Store, pack
-from barlow_speech.benchmark.reporting.latex import latex_escape, latex_leaderboard
-from barlow_speech.benchmark.reporting.leaderboard import cost_texts, leaderboard, merged, notes
-from barlow_speech.benchmark.reporting.leaderboard_page import leaderboard_page
-from barlow_speech.benchmark.reporting.leaderboard_tables import (
-    csv_leaderboard,
-    markdown_leaderboard,
-    text_leaderboard,
+from barlow_speech.benchmark.evaluation.records import Record, Store
+from barlow_speech.benchmark.reporting.html import page as html_page
+from barlow_speech.benchmark.reporting.latex import escaped as latex_escape
+from barlow_speech.benchmark.reporting.latex import latex_document
+from barlow_speech.benchmark.reporting.leaderboard import (
+    cost_texts,
+    document,
+    every_score,
+    leaderboard,
+    merged,
+    notes,
+    terminal,
 )
-from barlow_speech.benchmark.reporting.numbers import cost_text, markdown_escape
+from barlow_speech.benchmark.reporting.numbers import cost_text
 from barlow_speech.benchmark.reporting.published import (
     PublishedScore,
     PublishedTable,
     read_published,
 )
+from barlow_speech.benchmark.reporting.tables import (
+    comma_separated,
+    markdown_document,
+    text_document,
+)
+from barlow_speech.benchmark.reporting.tables import escaped as markdown_escape
 from barlow_speech.benchmark.statistics.comparison import leaders
 from barlow_speech.benchmark.statistics.intervals import summary
-from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.metrics import metrics
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks
-from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.common.text import shortened
 
@@ -39,13 +51,7 @@ SCRIPT = "<script>alert(1)</script>"
 SPECIAL = "_&%$#{}~^\\"
 UPSTREAMS = ("barlow_speech", "barlow_speech_random", SCRIPT, SPECIAL)
 TASKS = (("emotion", "emodb"), ("gender", "emodb"), ("speaker_id", "toy"))
-COST = {
-    "parameters": 600_192,
-    "macs_per_second": 3.4e8,
-    "real_time_factor": 0.0123,
-    "device": "cpu",
-    "threads": 2,
-}
+COST = Cost(600_192, 3.4e8, 0.0123, "cpu", 2)
 PUBLISHED = PublishedTable(
     "SUPERB & others",
     "Somebody et al.",
@@ -56,10 +62,33 @@ PUBLISHED = PublishedTable(
 )
 
 
+def markdown_leaderboard(board):
+    return markdown_document(document(board))
+
+
+def latex_leaderboard(board):
+    return latex_document(document(board))
+
+
+def leaderboard_page(board):
+    return html_page(document(board))
+
+
+def text_leaderboard(board):
+    return text_document(terminal(board))
+
+
+def csv_leaderboard(board):
+    return comma_separated(every_score(board))
+
+
 def cell(upstream, task, corpus, values, **details):
-    details = {"protocol": "quick", "head": "linear", "selection": "hidden_states",
-               "comparison": f"{task}{corpus}", "cost": COST, **details}  # fmt: skip
-    return TaskResult(upstream, task, corpus, "top1", tuple(values), details)
+    rest = {key: details.pop(key) for key in ("seeds", "sources", "cost") if key in details}
+    setup = {"protocol": "quick", "head": "linear", "selection": "hidden_states",
+             "comparison": f"{task}{corpus}", **details}  # fmt: skip
+    return TaskResult(
+        upstream, task, corpus, "top1", tuple(values), setup=Setup(**setup), **{"cost": COST} | rest
+    )
 
 
 def make_cells(upstreams=UPSTREAMS, tasks=TASKS, count=12, **details):
@@ -177,7 +206,7 @@ def test_one_task_measured_in_two_ways_is_two_columns_and_is_named():
     assert [by_name["a"].scores[0].rank, by_name["b"].scores[0].rank] == [1, 1]
     alone = by_name["c"].scores[1]
     assert alone.rank is None and not alone.leading and not alone.best
-    (first, second) = notes(board)
+    (first, second) = board.notes
     assert "measured in 2 ways" in first and "steps (300 and 900)" in first
     assert "#111111: a, b" in first and "#333333: c" in first
     assert "no average rank" in second
@@ -203,9 +232,9 @@ def test_an_upstream_that_lacks_a_task_has_no_average_rank_and_is_named():
 def test_costs_stand_beside_the_scores():
     (board,) = leaderboard(make_cells()).boards
     assert cost_texts(board, board.rows[0]) == ["600 k", "340 M", "0.0123"]
-    slower = {**COST, "real_time_factor": 0.5, "device": "H100", "threads": 4}
-    cells = make_cells(("a",)) + make_cells(("b",), cost=slower) + make_cells(("c",), cost=None)
-    cells[0] = cell("a", *TASKS[0], cells[0].values, cost={**COST, "real_time_factor": 0.02})
+    slower = replace(COST, real_time_factor=0.5, device="H100", threads=4)
+    cells = make_cells(("a",)) + make_cells(("b",), cost=slower) + make_cells(("c",), cost=Cost())
+    cells[0] = cell("a", *TASKS[0], cells[0].values, cost=replace(COST, real_time_factor=0.02))
     (board,) = leaderboard(cells).boards
     texts = {row.upstream: cost_texts(board, row) for row in board.rows}
     assert texts["a"] == ["600 k", "340 M", "0.0123–0.02 (cpu, 2 threads)"]
@@ -247,10 +276,11 @@ def test_published_scores_change_nothing_about_the_measured_ones(make):
 def test_published_scores_are_a_section_of_the_page_without_ranks():
     cells = make_cells()
     alone, beside = (leaderboard_page(leaderboard(cells, more)) for more in ((), [PUBLISHED]))
-    start = beside.index('<section class="published">')
+    start = beside.index('<section class="apart">')
     assert beside[:start] == alone[:start]
-    section = beside[start : beside.index("</section>")]
-    assert "<b>" not in section and 'class="rank"' not in section and "100.00" in section
+    section = beside[start : beside.index("</section>", start)]
+    assert "<b>" not in section and not re.search(r'class="beside">\(\d', section)
+    assert "100.00" in section
 
 
 def test_published_scores_of_another_metric_are_left_out():
@@ -338,7 +368,7 @@ def test_hostile_names_are_text_on_the_page():
 def test_every_name_is_escaped_in_every_place():
     names = [f"<b>_{i}&$</b>" for i in range(12)]
     facts = {"protocol": names[0], "head": names[1], "selection": names[2]}
-    facts |= {"cost": {**COST, "device": names[3]}}
+    facts |= {"cost": replace(COST, device=names[3])}
     tasks = [(names[4], names[5]), ("emotion", names[5])]
     cells = make_cells(names[6:8], tasks, **facts)
     cells.append(cell(names[6], *tasks[0], [0.5], **{**facts, "comparison": names[8]}))
@@ -388,7 +418,7 @@ def test_csv_holds_the_numbers_to_the_last_digit():
         assert [float(row[key]) for key in ("mean", "std", "ci95_low", "ci95_high")] == [
             numbers["mean"], numbers["std"], *numbers["ci95"]
         ]  # fmt: skip
-        assert int(row["n"]) == 12 and int(row["parameters"]) == COST["parameters"]
+        assert int(row["n"]) == 12 and int(row["parameters"]) == COST.parameters
         group = [other for other in cells if other.task == one.task]
         assert int(row["rank"]) == shared_ranks(group)[one.upstream]
         assert (row["separable_from_best"] == "false") == (one.upstream in leaders(group))
@@ -426,7 +456,7 @@ def test_latex_escapes_every_printable_letter_of_ascii():
 
 
 def test_latex_keeps_accents_and_names_what_plain_latex_lacks():
-    assert latex_escape("é") == latex_escape("e\u0301") == "\\'{e}"
+    assert latex_escape("é") == latex_escape("e\u0301") == "\\'e"
     assert latex_escape("日\n") == "{[}U+65E5{]}?"
     # Two marks on a letter: neither may be dropped.
     assert latex_escape("ấ") == "{[}U+1EA4{]}".replace("1EA4", f"{ord('ấ'):04X}")
@@ -497,7 +527,7 @@ def test_different_results_of_one_upstream_are_refused_by_both_names():
         merged({a: cells, b: [changed]})
     with pytest.raises(BarlowSpeechError, match="here/a holds two results"):
         merged({a: [*cells, changed]})
-    seeds = cell(cells[0].upstream, *TASKS[0], cells[0].values, seeds=list(range(12)))
+    seeds = cell(cells[0].upstream, *TASKS[0], cells[0].values, seeds=tuple(range(12)))
     with pytest.raises(BarlowSpeechError, match="different results"):
         merged({a: cells, b: [seeds]})
 
@@ -513,18 +543,19 @@ def store_record(folder, upstream, task="emotion", level=0.8, seed=0):
     facts = {
         "protocol": "quick", "head": "linear", "classes": ["calm", "excited"],
         "truth": [pack(truth)], "recordings": {"train": 80, "dev": 40, "test": 40},
-        "chance": dict.fromkeys(METRICS, 0.5), "learning_rate": {"chosen": 0.001}, "layers": 2,
-        "width": 4, "seconds": {}, "cost": COST, "notes": [], "corpus": {"licence": "CC0"},
+        "most_frequent": [0], "learning_rate": {"chosen": 0.001}, "layers": 2,
+        "width": 4, "seconds": {}, "cost": asdict(COST), "notes": [], "corpus": {"licence": "CC0"},
     }  # fmt: skip
-    runs = {}
+    runs, recalls = {}, []
     for number in range(6):
         predicted = np.where(generator.random(40) < level, truth, 1 - truth)
         runs[number] = {
-            "seed": number, "sources": {}, "metrics": metrics(truth, predicted, 2),
+            "seed": number, "sources": {},
             "folds": [{"predicted": pack(predicted), "curve": [[10, 0.5]]}],
         }  # fmt: skip
+        recalls.append(metrics(truth, predicted, 2)["uar"])
     Store(folder).save(Record(upstream, task, "toy", identity, facts, runs))
-    return np.mean([run["metrics"]["uar"] for run in runs.values()])
+    return np.mean(recalls)
 
 
 def run(*arguments):

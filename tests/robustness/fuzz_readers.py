@@ -31,23 +31,24 @@ import torch
 from torch import nn
 
 from barlow_speech import configs
+from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.evaluation.head_training import Run
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, pack, read_cells
+from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, read_cells
 from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features.cache import Folder, recording_keys
 from barlow_speech.benchmark.features.extraction import Features, features
 from barlow_speech.benchmark.features.upstreams import Upstream
-from barlow_speech.benchmark.reporting.leaderboard import leaderboard, merged
-from barlow_speech.benchmark.reporting.leaderboard_tables import csv_leaderboard, text_leaderboard
+from barlow_speech.benchmark.reporting.leaderboard import every_score, leaderboard, merged, terminal
 from barlow_speech.benchmark.reporting.published import read_published
-from barlow_speech.benchmark.reporting.tables import text_table
+from barlow_speech.benchmark.reporting.tables import comma_separated, text_document
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora.speech_commands_v1 import VERSION
 from barlow_speech.downstream.corpus import Corpus, read_corpus
-from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
 from barlow_speech.downstream.preparation.prepare import prepare
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
@@ -249,20 +250,19 @@ def read_a_card(folder: Path) -> None:
 
 
 def _shipped(kind: str, *names: str) -> list[Files]:
-    base = Path(configs.__path__[0]) / kind
     return [
-        {"a.yaml": (base / f"{name}.yaml").read_bytes(), "base.yaml": b"steps: 100\n"}
+        {"a.yaml": configs.find(kind, name).read_bytes(), "base.yaml": b"steps: 100\n"}
         for name in names
     ]
 
 
 def recipes(folder: Path) -> list[Files]:
     """The recipes and variants that come with the package, the first with all its views."""
-    found = _shipped("pretrain", "base", "open_speech", "toy")
-    for delta in ("view_families", "local_term", "views_speech", "vicreg"):
+    found = _shipped("recipe", "base", "open_speech", "toy")
+    for name in ("view_families", "local_term", "views_speech", "vicreg"):
         found += [
             {**one, "a.yaml": b"extends: base.yaml\n" + one["a.yaml"]}
-            for one in _shipped("deltas", delta)
+            for one in _shipped("override", name)
         ]
     return found
 
@@ -280,8 +280,8 @@ def read_a_recipe(folder: Path) -> None:
 
 def protocols(folder: Path) -> list[Files]:
     """The protocols that come with the package."""
-    paper = _shipped("protocols", "paper")[0]["a.yaml"]
-    found = _shipped("protocols", "paper", "superb", "variance", "probe", "search", "pretraining")
+    paper = _shipped("protocol", "paper")[0]["a.yaml"]
+    found = _shipped("protocol", "paper", "superb", "variance", "probe", "search", "pretraining")
     return [{**one, "paper.yaml": paper} for one in found]
 
 
@@ -300,7 +300,7 @@ def read_a_protocol(folder: Path) -> None:
 
 def published(folder: Path) -> list[Files]:
     """The table of published scores that comes with the package."""
-    return _shipped("published", "superb")
+    return _shipped("table of published scores", "superb")
 
 
 def read_a_published_table(folder: Path) -> None:
@@ -322,11 +322,9 @@ def record(upstream: str, classes: int, folds: int, seed: int = 0) -> Record:
     runs = {}
     for number in range(4):
         guesses = [np.where(rng.random(len(one)) < 0.7, one, 0) for one in truth]
-        scores = [metrics(one, two, classes) for one, two in zip(truth, guesses)]
         runs[protocol.seed + number] = {
             "seed": protocol.seed + number,
             "sources": protocol.sources(number),
-            "metrics": {name: float(np.mean([one[name] for one in scores])) for name in METRICS},
             "folds": [
                 {"dev": 0.6, "step": 60, "curve": [[30, 0.5], [60, 0.6]], "predicted": pack(one)}
                 for one in guesses
@@ -340,7 +338,7 @@ def record(upstream: str, classes: int, folds: int, seed: int = 0) -> Record:
         "truth": [pack(one) for one in truth],
         "recordings": {"train": 40, "dev": 10, "test": 12 * classes},
         "folds": [{"label": "emotion", "split": f"split{number}"} for number in range(folds)],
-        "chance": dict.fromkeys(METRICS, 1 / classes),
+        "most_frequent": [0] * folds,
         "layers": 5,
         "width": 128,
         "upstream_fingerprints": ["f" * 64],
@@ -416,7 +414,11 @@ def read_records(folder: Path) -> None:
         for cell in cells
     ]
     board = leaderboard(cells, metric=metric)
-    for text in (text_table(cells), text_leaderboard(board), csv_leaderboard(board)):
+    for text in (
+        _runs.terminal(cells),
+        text_document(terminal(board)),
+        comma_separated(every_score(board)),
+    ):
         check_table(text)
         text.encode()
 
@@ -788,8 +790,8 @@ def read_a_sheet(folder: Path) -> None:
     """The manifest and the card that were made of a table are read back."""
     file = folder / "my.csv"
     by = ("speaker", "recording") if len(file.read_bytes()) % 2 else ("recording",)
-    options = SheetOptions("made", {"path": "file"}, split_by=by, partial=True)
-    prepared = prepare_sheet(file, folder / "out", options)
+    options = TableOptions("made", {"path": "file"}, split_by=by, partial=True)
+    prepared = prepare_table(file, folder / "out", options)
     for path in prepared.cards:
         check_corpus(read_corpus(str(path)))
 

@@ -14,14 +14,10 @@ import pytest
 
 def campaign(target: str, folder: Path, *faults: str) -> str:
     """What the campaign says of one command, in which nothing may end otherwise than it should."""
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("faults.py")),
-        "--folder",
-        str(folder),
-    ]
-    command += ["--seed", "1", "--only", target, *faults]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    program = Path(__file__).with_name("faults.py")
+    command = [sys.executable, str(program), "--folder", str(folder), "--seed", "1"]
+    command += ["--only", target, *faults]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 ends differ" in done.stdout
     assert not list(folder.iterdir())

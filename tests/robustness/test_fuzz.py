@@ -27,11 +27,13 @@ import torch
 from fuzz_readers import READERS, Files, record, wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ConfigDict, TypeAdapter
 
-from barlow_speech.benchmark.evaluation.records import Store, check_shape, read_cells, unpack
+from barlow_speech.benchmark.evaluation.records import Integer, Number, Store, read_cells
 from barlow_speech.benchmark.features.cache import entries
+from barlow_speech.benchmark.statistics.predictions import unpack
 from barlow_speech.downstream.corpus import read_corpus
-from barlow_speech.downstream.preparation.from_table import prepare_sheet
+from barlow_speech.downstream.preparation.from_table import prepare_table
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml, shown
 from barlow_speech.upstream.data import audio
@@ -71,7 +73,7 @@ def test_damaged_files_are_read_or_refused_by_name(name: str) -> None:
 
 def test_every_kind_of_failure_is_noticed(tmp_path: Path) -> None:
     names = [reader.name for reader in faulty_readers.READERS[:-1]]
-    found = fuzz.campaign(names, 2, module="faulty_readers", limits=(0.3, 1 << 28))
+    found = fuzz.campaign(names, 2, module="faulty_readers", limits=(0.5, 1 << 28))
     tallies = {tally.reader: tally for tally in found}
     for name in ("refuse", "warn"):
         assert tallies.pop(name).outcomes == {"refused": 2}
@@ -257,11 +259,6 @@ for _ in range(900):
 @pytest.mark.parametrize(
     "change",
     [
-        put("runs", 0, "metrics", "top1", NAN),
-        put("runs", 0, "metrics", "top1", INFINITY),
-        put("runs", 0, "metrics", "top1", 0.123),
-        put("runs", 0, "metrics", "uar", "0.5"),
-        put("runs", 0, "metrics", "f1", LOST),
         put("runs", 0, "seed", "x"),
         put("runs", 0, "seed", 1338),
         put("runs", 0, "sources", {"init": 1}),
@@ -282,8 +279,11 @@ for _ in range(900):
         put("facts", "classes", ["one"]),
         put("facts", "classes", ["a", "a", "b"]),
         put("facts", "classes", 3),
-        put("facts", "chance", "top1", NAN),
-        put("facts", "chance", "top1", 2),
+        put("facts", "most_frequent", [3]),
+        put("facts", "most_frequent", []),
+        put("facts", "chance", {"top1": NAN}),
+        put("facts", "chance", {"top1": 2}),
+        put("recorded", "today"),
         put("facts", "recordings", "test", -5),
         put("facts", "seconds", "heads", INFINITY),
         put("facts", "seconds", "heads", -1),
@@ -300,7 +300,7 @@ for _ in range(900):
         json_of(lambda tree: [tree]),
         lambda content: b"[" * 100_000,
     ],
-    ids=range(42),
+    ids=range(40),
 )
 def test_a_record_that_contradicts_itself_is_left_out(
     tmp_path: Path, change: Callable[[bytes], bytes]
@@ -334,7 +334,7 @@ def test_a_whole_record_is_read(tmp_path: Path) -> None:
     assert not warnings
     assert found.runs == one.runs
     (cell,) = read_cells(tmp_path)
-    assert cell.values == tuple(run["metrics"]["top1"] for run in one.runs.values())
+    assert cell.values == tuple(run["top1"] for run in one.scores(sorted(one.runs)))
 
 
 def tensors_of(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
@@ -741,7 +741,7 @@ def test_a_path_that_no_file_has_is_left_out_or_refused_by_name(tmp_path: Path, 
     (tmp_path / "my.csv").write_text(f"path,speaker,gender,keyword\n{row}\n")
     (tmp_path / "a" / "0.wav\t").write_bytes(b"")
     with pytest.raises(BarlowSpeechError, match=r"my\.csv"):
-        prepare_sheet(tmp_path / "my.csv", tmp_path / "out")
+        prepare_table(tmp_path / "my.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -862,45 +862,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch")
 
 
-def shape_of(tree: Any) -> Any:
-    """The shape that a tree has."""
-    if isinstance(tree, dict):
-        return {f"{key}": shape_of(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [tuple(shape_of(one) for one in tree)]
-    return None if tree is None else type(tree)
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(-1e9, 1e9) | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(max_size=6).filter(lambda one: not one.endswith("?")), inner)
-    ),
-    max_leaves=15,
-)
-
-
-@quickly
-@given(plain)
-def test_a_tree_has_its_own_shape_and_no_other(tree: Any) -> None:
-    check_shape(tree, shape_of(tree), "it")
-    with pytest.raises(ValueError, match=r"^it"):
-        check_shape(tree, bytes, "it")
-    with pytest.raises(ValueError, match=r"^it lacks 'more'"):
-        check_shape({"a": tree}, {"a": shape_of(tree), "more": int}, "it")
-    check_shape({"a": tree}, {"a": shape_of(tree), "more?": int}, "it")
-    with pytest.raises(ValueError, match=r"^it\.more"):
-        check_shape({"a": tree, "more": "x"}, {"more?": int}, "it")
-
-
-@pytest.mark.parametrize("value", [True, "1", None, math.nan, math.inf, 2**63, 1e300])
-def test_what_is_no_number_has_no_shape_of_one(value: Any) -> None:
-    for shape in (int, float, [float], {str: float}):
-        tree = [value] if isinstance(shape, list) else {"a": value} if shape == {str: float} else (
-            value)  # fmt: skip
-        with pytest.raises(ValueError, match=r"^it"):
-            check_shape(tree, shape, "it")
+@pytest.mark.parametrize("value", [True, "1", None, math.nan, math.inf, 2**63, 10**400, 1e300])
+def test_what_is_no_number_is_refused_where_a_record_has_one(value: Any) -> None:
+    for kind in (Integer, Number):
+        config = ConfigDict(strict=True, allow_inf_nan=False)
+        with pytest.raises(ValueError):
+            TypeAdapter(kind, config=config).validate_python(value)
 
 
 @quickly

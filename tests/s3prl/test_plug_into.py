@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from barlow_speech.benchmark import entry
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import plug_into
+from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.third_party.registry import NAMES
 
@@ -110,6 +112,62 @@ def test_other_ways_into_the_checkout_work(checkout: Path) -> None:
     assert python(checkout, "-c", source).startswith("tensor(")
 
 
+def test_a_checkout_that_an_earlier_version_plugged_into_works(checkout: Path) -> None:
+    """Its files import what theirs did then; what ours import must be there tomorrow, too."""
+    written = plug_into.plug_into(checkout).changed
+    text = "".join(path.read_text() for path in written)
+    assert set(
+        re.findall(r"^from (barlow_speech\S*) import (.+?)(?:  #.*)?$", text, re.MULTILINE)
+    ) == {
+        ("barlow_speech.upstream.compatibility", "patch_s3prl"),
+        ("barlow_speech.upstream.hubconf", ", ".join(NAMES)),
+        *((f"barlow_speech.downstream.{one}.expert", "DownstreamExpert") for one in task.names()),
+    }
+    package = checkout / "s3prl" / "upstream" / "barlow_speech" / "__init__.py"
+    package.write_text(package.read_text().replace("patch_s3prl", "mend_s3prl"))
+    source = "import s3prl.hub as hub; print(type(hub.barlow_speech()).__name__)"
+    assert python(checkout, "-c", source) == "UpstreamExpert\n"
+
+
+def test_espnet_s_fork_is_taken_too(checkout: Path) -> None:
+    """Known by its version; the rest is s3prl without the calls that today's torchaudio lacks."""
+    (checkout / "s3prl" / "version.txt").write_text("2026.05.14\n")
+    for path in (checkout / "s3prl").rglob("*.py"):
+        if "torchaudio.set_audio_backend" in (text := path.read_text()):
+            path.write_text(text.replace("torchaudio.set_audio_backend", "str"))
+    plug_into.plug_into(checkout)
+    # As ESPnet's S3prlFrontend does, which knows nothing of us.
+    source = "from s3prl.nn import S3PRLUpstream as U; import torch; "
+    source += "print(U('barlow_speech')(torch.randn(1, 8000), torch.tensor([8000]))[1][0])"
+    assert python(checkout, "-c", source).startswith("tensor(")
+    plug_into.unplug(checkout)
+    assert not list((checkout / "s3prl").glob("*/barlow*"))
+
+
+def test_the_installed_one_is_found_and_undone(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = s3prl_package.S3prl("espnet-s3prl", "2026.5.14", checkout / "s3prl")
+    monkeypatch.setattr(plug_into, "find_s3prl", lambda: found)
+    assert run_command(entry.run, ["plug-into", "--installed"]) == 0
+    printed = capsys.readouterr().out
+    assert "wrote   s3prl/upstream/barlow_speech/hubconf.py" in printed
+    assert "undo: barlow-speech plug-into --remove --installed" in printed
+    assert "git shows" not in printed and "run this again" in printed
+    assert git(checkout, "diff", "--numstat").count("\n") == 2
+    assert run_command(entry.run, ["plug-into", "--installed", "--remove"]) == 0
+    assert status(checkout) == ""
+
+
+def test_without_an_installed_one_it_says_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plug_into, "find_s3prl", lambda: None)
+    assert run_command(entry.run, ["plug-into", "--installed"]) == 2
+    error = capsys.readouterr().err
+    assert "no s3prl to plug into; run: pip install espnet-s3prl (or: pip install 's3prl>" in error
+
+
 def test_twice_is_harmless_and_removing_restores_every_byte(checkout: Path, pristine: Path) -> None:
     first = plug_into.plug_into(checkout)
     assert len(first.changed) == 4 + 3 * len(task.names()) and not first.kept
@@ -193,7 +251,14 @@ def test_without_barlow_speech_the_checkout_says_so(checkout: Path) -> None:
     ("wrong", "words"),
     [
         ("no s3prl", "is no checkout of s3prl"),
-        ("version 0.3.4", "is s3prl 0.3.4, and only 0.4.18 up to 0.5 is known"),
+        (
+            "version 0.3.4",
+            "is s3prl 0.3.4, and what is needed is s3prl 0.4.18 or espnet-s3prl 2026.",
+        ),
+        (
+            "version 2026.05.13",
+            "is s3prl 2026.05.13, and what is needed is s3prl 0.4.18 or espnet-",
+        ),
         ("no version", "is s3prl without version.txt"),
         ("theirs", "expert.py is there and is not ours"),
         ("syntax", "hub.py is not valid Python"),

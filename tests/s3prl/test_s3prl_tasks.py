@@ -26,6 +26,7 @@ import soundfile
 import superb_trees as trees
 import torch
 
+from barlow_speech import configs
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import ctc_corpora, superb
 from barlow_speech.downstream.s3prl import program as s3prl_program
@@ -75,7 +76,11 @@ def superb_commands(root: Path) -> dict[str, list[str]]:
         "emotion": {"datarc": {"root": trees.iemocap(root / "IEMOCAP"), **small}},
         "voxceleb1": {"datarc": {"file_path": vox, **small}},
         "fluent_commands": {
-            "datarc": {"file_path": trees.fluent_commands(root / "fluent"), **small}
+            "datarc": {
+                **small,
+                "file_path": trees.fluent_commands(root / "fluent"),
+                "num_workers": 1,
+            }
         },
         "sv_voxceleb1": {"datarc": {"file_path": vox, **small}},
         "ctc": {"corpus": {"path": libri, "num_workers": 0, "batch_size": 2}},
@@ -103,8 +108,8 @@ def superb_commands(root: Path) -> dict[str, list[str]]:
 NEEDS = {
     "diarization": ("h5py",),
     "quesst14_dtw": ("dtw", "lxml"),
-    "separation_stft2": ("h5py", "asteroid"),
-    "enhancement_stft2": ("h5py", "asteroid"),
+    "separation_stft2": ("librosa", "h5py", "asteroid"),
+    "enhancement_stft2": ("librosa", "h5py", "asteroid"),
     "speech_translation": ("sentencepiece", "sacrebleu", "fairseq"),
 }
 # Frames of 10 ms where a task wants them: enhancement (10 or 20), SpecAugment of slot filling.
@@ -114,12 +119,17 @@ SPLIT = {"asr": "test-clean"}  # the name of the test split, where it is not "te
 # Runs commands of the form [name, arguments, …] in one process, each after the other whatever
 # became of it, and prints what they printed or how they failed.
 SCRIPT = """
-import builtins, contextlib, io, json, sys, traceback
+import builtins, contextlib, io, json, multiprocessing, sys, traceback
 import torch
-from barlow_speech.benchmark import s3prl_program
-from barlow_speech.upstream.errors import BarlowSpeechError
+from barlow_speech.downstream.s3prl import program as s3prl_program
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-before = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
+multiprocessing.set_start_method("forkserver")  # what Python 3.14 does by itself
+def state():
+    cudnn = torch.backends.cudnn.deterministic
+    start = multiprocessing.get_start_method()
+    return builtins.isinstance, torch.Tensor.cuda, sys.argv, cudnn, start
+before = state()
 answers = {}
 for name, *commands in json.load(open(sys.argv[1])):
     printed = io.StringIO()
@@ -135,8 +145,7 @@ for name, *commands in json.load(open(sys.argv[1])):
         answer["printed"].append(out.getvalue())
         if answer["error"] or answer["traceback"]:
             break
-after = (builtins.isinstance, torch.Tensor.cuda, sys.argv, torch.backends.cudnn.deterministic)
-answers["as it was"] = before == after
+answers["as it was"] = before == state()
 json.dump(answers, open(sys.argv[2], "w"))
 """
 
@@ -549,6 +558,21 @@ def test_a_package_that_cannot_be_imported_is_named(
         s3prl_program.run([*given, "-p", str(tmp_path / "out")])
 
 
+def test_a_package_of_the_extra_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_downstream()
+    monkeypatch.setitem(sys.modules, "pandas", None)  # its import fails as if it were not there
+    monkeypatch.delitem(sys.modules, "s3prl.downstream.fluent_commands.expert", raising=False)
+    given = ["-m", "train", "-u", "barlow_speech", "-d", "fluent_commands", "--device", "cpu"]
+    with pytest.raises(BarlowSpeechError) as raised:
+        s3prl_program.run([*given, "-p", str(tmp_path / "out")])
+    assert str(raised.value) == (
+        "s3prl's task 'fluent_commands' needs the package pandas, which is not installed; "
+        "run: pip install 'barlow-speech[superb]' (or: pip install pandas)"
+    )
+
+
 # --- the files that s3prl's archive lacks -----------------------------------------------------
 
 
@@ -678,7 +702,7 @@ def test_the_phones_are_those_of_cmudict() -> None:
 
 def test_every_configuration_has_what_the_runner_reads() -> None:
     for name in superb.config_names():
-        config = s3prl_program.superb.CONFIGS / f"{name}.yaml"
+        config = configs.find("configuration", name)
         tree = task.read_yaml(config)
         assert set(tree) <= {"runner", "optimizer", "scheduler", "specaug", "downstream_expert"}
         if name == "quesst14_dtw":  # nothing is trained

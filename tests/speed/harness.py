@@ -177,7 +177,7 @@ def our_seconds(
         job = Job(upstream, "keyword_spotting", str(manifest), protocol)
         cell = Evaluator(settings).run(job)
         whole = time.perf_counter() - started
-    parts = cell.details["seconds"]
+    parts = cell.seconds
     return {"whole": whole, "features": parts["features"], "heads": parts["heads"]}
 
 

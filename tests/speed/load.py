@@ -116,7 +116,7 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
     with timed("read the manifest"):
         workspace.evaluator.corpus(corpus)
     with timed("check the splits"):
-        workspace.evaluator.piece("emotion", corpus)
+        workspace.evaluator.task_data("emotion", corpus)
     with timed("plan"):
         read = read_study(file)
         analyses, steps = planned(read, workspace, str(file))

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.machine import peak_mb
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import AUDIO, FORMAT, INDEX, OFFSETS, PackedCorpus
-from barlow_speech.upstream.pretraining.recipe import find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 RECORDING = 12 * SAMPLE_RATE  # samples of each recording
@@ -48,7 +49,7 @@ def write_noise(folder: Path, size: int) -> None:
 
 def peak(folder: Path) -> float:
     """Train on a packed corpus in this process; its peak resident memory in MB."""
-    recipe = read_recipe(find_recipe("toy"), SMALL)
+    recipe = read_recipe(configs.find("recipe", "toy"), SMALL)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     run = Pretraining(recipe, corpus, torch.device("cpu"))
     while not run.done:

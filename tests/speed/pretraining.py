@@ -69,6 +69,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
@@ -86,7 +87,7 @@ from barlow_speech.upstream.model.speech_encoder import parameter_count, random_
 from barlow_speech.upstream.pretraining import trainer as trainer_module
 from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
 from barlow_speech.upstream.pretraining.objective import objective
-from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily, find_recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily, read_recipe
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.settings import Mixup, ResizedCrop
@@ -774,7 +775,9 @@ def bench(arguments: Sequence[str]) -> None:
     if given.packed is not None and given.files is None:
         raise BarlowSpeechError("--packed needs --files, the same speech for the baseline.")
     quick = ["batch=32"] if given.quick else []
-    recipe = read_recipe(find_recipe(given.recipe), [f"crop_s={CROP_S}", *quick, *given.set])
+    recipe = read_recipe(
+        configs.find("recipe", given.recipe), [f"crop_s={CROP_S}", *quick, *given.set]
+    )
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         source = given.files

@@ -6,11 +6,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from scipy import stats
 
-from barlow_speech.benchmark.figures import critical_difference as ranking_figure
-from barlow_speech.benchmark.figures.critical_difference import critical_difference_diagram
+from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.style import figure_bytes, write_figure
 from barlow_speech.benchmark.statistics.comparison import compare_all, holm
 from barlow_speech.benchmark.statistics.ranking import (
     critical_difference,
@@ -267,7 +266,7 @@ def test_inseparable_upstreams_share_a_rank_on_a_task():
     assert shared_ranks([]) == {}
     # No seed in common: nothing is shown, so everyone may be first.
     apart = [
-        TaskResult(name, "t", "c", "f1", (value,), {"seeds": [seed]})
+        TaskResult(name, "t", "c", "f1", (value,), (seed,))
         for name, value, seed in (("a", 0.1, 0), ("b", 0.9, 1))
     ]
     assert shared_ranks(apart) == {"a": 1, "b": 1}
@@ -288,27 +287,13 @@ def test_shared_ranks_count_the_upstreams_that_are_separably_better():
     assert got[max(mean, key=mean.__getitem__)] == 1
 
 
-def drawn(monkeypatch, tmp_path, ranked):
-    """The figure that the diagram writes, laid out."""
-    figures: list[Figure] = []
-    write = ranking_figure.write_figure
-
-    def keep(figure, path):
-        figures.append(figure)
-        return write(figure, path)
-
-    monkeypatch.setattr(ranking_figure, "write_figure", keep)
-    critical_difference_diagram(ranked, tmp_path / "cd.png")
-    return figures[0]
-
-
 @pytest.mark.parametrize("count", [2, 3, 8, 20])
 @pytest.mark.parametrize("suffix", ["", "_of_$an$_experiment/" + "with-a-long-name" * 5])
-def test_diagram_shows_every_name_inside_and_apart(monkeypatch, tmp_path, count, suffix):
+def test_diagram_shows_every_name_inside_and_apart(count, suffix):
     names = [f"{i}_upstream{suffix}" for i in range(count)]
     scores_BU = 0.3 + 0.05 * np.random.default_rng(count).normal(size=(12, count))
     ranked = ranking(cells_of(scores_BU + 0.01 * np.arange(count), names))
-    figure = drawn(monkeypatch, tmp_path, ranked)
+    figure = critical_difference_figure(ranked)
     figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
@@ -342,11 +327,10 @@ def test_diagram_is_reproducible_and_refuses_other_endings(tmp_path):
     ranked = ranking(cells_of(AUC, NAMES))
     for kind in ("png", "pdf", "svg"):
         one, two = (
-            critical_difference_diagram(ranked, tmp_path / f"{name}.{kind}").read_bytes()
-            for name in ("one", "two")
+            figure_bytes(critical_difference_figure(ranked), kind) for name in ("one", "two")
         )
         assert len(one) > 1000
         assert kind == "svg" or one == two
     with pytest.raises(BarlowSpeechError, match="kind of figure"):
-        critical_difference_diagram(ranked, tmp_path / "cd.jpeg")
+        write_figure(critical_difference_figure(ranked), tmp_path / "cd.jpeg")
     assert not (tmp_path / "cd.jpeg").exists()

@@ -25,8 +25,8 @@ from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
-def cell(upstream, values, **details):
-    return TaskResult(upstream, "emotion", "toy", "top1", tuple(values), details)
+def cell(upstream, values, **more):
+    return TaskResult(upstream, "emotion", "toy", "top1", tuple(values), **more)
 
 
 def test_summary_of_a_worked_example():

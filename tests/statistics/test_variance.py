@@ -33,7 +33,7 @@ LOOMS = [98, 97, 99, 96, 91, 90, 93, 92, 96, 95, 97, 95, 95, 96, 99, 98]
 
 def cell_of(values, sources):
     scores = tuple(np.asarray(values, dtype=float).ravel().tolist())
-    return TaskResult("u", "emotion", "toy", "top1", scores, {"sources": sources})
+    return TaskResult("u", "emotion", "toy", "top1", scores, sources=tuple(sources))
 
 
 def crossed(**levels):

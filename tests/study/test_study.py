@@ -5,22 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from barlow_speech import configs
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
+from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.study import stages as stages
-from barlow_speech.benchmark.study.config import FOLDER, find_study, read_study
-from barlow_speech.benchmark.study.planner import Planner, in_order, plan, plan_text
+from barlow_speech.benchmark.study.config import read_study
+from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
-from barlow_speech.benchmark.study.stages import Evaluate, Pretrain
-from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
+from barlow_speech.benchmark.study.stages import KINDS, Evaluate
+from barlow_speech.benchmark.study.workspace import JOURNAL, Entry, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.pretraining.recipe import Recipe
 
 TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
 
@@ -50,7 +55,7 @@ def tree(tones: Path, tmp_path: Path) -> dict[str, Any]:
             "the same": {"set": ["steps=3"]},
             "random": {"untrained": "BT"},
             "log-mel": "fbank_no_cmvn",
-            "families": {"deltas": ["view_families"]},
+            "families": {"overrides": ["view_families"]},
             "half": {"set": ["data.share=0.5"]},
             "read": {"of": "BT", "readout": [{"layer": 0, "statistics": ["std"]}]},
         },
@@ -120,9 +125,9 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
 
     capsys.readouterr()
     run([*given, "--dry-run"])
-    assert f"{len(keys)} of {len(keys)} works are done" in capsys.readouterr().out
+    assert f"{len(keys)} of {len(keys)} stages are done" in capsys.readouterr().out
     monkeypatch.setattr("barlow_speech.upstream.pretraining.run._train", never)
-    monkeypatch.setattr("barlow_speech.benchmark.evaluation.evaluator.train_runs", never)
+    monkeypatch.setattr("barlow_speech.benchmark.evaluation.trainers.train_runs", never)
     monkeypatch.setattr("barlow_speech.benchmark.disentanglement.measure.study", never)
     run(given)
     assert (out / JOURNAL).read_text().splitlines() == lines
@@ -133,12 +138,12 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
 def test_a_study_that_is_stopped_goes_on(
     tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the midst of its works, and with a measurement damaged: the same in the end."""
+    """Stopped in the midst of its stages, and with a measurement damaged: the same in the end."""
     tree["analyses"] = {name: tree["analyses"][name] for name in ("Side by side", "Ranks")}
     path = write(tree, tmp_path)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(["study", str(path), "-o", str(whole), "--device", "cpu"])
-    make, made = stages.Evaluate.run, []
+    make, made = Evaluate.run, []
 
     def some(self: Evaluate, workspace: Workspace) -> None:
         if len(made) == 5:
@@ -147,7 +152,7 @@ def test_a_study_that_is_stopped_goes_on(
         make(self, workspace)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages.Evaluate, "run", some)
+        patch.setattr(Evaluate, "run", some)
         run(["study", str(path), "-o", str(stopped), "--device", "cpu"])
     assert not (stopped / "report.html").exists()
     assert sum(one.done for one in steps_of(path, stopped)) == 6  # a pretraining, five cells
@@ -171,7 +176,7 @@ def test_a_study_that_is_stopped_goes_on(
     assert tables(whole) == tables(stopped)
 
 
-def test_equal_pretrainings_are_one_and_cells_stand_by_upstream(
+def test_equal_pretrainings_are_one_and_evaluations_stand_by_upstream(
     tree: dict[str, Any], tmp_path: Path
 ) -> None:
     study = read_study(write(tree, tmp_path))
@@ -180,28 +185,35 @@ def test_equal_pretrainings_are_one_and_cells_stand_by_upstream(
     same = [planner.pretrainings(label)[0].key for label in ("BT", "the same")]
     steps = in_order(w for label in study.upstreams for w in planner.pretrainings(label))
     assert len(steps) == 4  # two seeds, families, half
-    found = read_analyses(study.analyses, "here")
-    ordered = in_order(stage for one in found for stage in one.stages(planner))
+    requests = [
+        request
+        for analysis in read_analyses(study.analyses, "here")
+        for request in analysis.requests(study)
+    ]
+    ordered = in_order(stage for request in requests for stage in planner.stages(request))
     assert len({stage.key for stage in ordered}) == len(ordered)
     place = {stage.key: i for i, stage in enumerate(ordered)}
     for stage in ordered:
         assert all(place[need.key] < place[stage.key] for need in stage.needs)
-    for kind in ("cell", "end-to-end cell"):
+    for kind in ("evaluation", "end-to-end evaluation"):
         runs = [w.job.upstream for w in ordered if isinstance(w, Evaluate) and w.kind == kind]
         changes = sum(a != b for a, b in itertools.pairwise(runs))
         assert changes == len(set(runs)) - 1
     assert same[0] == same[1]
 
 
-def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> None:
+def test_what_was_named_by_its_settings_before_keeps_its_name() -> None:
+    """Digests of an earlier version; a field that comes later is marked so, and not in them."""
+    assert digest(build(Recipe, {"steps": 3}, "here").as_dict()).startswith("dcd0ae57e7cfdada")
+    assert digest(read_protocol("paper", "gender", []).identity()).startswith("1c6a112ba7c6c064")
+
+
+def test_a_change_makes_another_stage(tree: dict[str, Any], tmp_path: Path) -> None:
     """Whatever decides an outcome is in its key: nothing stale is taken for done."""
 
     def keys(changed: dict[str, Any], out: str = "out") -> dict[str, set[str]]:
         steps = steps_of(write(changed, tmp_path), tmp_path / out)
-        return {
-            kind: {one.stage.key for one in steps if one.stage.kind == kind}
-            for kind in stages.KINDS
-        }
+        return {kind: {one.stage.key for one in steps if one.stage.kind == kind} for kind in KINDS}
 
     before = keys(tree)
     assert keys(tree) == before
@@ -214,49 +226,92 @@ def test_a_change_makes_another_work(tree: dict[str, Any], tmp_path: Path) -> No
     third = keys({**tree, "protocol": protocol})
     assert third["pretraining"] == before["pretraining"]
     assert third["measurement"] == before["measurement"]
-    assert third["cell"] != before["cell"]
+    assert third["evaluation"] != before["evaluation"]
 
 
 def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path) -> None:
+    """By the journal, which says nothing of what is done."""
     path, workspace = write(tree, tmp_path), Workspace(tmp_path / "out")
     steps = steps_of(path, workspace.folder)
-    cells = [one for one in steps if isinstance(one.stage, Evaluate)]
     assert not any(one.done for one in steps)
-    first = cells[0]
-    workspace.note({"key": first.stage.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
+    first = next(one for one in steps if isinstance(one.stage, Evaluate))
+    # As a version wrote it that called an evaluation a cell.
+    workspace.note(Entry(first.stage.key, "cell", 30.0, 3.0))
     for line in ('{"key": "x", "kind": "cell", "seconds": -1, "estimate": 1}', "[]", '{"key', ""):
         with (workspace.folder / JOURNAL).open("a") as file:
             file.write(line + "\n")  # of no use, and no harm
-    again = plan([one.stage for one in steps], workspace)
+    again = timed(steps, workspace)
     for old, new in zip(steps, again):
-        if old.stage.key == first.stage.key:
-            assert new.done
-            assert new.seconds == 30.0
-        elif isinstance(old.stage, Evaluate) and not old.stage.needs:
+        if isinstance(old.stage, Evaluate) and not old.stage.needs:
             assert new.seconds == pytest.approx(10 * old.seconds)
-    assert f"1 of {len(steps)} works are done" in plan_text(again)
+    (past,) = timed([replace(first, done=True)], workspace)
+    assert past.seconds == 30.0
+    assert f"0 of {len(steps)} stages are done" in plan_text(again)
 
 
-def test_a_pretraining_that_is_gone_is_to_be_done(tree: dict[str, Any], tmp_path: Path) -> None:
-    tree["analyses"] = {"Matrix": tree["analyses"]["Matrix"]}
+@pytest.fixture
+def made(tree: dict[str, Any], tmp_path: Path) -> tuple[Path, Path]:
+    """A small study that is done: its file and its folder."""
+    tree["analyses"] = {
+        "Side by side": {"kind": "compare", "upstreams": ["read", "log-mel"], "tasks": ["gender"]},
+        "Ranks": {"kind": "spectrum", "upstreams": ["read"], "tasks": ["gender"]},
+    }
     path, out = write(tree, tmp_path), tmp_path / "out"
     run(["study", str(path), "-o", str(out), "--device", "cpu"])
-    assert [one.done for one in steps_of(path, out)] == [True]
-    (step,) = steps_of(path, out)
-    assert isinstance(step.stage, Pretrain)
-    shutil.rmtree(step.stage.folder)
-    assert [one.done for one in steps_of(path, out)] == [False]
+    assert all(step.done for step in steps_of(path, out))
+    return path, out
 
 
-@pytest.mark.parametrize("name", sorted(one.stem for one in FOLDER.glob("*.yaml")))
+def missing(made: tuple[Path, Path]) -> list[str]:
+    """What is left to do, after a look and again after the study went on."""
+    path, out = made
+    left = [step.stage.title for step in steps_of(path, out) if not step.done]
+    run(["study", str(path), "-o", str(out), "--device", "cpu"])
+    assert all(step.done for step in steps_of(path, out))
+    return left
+
+
+def test_a_deleted_record_is_to_be_made(made: tuple[Path, Path]) -> None:
+    """Whatever the journal says; so is one of a recording that is another now."""
+    (record,) = (made[1] / "records").glob("fbank*/*.json")
+    before = record.read_bytes()
+    record.unlink()
+    assert missing(made) == ["log-mel on gender of tones"]
+    record.write_bytes(before[: len(before) // 2])
+    assert missing(made) == ["log-mel on gender of tones"]
+
+
+def test_a_deleted_checkpoint_is_to_be_made(made: tuple[Path, Path]) -> None:
+    """A readout's alone, and a pretraining's with what is evaluated of it."""
+    (readout,) = (made[1] / "pretraining").glob("*/*/readout-*.safetensors")
+    readout.unlink()
+    assert missing(made) == ["readout of read", "read on gender of tones"]
+    shutil.rmtree(readout.parent)
+    assert missing(made) == ["pretrain BT", "readout of read", "read on gender of tones"]
+    for state in (readout.parent).glob("training*"):
+        state.unlink()
+    assert missing(made)[0] == "pretrain BT"
+
+
+def test_a_deleted_measurement_is_to_be_made(made: tuple[Path, Path]) -> None:
+    (file,) = (made[1] / "measurements").glob("*.json")
+    before = file.read_bytes()
+    file.unlink()
+    assert missing(made) == ["spectrum of read on tones"]
+    assert file.read_bytes() == before
+    file.write_text("{")
+    assert missing(made) == ["spectrum of read on tones"]
+
+
+@pytest.mark.parametrize("name", configs.files("study"))
 def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
     """Without their data."""
-    path = find_study(name)
+    path = configs.find("study", name)
     workspace = Workspace(tmp_path / "out", tmp_path)
     study = read_study(path)
     planner = Planner(study, workspace)
-    for one in read_analyses(study.analyses, str(path)):
-        assert one.stages(planner)
+    for analysis in read_analyses(study.analyses, str(path)):
+        assert all(planner.stages(request) for request in analysis.requests(study))
 
 
 @pytest.mark.parametrize(
@@ -265,8 +320,9 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("title",), None, "lacks the key 'title'"),
         (("upstream",), {}, "did you mean 'upstreams'"),
         (("upstreams",), {}, "upstreams is empty"),
-        (("upstreams", "BT", "seeds"), 11, "seeds must be from 1 to 10"),
-        (("upstreams", "BT", "deltas"), ["hsci"], "did you mean 'hsic'"),
+        (("upstreams", "BT", "seeds"), 11, "seeds must be less than or equal to 10"),
+        (("upstreams", "BT", "set"), ["seed=9"], "2 seeds from seed 9 on go beyond 9"),
+        (("upstreams", "BT", "overrides"), ["hsci"], "did you mean 'hsic'"),
         (("upstreams", "BT", "set"), ["stepps=3"], "did you mean 'steps'"),
         (("upstreams", "BT", "name"), "fbank", "not several"),
         (("upstreams", "BT", "of"), "half", "not several"),

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,8 +25,10 @@ import pytest
 import soundfile
 import torch
 import torchaudio
+from programs import program
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.third_party import compatibility
 
 RATE = 16_000
@@ -42,7 +43,7 @@ def run_python(script: str, folder: Path, path: Path | None = None) -> subproces
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
 
 
@@ -97,8 +98,8 @@ def test_a_mismatched_pair_is_one_sentence(tmp_path: Path, failure: str) -> None
         (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}")
     result = run_python(
         """
-        from barlow_speech.upstream.compatibility import patch_s3prl
-        from barlow_speech.upstream.errors import run_command
+        from barlow_speech.upstream.third_party.compatibility import patch_s3prl
+        from barlow_speech.upstream.common.errors import run_command
         raise SystemExit(run_command(lambda _: patch_s3prl(), []))
         """,
         tmp_path,
@@ -173,25 +174,6 @@ def test_safe_globals_only_where_missing() -> None:
     assert len(compatibility.patch_safe_globals(serialization)) == 1
     assert known == [argparse.Namespace]
     assert compatibility.patch_safe_globals(serialization) == []
-
-
-def test_pysox_only_where_missing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delitem(sys.modules, "sox", raising=False)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    (tmp_path / "sox").mkdir()  # a folder of that name is not pysox
-    assert compatibility.patch_pysox() == ["sox.Transformer"]
-    from sox import Transformer  # type: ignore[import-not-found]
-
-    assert importlib.util.find_spec("sox") is not None
-    with pytest.raises(BarlowSpeechError, match="pip install sox"):
-        Transformer()
-    assert compatibility.patch_pysox() == []
-    monkeypatch.delitem(sys.modules, "sox")
-    (tmp_path / "sox" / "__init__.py").touch()
-    importlib.invalidate_caches()
-    assert compatibility.patch_pysox() == [] and "sox" not in sys.modules
 
 
 def test_without_a_gpu_a_tensor_stays_where_it_is() -> None:
@@ -373,12 +355,12 @@ def test_silence_edges() -> None:
         assert result.shape == (1, kept)
 
 
-@pytest.mark.skipif(shutil.which("sox") is None, reason="needs the program sox")
 def test_silence_against_sox_itself(tmp_path: Path) -> None:
+    sox = program("sox")
     effects = [["channels", "1"], ["rate", "16000"], ["gain", "-3.0"], SILENCE]
     for seed in range(20):
         soundfile.write(tmp_path / "in.wav", bursts(seed), RATE, subtype="PCM_16")
-        command = ["sox", tmp_path / "in.wav", "-b", "32", "-e", "float", tmp_path / "out.wav"]
+        command = [sox, tmp_path / "in.wav", "-b", "32", "-e", "float", tmp_path / "out.wav"]
         subprocess.run([*command, *itertools.chain(*effects)], check=True)
         expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
         kept, _ = compatibility.apply_effects_file(tmp_path / "in.wav", effects)
@@ -513,6 +495,7 @@ def broken_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "s3prl"
     package.mkdir()
     (package / "__init__.py").touch()
+    (package / "version.txt").write_text("0.4.18\n")
     for name in [name for name in sys.modules if name.split(".")[0] == "s3prl"]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("s3prl", "s3prl.hub"):  # so that the import below is undone
@@ -545,7 +528,7 @@ def test_a_hub_that_fails_names_versions_and_remedy(
     broken_hub: Path, versions: dict[str, str], source: str, command: str
 ) -> None:
     broken_hub.write_text(source)
-    versions.update(torch="2.9.0+cu126", torchaudio="2.9.0", s3prl="0.4.18")
+    versions.update(torch="2.9.0+cu126", torchaudio="2.9.0")
     with pytest.raises(BarlowSpeechError) as raised:
         compatibility.s3prl_hub()
     message = str(raised.value)
@@ -560,6 +543,36 @@ def test_without_s3prl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BarlowSpeechError, match=r"s3prl is not installed .* run: pip install"):
         compatibility.s3prl_hub()
+
+
+@pytest.mark.parametrize("text", ["0.3.4", "0.5.0", "2026.05.13", "", "new"])
+def test_an_s3prl_of_neither_kind_is_named(broken_hub: Path, text: str) -> None:
+    (broken_hub.parent / "version.txt").write_text(text)
+    with pytest.raises(BarlowSpeechError) as raised:
+        compatibility.s3prl_hub()
+    message = str(raised.value)
+    assert f"{broken_hub.parent} is s3prl {text or 'without version.txt'}, and" in message
+    assert "s3prl 0.4.18 or espnet-s3prl 2026.5.14 or newer" in message
+    assert "run: pip uninstall --yes s3prl espnet-s3prl, then: pip install espnet-s3prl" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("0.4.18\n", "s3prl 0.4.18"), ("2026.05.14", "espnet-s3prl 2026.5.14"),
+     ("2027.1.3", "espnet-s3prl 2027.1.3"), ("0.4.19", "s3prl 0.4.19")],
+)  # fmt: skip
+def test_both_kinds_of_s3prl_are_known_by_their_version(
+    broken_hub: Path, text: str, name: str
+) -> None:
+    (broken_hub.parent / "version.txt").write_text(text)
+    broken_hub.write_text("from s3prl import no_such_name")
+    assert str(find_s3prl()) == name
+    with pytest.raises(BarlowSpeechError) as raised:
+        compatibility.s3prl_hub()
+    message = str(raised.value)
+    assert message.startswith(f"{name} cannot be imported beside torch ")
+    command = f"pip install --force-reinstall --no-deps '{name.replace(' ', '==')}'"
+    assert message.endswith(f"; run: {command}")
 
 
 S3PRL_CONFIG = """
@@ -593,7 +606,8 @@ downstream_expert:
 S3PRL_SCRIPT = """
 import json, logging, sys, warnings
 import torch
-from barlow_speech.upstream.compatibility import import_torchaudio, patch_s3prl, s3prl_hub
+from barlow_speech.upstream.third_party import compatibility
+from barlow_speech.upstream.third_party.compatibility import patch_s3prl, s3prl_hub
 
 def state():
     return [
@@ -601,12 +615,18 @@ def state():
         logging.root.level, str(logging.root.handlers),
     ]
 
-torchaudio = import_torchaudio()
+torchaudio = compatibility.import_torchaudio()
 import huggingface_hub
 
 def sox_works():
     from torchaudio.sox_effects import apply_effects_tensor
     apply_effects_tensor(torch.zeros(1, 8), 16_000, [["gain", "0"]])
+
+def sampler():
+    from catalyst.data.sampler import DistributedSamplerWrapper
+
+def find_files():
+    from librosa.util import find_files
 
 def missing():  # the names that cannot be used, each found by using it
     use = {
@@ -618,6 +638,10 @@ def missing():  # the names that cannot be used, each found by using it
         "huggingface_hub.HfFolder": lambda: huggingface_hub.HfFolder,
         "huggingface_hub.Repository": lambda: huggingface_hub.Repository,
         "torch.serialization: argparse.Namespace": lambda: torch.load("namespace.pt"),
+        "catalyst.data.sampler.DistributedSamplerWrapper": lambda: sampler(),
+        "librosa.util.find_files": lambda: find_files(),
+        "editdistance.eval": lambda: __import__("editdistance").eval,
+        "editdistance.distance": lambda: __import__("editdistance").distance,
         "sox.Transformer": lambda: __import__("sox").Transformer,
     }
     names = []

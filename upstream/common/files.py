@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
@@ -32,17 +37,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         BarlowSpeechError: the folder cannot be written, or the disk is full.
     """
+    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
-    except OSError as error:
-        raise BarlowSpeechError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "choose a folder that can be written, or free some space."
-        ) from error
-    part = Path(name)
-    try:
+        part = Path(name)
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
@@ -54,7 +54,28 @@ def written_whole(path: Path) -> Iterator[Path]:
             "choose a folder that can be written, or free some space."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, doing: str) -> Iterator[None]:
+    """Inside, no other process of this machine is; a dead one holds no lock.
+
+    If one is, a warning says what it is `doing`, and it is waited for. Where the file system knows
+    no locks, both go on.
+    """
+    lock = FileLock(path)
+    with contextlib.suppress(OSError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("another process %s; waiting for it", doing)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def unmask(path: Path, mode: int) -> None:
@@ -82,8 +103,5 @@ def digest(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
-    result = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            result.update(block)
-    return result.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,14 +11,24 @@ from typing import Any
 import torch
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
 
-PACKAGES = ("barlow-speech", "torch", "torchaudio", "s3prl", "numpy", "scipy")
+PACKAGES = ("barlow-speech", "torch", "torchaudio", "numpy", "scipy")
 
 
 def environment(device: str) -> dict[str, Any]:
-    """`versions` and `hardware`, JSON-able."""
+    """`versions` and `hardware`, JSON-able; of s3prl the version, which says whose it is.
+
+    Raises:
+        BarlowSpeechError: the s3prl that is here is of neither kind.
+    """
+    s3prl = find_s3prl()
     return {
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+            "s3prl": s3prl.version if s3prl else "(not installed)",
+        },
         "hardware": {
             "machine": platform.machine(),
             "processor": processor(),

@@ -1,18 +1,24 @@
-"""YAML files into dataclasses: inheritance, overrides from the command line, no unknown key."""
+"""YAML files into dataclasses: inheritance, overrides from the command line, no unknown key.
+
+The dataclasses are plain ones. Their types say all that is checked, and pydantic checks it: bounds
+as `Annotated[int, Field(ge=1)]`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
+import functools
+import json
+import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 
@@ -23,8 +29,22 @@ Settings = TypeVar("Settings")
 NOT_YAML = (
     yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
 )  # fmt: skip
-LARGEST = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
+MAX_BYTES = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
+
+# Keys that were renamed: files of before are read. Of both names, the one that stands later counts.
+OLD_KEYS = {"deltas": "overrides", "judge": "eval_split"}
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML has it, but for `1e-4`, which is a number here as in YAML 1.2."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -49,10 +69,10 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             )
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("it may have no end, as a device has")
-        if path.exists() and path.stat().st_size > LARGEST:
+        if path.exists() and path.stat().st_size > MAX_BYTES:
             raise BarlowSpeechError(
-                f"{path} has more than {LARGEST:,} bytes, so that it holds no settings; check the "
-                "path."
+                f"{path} has more than {MAX_BYTES:,} bytes, so that it holds no settings; "
+                "check the path."
             )
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -72,13 +92,13 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
-    """What a YAML text holds, as `yaml.safe_load` has it.
+    """What a YAML text holds, as a `Loader` has it.
 
     Raises:
         NOT_YAML: it is no YAML; a node holds itself; or its aliases stand for too many nodes (a few
             lines can stand for more than any memory holds).
     """
-    loader = yaml.SafeLoader(text)
+    loader = Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -154,64 +174,148 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
 def build(cls: type[Settings], tree: Any, where: str) -> Settings:
     """An instance of the dataclass `cls` from a mapping; nested dataclasses are built too.
 
-    `where` names the origin (a file) for messages.
+    Nothing is converted, but integers to floats. `where` names the origin (a file) for messages.
 
     Raises:
-        BarlowSpeechError: an unknown or missing key, or a value of the wrong type, each named.
+        BarlowSpeechError: an unknown or missing key, or a value of the wrong type or out of its
+            bounds, each named.
     """
     if not isinstance(tree, dict):
         raise BarlowSpeechError(
             f"{where} must be a mapping of {cls.__name__} keys, not {shown(tree)}."
         )
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in tree:
-        if key not in fields:
-            raise unknown("key", str(key), fields, where)
-    values = {}
-    for name, field in fields.items():
-        if name in tree:
-            values[name] = _convert(hints[name], tree[name], f"{where}: {name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise BarlowSpeechError(f"{where} lacks the key '{name}'; add it.")
-    return cls(**values)
+    try:
+        _check_plain(tree, where, ())
+        # As JSON, of which strict pydantic takes lists for tuples and mappings for dataclasses.
+        return _validator(typing.cast(Any, cls)).validate_json(json.dumps(tree))
+    except RecursionError as error:
+        raise BarlowSpeechError(f"{where} is nested too deeply; fix it there.") from error
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        renamed = _renamed(cls, tree, errors)
+        if renamed is not None:
+            return build(cls, renamed, where)
+        # A key that is misspelt comes first: it explains the one that is missing.
+        first = min(errors, key=lambda one: one["type"] != UNKNOWN_KEY)
+        raise _refusal(cls, first, where) from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint`, among the few that settings use."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), value, where)
-    if origin in (types.UnionType, typing.Union):  # only `X | None` is used
-        if value is None and type(None) in inner:
-            return None
-        return _convert(next(one for one in inner if one is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise BarlowSpeechError(f"{where} must be a list, not {shown(value)}.")
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_convert(inner[0], item, where) for item in value)
-        if len(value) != len(inner):
-            raise BarlowSpeechError(f"{where} must be a list of {len(inner)}, not {shown(value)}.")
-        return tuple(_convert(one, item, where) for one, item in zip(inner, value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise BarlowSpeechError(f"{where} must be a mapping, not {shown(value)}.")
+# Metadata of a field that came later than what was named by a digest of the others.
+LATER = {"later": True}
+
+
+def as_plain(value: Any) -> Any:
+    """A JSON-able copy of a dataclass with every default written out, but for `LATER` fields.
+
+    These stand in it only where they are not at their default: what was named by a digest of it
+    before there were such fields keeps its name.
+    """
+    if dataclasses.is_dataclass(value):
+        every = ((one, getattr(value, one.name)) for one in dataclasses.fields(value))
         return {
-            _convert(inner[0], key, where): _convert(inner[1], item, f"{where}.{key}")
-            for key, item in value.items()
+            one.name: as_plain(inner)
+            for one, inner in every
+            if not (one.metadata.get("later") and inner == one.default)
         }
-    if origin is typing.Literal:
-        if value not in inner:
-            name = value if isinstance(value, str) else shown(value)
-            raise unknown("value", name, map(str, inner), where)
-        return value
-    if hint is float and type(value) in (int, float, str):  # YAML reads 1e-4 as text
-        with contextlib.suppress(ValueError, OverflowError):
-            if math.isfinite(float(value)):
-                return float(value)
-    elif hint is int and type(value) is int and not -(1 << 63) <= value < 1 << 63:
-        raise BarlowSpeechError(f"{where} must be an integer of 64 bits, not {shown(value)}.")
-    elif hint is Any or type(value) is hint:
-        return value
-    raise BarlowSpeechError(f"{where} must be of type {hint.__name__}, not {shown(value)}.")
+    if isinstance(value, dict):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    return [as_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it
+
+
+@functools.cache
+def _validator(cls: Any) -> TypeAdapter[Any]:
+    # A dataclass alone takes no configuration from here; as one of two types it does.
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return TypeAdapter(cls | None, config=config)
+
+
+def _check_plain(value: Any, where: str, path: Sequence[Any]) -> None:
+    """Refuse what JSON has not, and integers that no tensor holds."""
+    place = _place(where, path)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise BarlowSpeechError(f"{place}: keys must be text, not {shown(key)}; quote it.")
+            _check_plain(item, where, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_plain(item, where, (*path, index))
+    elif type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise BarlowSpeechError(f"{place} must be an integer of 64 bits, not {shown(value)}.")
+    elif value is not None and not isinstance(value, (str, int, float)):
+        raise BarlowSpeechError(f"{place} is a {type(value).__name__}; if it is text, quote it.")
+
+
+def _renamed(cls: type, tree: dict[str, Any], errors: Sequence[Any]) -> dict[str, Any] | None:
+    """The tree with new names for the keys among the errors that are only old; None if none is."""
+    result = json.loads(json.dumps(tree))
+    changed = False
+    for error in errors:
+        *path, key = error["loc"] or [None]
+        if error["type"] != UNKNOWN_KEY or OLD_KEYS.get(key) not in _keys(_hint_at(cls, path)):
+            continue
+        parent = functools.reduce(lambda inner, step: inner[step], path, result)
+        later = [one for one in parent if one in (key, OLD_KEYS[key])][-1]
+        parent[OLD_KEYS[key]] = parent[later]
+        del parent[key]
+        changed = True
+    return result if changed else None
+
+
+def _refusal(cls: type, error: Any, where: str) -> BarlowSpeechError:
+    """One of pydantic's errors as a sentence with the key, its place and the remedy."""
+    kind, loc, value = error["type"], error["loc"], error["input"]
+    place = _place(where, loc)
+    if kind == UNKNOWN_KEY:
+        return unknown("key", loc[-1], _keys(_hint_at(cls, loc[:-1])), _place(where, loc[:-1]))
+    if kind == "missing" and _keys(_hint_at(cls, loc[:-1])):
+        return BarlowSpeechError(f"{_place(where, loc[:-1])} lacks the key '{loc[-1]}'; add it.")
+    if kind == "json_invalid":  # letters that are none, or too many levels
+        return BarlowSpeechError(f"{where} cannot be read ({error['msg']}); fix it there.")
+    if kind in ("missing", "too_long"):  # of a list of fixed length
+        loc = loc[:-1] if kind == "missing" else loc
+        place = _place(where, loc)
+        must = f"must be a list of {len(typing.get_args(_hint_at(cls, loc)))}"
+    elif kind == "literal_error":
+        name = value if isinstance(value, str) else shown(value)
+        return unknown("value", name, map(str, typing.get_args(_hint_at(cls, loc))), place)
+    elif kind == "value_error":  # of a check of ours
+        must = str(error["ctx"]["error"])
+    elif kind.endswith("_type") or kind == "finite_number":
+        expected = {"dataclass_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}
+        must = f"must be {expected.get(kind) or f'of type {_hint_at(cls, loc).__name__}'}"
+    else:
+        must = error["msg"].replace("Input should", "must")
+    return BarlowSpeechError(f"{place} {must}, not {shown(value)}; change it.")
+
+
+def _place(where: str, path: Sequence[Any]) -> str:
+    return f"{where}: {'.'.join(map(str, path))}" if path else where
+
+
+def _keys(hint: Any) -> list[str]:
+    return [one.name for one in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
+
+
+def _hint_at(hint: Any, path: Sequence[Any]) -> Any:
+    """The type at a path into a dataclass, without `| None`."""
+    for step in path:
+        hint = _required(hint)
+        inner = typing.get_args(hint)  # of a dict, or of a tuple of one type or of several
+        if dataclasses.is_dataclass(hint):
+            hint = typing.get_type_hints(hint)[step]
+        elif inner[-1] is Ellipsis:
+            hint = inner[0]
+        else:
+            hint = inner[step] if type(step) is int else inner[-1]
+    return _required(hint)
+
+
+def _required(hint: Any) -> Any:
+    """X of `X | None`, the only union that settings use."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return next(one for one in typing.get_args(hint) if one is not type(None))
+    return hint

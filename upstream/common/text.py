@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -11,15 +12,27 @@ def printable(name: Any) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(name))
 
 
-def shortened(name: str, longest: int) -> str:
-    """The name in at most `longest` letters, cut in its middle: like names differ at the ends."""
-    if len(name) <= longest:
+def shortened(name: str, limit: int) -> str:
+    """The name in at most `limit` letters, cut in its middle: like names differ at the ends."""
+    if len(name) <= limit:
         return name
-    tail = (longest - 1) // 2
-    return f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
+    tail = (limit - 1) // 2
+    return f"{name[: limit - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def _columns_wide(text: str) -> int:
+def listed(names: Sequence[str], last: str = "and", most: int | None = None) -> str:
+    """The names as a list in a sentence; of more than `most`, all but one of these are counted."""
+    if most is not None and len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def p_text(p: float) -> str:
+    """A p value as "p = 0.012", or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def columns_wide(text: str) -> int:
     """How many columns of a terminal the text takes: two for a wide letter, none for an accent."""
     return sum(
         0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")

@@ -15,7 +15,9 @@ SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 BLOCK = 1 << 24  # values read at once: a header that promises too much costs no more memory
 MAX_SAMPLES = 1 << 27  # of what is read, and of what it becomes: 2.3 h at 16 kHz, half a gigabyte
 MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
-LOUDEST = 1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
+MAX_LEVEL = (
+    1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
+)
 # soundfile raises TypeError for a headerless .raw file, pathlib OSError for too long a name.
 UNREADABLE = (soundfile.LibsndfileError, OSError, TypeError)
 
@@ -60,7 +62,7 @@ def read_audio(
         raise BarlowSpeechError(
             f"recording {path} is truncated: it ends before {start_s:g} s; replace the file."
         )
-    if not np.abs(wave).max() <= LOUDEST:  # false for NaN too
+    if not np.abs(wave).max() <= MAX_LEVEL:  # false for NaN too
         raise BarlowSpeechError(
             f"recording {path} holds values that are not finite, or louder than any sound; replace "
             "the file or drop its row."
@@ -79,6 +81,8 @@ def resample(wave: np.ndarray, rate: int) -> np.ndarray:
 
     A long one in blocks, since torchaudio takes some twenty times the memory of what it is given.
     """
+    # Features of every upstream depend on it: whoever changes a number that it gives raises
+    # FEATURES_VERSION (benchmark/features/cache.py).
     import torch
     import torchaudio.functional
 
@@ -161,10 +165,14 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _check_rate(path: Path, rate: int) -> None:
-    """Refuse the rates of broken headers: resampling them would take gigabytes."""
+def resamplable(rate: int) -> bool:
+    """Whether a rate in Hz can be brought to 16 kHz; from some it would take gigabytes."""
     shared = math.gcd(rate, SAMPLE_RATE)
-    if rate < 1000 or (rate // shared) * (SAMPLE_RATE // shared) > 1 << 24:
+    return rate >= 1000 and (rate // shared) * (SAMPLE_RATE // shared) <= 1 << 24
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not resamplable(rate):
         raise BarlowSpeechError(
             f"recording {path} has a sampling rate of {rate} Hz, which cannot be resampled; "
             f"convert the file to {SAMPLE_RATE} Hz."

@@ -17,9 +17,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, file_digest, unmask
@@ -50,14 +51,14 @@ class DataSettings:
 
     sources: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
-    share: float = 1.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 def chosen(settings: DataSettings, root: Path) -> list[Recording]:
     """The recordings that the settings name; manifests are relative to `root`.
 
     Raises:
-        BarlowSpeechError: a manifest or column is missing, nothing is left, or the share is none.
+        BarlowSpeechError: a manifest or column is missing, or nothing is left.
     """
     held_out: dict[Path, list[Recording]] = {}
     for source in settings.held_out:
@@ -75,8 +76,6 @@ def chosen(settings: DataSettings, root: Path) -> list[Recording]:
         raise BarlowSpeechError(
             f"no recording under {root} is left to train on; fix data.sources and data.held_out."
         )
-    if not 0 < settings.share <= 1:
-        raise BarlowSpeechError(f"data.share must be above 0 and at most 1, not {settings.share}.")
     kept = np.random.default_rng(0).permutation(len(result))[
         : math.ceil(settings.share * len(result))
     ]

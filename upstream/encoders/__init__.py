@@ -11,30 +11,36 @@ E embedding size.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.discovery import module_names
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.common.errors import unknown
+from barlow_speech.upstream.common.settings import as_plain, build
 
-LARGEST = 1 << 16  # of any size of an encoder; a larger one is a slip or a broken file
+# A larger size is a slip, or a broken file.
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class BaseEncoder(nn.Module):
     """Log-mel frames → hidden states of every layer, and one embedding per utterance.
 
     A subclass sets `stride` (frames per state), `width` (D of every hidden state), `depth` (how
-    many layers have hidden states) and implements `states`. Whatever it does, no state and no
-    embedding of an utterance may depend on the other utterances of its batch nor on the padding
-    behind it; tests/test_encoders.py holds every file of this folder to it.
+    many layers have hidden states) and implements `states`. One whose states depend on a bounded
+    part of an utterance sets `receptive_field`: the frames on either side of a state's own that it
+    depends on. Whatever it does, no state and no embedding of an utterance may depend on the other
+    utterances of its batch nor on the padding behind it; tests/encoders holds every file of this
+    folder to it.
     """
 
     stride: int
     width: int
     depth: int
+    receptive_field: int | None = None
 
     @property
     def embedding_dim(self) -> int:
@@ -85,20 +91,14 @@ def names() -> list[str]:
 
 
 def complete(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`.
+    """The settings of an encoder with its defaults filled in: `name` and its own `Settings`,
+    as `as_plain` has them.
 
     Raises:
-        BarlowSpeechError: an unknown name or key, a size below 1 or above `LARGEST`, a dropout
-            outside [0, 1).
+        BarlowSpeechError: an unknown name or key, or a value out of its bounds.
     """
     own = {key: value for key, value in settings.items() if key != "name"}
-    full = vars(build(_module(settings, where).Settings, own, where))
-    for key, value in full.items():
-        low, high = (0, 1) if isinstance(value, float) else (1, LARGEST + 1)
-        if not low <= value < high:
-            raise BarlowSpeechError(
-                f"{where}: {key} must be from {low} to under {high}, not {value}."
-            )
+    full = as_plain(build(_module(settings, where).Settings, own, where))
     return {"name": settings.get("name"), **full}
 
 

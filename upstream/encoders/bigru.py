@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
@@ -17,9 +17,9 @@ from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 class Settings:
     """`layers` of `width` / 2 units in each direction; `dropout` between the layers."""
 
-    width: int = 384
-    layers: int = 3
-    dropout: float = 0.0
+    width: Size = 384
+    layers: Size = 3
+    dropout: Dropout = 0.0
 
 
 class Encoder(BaseEncoder):

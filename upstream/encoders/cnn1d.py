@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
@@ -17,10 +17,10 @@ from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 class Settings:
     """`layers` blocks of two convolutions over `kernel` states, with `width` channels."""
 
-    width: int = 256
-    layers: int = 4
-    kernel: int = 5
-    dropout: float = 0.0
+    width: Size = 256
+    layers: Size = 4
+    kernel: Size = 5
+    dropout: Dropout = 0.0
 
 
 class Encoder(BaseEncoder):
@@ -40,6 +40,9 @@ class Encoder(BaseEncoder):
         self.stride, self.width, self.depth = STRIDE, settings.width, 1 + settings.layers
         self.subsampling = Subsampling(n_mels, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
+        # Two convolutions a block; the subsampling sees 7 frames, 4 of them its own.
+        states = 2 * settings.layers * (settings.kernel // 2)
+        self.receptive_field = STRIDE * states + STRIDE - 1
 
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_BDS = self.subsampling(frames_BTF, lengths_B).transpose(1, 2)

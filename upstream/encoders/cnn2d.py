@@ -1,30 +1,44 @@
-"""A 2-D CNN over log-mel, after AudioNTT2020 of BYOL-A (Niizumi et al. 2021, arXiv 2103.06695)."""
+"""A 2-D CNN over log-mel, after AudioNTT2020 of BYOL-A (Niizumi et al. 2021, arXiv 2103.06695).
+
+Shapes: B utterances, T front-end frames, F mel bands, C channels, S = T / stride states, D width.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.common.settings import LATER
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 
-BLOCKS = 3  # each halves time and frequency
+BLOCKS = 3  # each halves frequency
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`channels` of every convolution; the width is channels × n_mels / 8."""
+    """`channels` of every convolution; the width is channels × n_mels / 8.
 
-    channels: int = 64
-    dropout: float = 0.0
+    `stride_ms` is the time from one state to the next. At 80 ms each block ends in a maximum over
+    2 × 2; at 20 ms the first convolution has a stride of 2 in place of its maximum, the others a
+    maximum over frequency alone. `dilation` spreads the third convolution over time, and
+    `kernel` makes the last two layers see so many states (odd), which lie `dilation` and twice
+    `dilation` apart; at 1 they see one.
+    """
+
+    channels: Size = 64
+    dropout: Dropout = 0.0
+    stride_ms: Size = field(default=80, metadata=LATER)
+    dilation: Size = field(default=1, metadata=LATER)
+    kernel: Size = field(default=1, metadata=LATER)
 
 
 class Encoder(BaseEncoder):
-    """Three blocks of convolution, batch norm, ReLU and 2 × 2 maximum; then two layers per state.
+    """Three blocks of convolution, batch norm, ReLU and maximum; then two layers over the states.
 
-    Hidden states: the three blocks, the first two averaged down to the third's grid, and the two
-    fully connected layers: five layers, one state per 80 ms.
+    Hidden states: the three blocks, the first two averaged down to the third's grid, and the last
+    two layers: five layers, one state per 80 or 20 ms.
     """
 
     def __init__(self, settings: Settings, n_mels: int) -> None:
@@ -33,17 +47,41 @@ class Encoder(BaseEncoder):
             raise BarlowSpeechError(
                 f"encoder cnn2d needs frontend.n_mels divisible by {2**BLOCKS}, not {n_mels}."
             )
-        self.stride = 2**BLOCKS
+        if settings.stride_ms not in (20, 80):
+            raise BarlowSpeechError(
+                f"encoder cnn2d has states every 20 or 80 ms, not {settings.stride_ms}; set "
+                "stride_ms to one of these."
+            )
+        if settings.kernel % 2 == 0:
+            raise BarlowSpeechError(
+                f"encoder cnn2d needs an odd kernel, to have a middle, not {settings.kernel}."
+            )
+        self.fine = settings.stride_ms == 20
+        self.stride = settings.stride_ms // 10
         self.width = settings.channels * n_mels // 2**BLOCKS
         self.depth = BLOCKS + 2
+        # How much shorter in time the grid of each convolution's input is than the front-end's.
+        self.grids = (1, 2, 2) if self.fine else (1, 2, 4)
+        dilations = (1, 1, settings.dilation)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(1 if i == 0 else settings.channels, settings.channels, 3, padding=1)
+            nn.Conv2d(
+                1 if i == 0 else settings.channels,
+                settings.channels,
+                3,
+                stride=2 if self.fine and i == 0 else 1,
+                padding=(dilations[i], 1),
+                dilation=(dilations[i], 1),
+            )
             for i in range(BLOCKS)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(settings.channels) for _ in range(BLOCKS))
-        self.first = nn.Linear(self.width, self.width)
-        self.second = nn.Linear(self.width, self.width)
+        self.first = _layer(self.width, settings.kernel, settings.dilation)
+        self.second = _layer(self.width, settings.kernel, 2 * settings.dilation)
         self.dropout = nn.Dropout(settings.dropout)
+        # Frames on either side of a state's own that it depends on.
+        self.receptive_field = sum(d * g for d, g in zip(dilations, self.grids)) + (
+            (settings.kernel // 2) * 3 * settings.dilation * self.stride
+        )
 
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_BCTF = frames_BTF.unsqueeze(1)
@@ -53,16 +91,44 @@ class Encoder(BaseEncoder):
             # What lies behind the end must look to the next block like its own zero padding. The
             # zeros of a half-empty window change nothing, since the ReLU would make them of
             # anything below; it comes behind the maximum, with which it commutes, to be cheaper.
-            mask = valid(shorter(lengths_B, 2**block), x_BCTF.shape[2])[:, None, :, None]
-            x_BCTF = nn.functional.max_pool2d(x_BCTF * mask, 2).relu()
-            hidden.append(_to_grid(x_BCTF, 2 ** (BLOCKS - 1 - block)))
+            if self.fine:
+                if block > 0:
+                    x_BCTF = nn.functional.max_pool2d(x_BCTF, (1, 2))
+                x_BCTF = (x_BCTF * _mask(lengths_B, self.stride, x_BCTF)).relu()
+                shrink = (1, 2 ** (BLOCKS - 1 - block))
+            else:
+                x_BCTF = x_BCTF * _mask(lengths_B, self.grids[block], x_BCTF)
+                x_BCTF = nn.functional.max_pool2d(x_BCTF, 2).relu()
+                shrink = (2 ** (BLOCKS - 1 - block),) * 2
+            hidden.append(_to_grid(x_BCTF, shrink))
+        mask_BS1 = valid(shorter(lengths_B, self.stride), hidden[-1].shape[1]).unsqueeze(2)
         first_BSD = self.first(hidden[-1]).relu()
-        second_BSD = self.second(self.dropout(first_BSD)).relu()
+        # A layer that sees its neighbours must see zeros behind the end.
+        second_BSD = self.second(self.dropout(first_BSD * mask_BS1)).relu()
         return [*hidden, first_BSD, second_BSD]
 
 
-def _to_grid(x_BCTF: Tensor, factor: int) -> Tensor:
-    """[B, C, T, F] averaged over factor × factor, as states [B, T / factor, C · F / factor]."""
-    if factor > 1:
-        x_BCTF = nn.functional.avg_pool2d(x_BCTF, factor)
+class OverTime(nn.Conv1d):
+    """A convolution over states [B, S, D], as many as before."""
+
+    def forward(self, states_BSD: Tensor) -> Tensor:
+        return super().forward(states_BSD.transpose(1, 2)).transpose(1, 2)
+
+
+def _layer(width: int, kernel: int, dilation: int) -> nn.Module:
+    if kernel == 1:
+        return nn.Linear(width, width)
+    padding = kernel // 2 * dilation
+    return OverTime(width, width, kernel, padding=padding, dilation=dilation)
+
+
+def _mask(lengths_B: Tensor, grid: int, x_BCTF: Tensor) -> Tensor:
+    """[B, 1, T, 1], true before each utterance's end on a grid of so many frames."""
+    return valid(shorter(lengths_B, grid), x_BCTF.shape[2])[:, None, :, None]
+
+
+def _to_grid(x_BCTF: Tensor, factors: tuple[int, int]) -> Tensor:
+    """[B, C, T, F] averaged over time × frequency `factors`, as states [B, S, D]."""
+    if factors != (1, 1):
+        x_BCTF = nn.functional.avg_pool2d(x_BCTF, factors)
     return x_BCTF.permute(0, 2, 1, 3).flatten(2)

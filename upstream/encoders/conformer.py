@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchaudio.models.conformer import ConformerLayer
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
@@ -16,12 +16,12 @@ from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 class Settings:
     """`layers` of `heads`, feed-forward nets of `feed_forward` units, `kernel` states each."""
 
-    width: int = 192
-    layers: int = 4
-    heads: int = 4
-    feed_forward: int = 768
-    kernel: int = 15
-    dropout: float = 0.0
+    width: Size = 192
+    layers: Size = 4
+    heads: Size = 4
+    feed_forward: Size = 768
+    kernel: Size = 15
+    dropout: Dropout = 0.0
 
 
 class Encoder(BaseEncoder):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 POSITION_KERNEL = 31  # states that the position of a state is told from, 1.2 s around it
@@ -21,11 +21,11 @@ POSITION_GROUPS = 16  # as in wav2vec 2.0
 class Settings:
     """`layers` of attention with `heads` and a feed-forward net of `feed_forward` units."""
 
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    feed_forward: int = 1024
-    dropout: float = 0.0
+    width: Size = 256
+    layers: Size = 4
+    heads: Size = 4
+    feed_forward: Size = 1024
+    dropout: Dropout = 0.0
 
 
 class Encoder(BaseEncoder):

@@ -22,7 +22,6 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import written_whole
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.encoders import build_encoder
-from barlow_speech.upstream.model.frontend import check as check_frontend
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
 
 FORMAT, CHECKSUM = "barlow_speech/1", "sha256"
@@ -70,7 +69,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header that `save_tensors` wrote.
 
     Raises:
-        BarlowSpeechError: the file is missing, truncated, damaged, no safetensors file or not ours.
+        BarlowSpeechError: the file is missing, truncated, corrupt, no safetensors file or not ours.
     """
     if not path.is_file():
         raise BarlowSpeechError(f"checkpoint {path} does not exist; check the path.")
@@ -86,13 +85,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if checksum(tensors, strings) != stored:
                 raise BarlowSpeechError(
-                    f"checkpoint {path} was changed since it was written, or damaged: its checksum "
-                    "does not match; copy or train it again."
+                    f"checkpoint {path} was changed since it was written, or is corrupt: its "
+                    "checksum does not match; copy or train it again."
                 )
             header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
         raise BarlowSpeechError(
-            f"checkpoint {path} is no whole safetensors file but {found(path)} ({error}); "
+            f"checkpoint {path} is no whole safetensors file but {describe(path)} ({error}); "
             "give a file that `barlow-speech pretrain` wrote."
         ) from error
     for name, tensor in tensors.items():
@@ -150,7 +149,6 @@ def _check_sizes(settings: ModelSettings, tensors: dict[str, Tensor]) -> None:
     layers = settings.encoder.get("layers", 0)
     if type(layers) is int and layers > len(tensors):  # each has weights of its own
         raise BarlowSpeechError(f"{layers} layers, but only {len(tensors)} tensors")
-    check_frontend(settings.frontend)
     with torch.device("meta"):  # shapes without numbers
         encoder = build_encoder(settings.encoder, settings.frontend.n_mels)
     for name, wanted in encoder.state_dict().items():
@@ -173,7 +171,7 @@ MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 PICKLE = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """What is at `path`, to end "… and the file is": "a PyTorch checkpoint (torch.save)"."""
     try:
         if path.is_dir():
@@ -203,7 +201,7 @@ def _whose(header: bytes) -> str:
         metadata = json.loads(header).get("__metadata__") or {}
         mark = metadata.get("format", "")
     except (ValueError, AttributeError, RecursionError):
-        return "a damaged safetensors file"
+        return "a corrupt safetensors file"
     ours = isinstance(mark, str) and mark.startswith("barlow_speech/")
     return f"a safetensors file of {'barlow_speech' if ours else 'another program'}"
 

@@ -1,7 +1,7 @@
 """Long recordings a chunk at a time, with the states and the embedding of the whole.
 
 A state of a convolutional encoder depends on a bounded stretch of the waveform: its own samples and
-`reach` states on either side. So each chunk runs with that much of its surroundings, whose states
+`margin` states on either side. So each chunk runs with that much of its surroundings, whose states
 are thrown away, and what stays is what the whole recording would have given, up to rounding.
 
 A state of a recurrent encoder, or of one with attention, depends on the whole recording, and no
@@ -23,8 +23,6 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.encoders import BaseEncoder, cnn1d, cnn2d
-from barlow_speech.upstream.encoders._subsampling import STRIDE
 from barlow_speech.upstream.model.frontend import HOP, N_FFT, FrontEnd
 from barlow_speech.upstream.model.readout import read_out_chunks
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder
@@ -33,24 +31,10 @@ CHUNK_S = 30.0  # seconds of audio: some 200 MB inside the default encoder
 MAX_ATTENDED = 4500  # states, 3 minutes: four heads keep 4 · 4500² scores, 324 MB, several times
 
 
-def reach(model: SpeechEncoder) -> int | None:
+def margin(model: SpeechEncoder) -> int | None:
     """States on either side of a state that it depends on; None where there is no bound."""
-    frames = _frames_seen(model.encoder)
-    if frames is None:
-        return None
-    return -(-(frames * HOP + N_FFT // 2) // model.rate)
-
-
-def _frames_seen(encoder: BaseEncoder) -> int | None:
-    """Frames on either side of a state's own; an encoder that is not named here has no bound."""
-    if isinstance(encoder, cnn2d.Encoder):
-        # Each convolution sees one step of its own grid on either side.
-        return sum(2**block for block in range(len(encoder.convolutions)))
-    if isinstance(encoder, cnn1d.Encoder):
-        convolutions = [one for one in encoder.blocks.modules() if isinstance(one, nn.Conv1d)]
-        states = sum(one.kernel_size[0] // 2 for one in convolutions)
-        return STRIDE * states + STRIDE - 1  # the subsampling sees 7 frames, 4 of them its own
-    return None
+    frames = model.encoder.receptive_field
+    return None if frames is None else -(-(frames * HOP + N_FFT // 2) // model.rate)
 
 
 def states_in_chunks(
@@ -60,13 +44,13 @@ def states_in_chunks(
 
     Each stretch is a list of [s, D], one per layer, on the model's device; together they are the
     ceil(N / rate) states that `model` gives. `wave_N` may be elsewhere: chunks are moved one by
-    one. An encoder without a reach gives one stretch. The model has to be in evaluation mode.
+    one. An encoder without a bound gives one stretch. The model has to be in evaluation mode.
 
     Raises:
         BarlowSpeechError: the encoder attends to whole recordings, and this one is too long for it.
     """
     device = next(model.parameters()).device
-    sides = reach(model)
+    sides = margin(model)
     count = -(-len(wave_N) // model.rate)
     if sides is None:
         yield _whole(model, wave_N, count, device, chunk_s)

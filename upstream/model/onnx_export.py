@@ -165,12 +165,12 @@ def _difference(model: SpeechEncoder, session: Any, batch: int, samples: int) ->
     """The largest difference of an output, relative to its largest value."""
     waves_BN = _sound(batch, samples)
     hidden, _, embedding_BE = model(list(waves_BN))
-    found = session.run(list(OUTPUTS), {"waves": waves_BN.numpy()})
+    outputs = session.run(list(OUTPUTS), {"waves": waves_BN.numpy()})
     worst = 0.0
-    for one, wanted in zip(found, (embedding_BE, hidden[-1])):
-        if one.shape != wanted.shape:
-            raise ValueError(f"shape {list(one.shape)} in place of {list(wanted.shape)}")
-        difference = (torch.from_numpy(one) - wanted).abs().max() / wanted.abs().max()
+    for output, wanted in zip(outputs, (embedding_BE, hidden[-1])):
+        if output.shape != wanted.shape:
+            raise ValueError(f"shape {list(output.shape)} in place of {list(wanted.shape)}")
+        difference = (torch.from_numpy(output) - wanted).abs().max() / wanted.abs().max()
         worst = max(worst, float(difference.nan_to_num(math.inf)))
     return worst
 

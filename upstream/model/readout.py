@@ -69,7 +69,7 @@ def size(readout: Sequence[Part], width: int) -> int:
 def read_out(readout: Sequence[Part], hidden: Sequence[Tensor], lengths_B: Tensor) -> Tensor:
     """Hidden states [B, S, D] of each layer and the valid number of each → embeddings [B, E]."""
     mask_BS1 = valid(lengths_B, hidden[0].shape[1]).unsqueeze(2)
-    found = []
+    parts = []
     for part in readout:
         states_BSD = hidden[part.layer]
         mean_BD, max_BD = pool(states_BSD, mask_BS1).chunk(2, dim=1)
@@ -78,8 +78,8 @@ def read_out(readout: Sequence[Part], hidden: Sequence[Tensor], lengths_B: Tenso
             square_BSD = (states_BSD - mean_BD.unsqueeze(1)).square() * mask_BS1
             variance_BD = square_BSD.sum(dim=1) / mask_BS1.sum(dim=1)
             columns["std"] = variance_BD.clamp(min=SMALLEST_VARIANCE).sqrt()
-        found += [columns[statistic] for statistic in part.statistics]
-    return torch.cat(found, dim=1)
+        parts += [columns[statistic] for statistic in part.statistics]
+    return torch.cat(parts, dim=1)
 
 
 def read_out_chunks(readout: Sequence[Part], chunks: Iterable[Sequence[Tensor]]) -> Tensor:
@@ -108,7 +108,7 @@ def read_out_chunks(readout: Sequence[Part], chunks: Iterable[Sequence[Tensor]])
                 max_D = torch.maximum(max_D, most[layer])
             mean[layer], squares[layer], most[layer] = mean_D, squares_D, max_D
         count += here
-    found = []
+    parts = []
     for part in readout:
         variance_D = squares[part.layer] / count
         columns = {
@@ -116,5 +116,5 @@ def read_out_chunks(readout: Sequence[Part], chunks: Iterable[Sequence[Tensor]])
             "std": variance_D.clamp(min=SMALLEST_VARIANCE).sqrt().to(dtype),
             "max": most[part.layer],
         }
-        found += [columns[statistic] for statistic in part.statistics]
-    return torch.cat(found)
+        parts += [columns[statistic] for statistic in part.statistics]
+    return torch.cat(parts)

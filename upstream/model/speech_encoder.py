@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from barlow_speech.upstream.common.settings import LATER, as_plain
 from barlow_speech.upstream.encoders import build_encoder, complete, shorter
 from barlow_speech.upstream.model.frontend import HOP, FrontEnd, FrontEndSettings, frame_count
 from barlow_speech.upstream.model.readout import LAST, Part, check, read_out, size
@@ -22,23 +22,11 @@ class ModelSettings:
 
     frontend: FrontEndSettings = field(default_factory=FrontEndSettings)
     encoder: dict[str, Any] = field(default_factory=lambda: {"name": "cnn2d"})
-    readout: tuple[Part, ...] = LAST
+    readout: tuple[Part, ...] = field(default=LAST, metadata=LATER)
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-able copy with every default written out, but for the readout `LAST`.
-
-        Without it, what was named by a digest of its settings before there were readouts keeps its
-        name.
-        """
-        result: dict[str, Any] = {
-            "frontend": dataclasses.asdict(self.frontend),
-            "encoder": complete(self.encoder, "encoder"),
-        }
-        if self.readout != LAST:
-            result["readout"] = [
-                {"layer": part.layer, "statistics": list(part.statistics)} for part in self.readout
-            ]
-        return result
+        """As `as_plain`, with the encoder's own defaults too."""
+        return {**as_plain(self), "encoder": complete(self.encoder, "encoder")}
 
 
 class SpeechEncoder(nn.Module):

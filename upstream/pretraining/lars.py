@@ -25,16 +25,8 @@ class LARS(Optimizer):
         trust: float = 0.001,
         adapt: bool = True,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "weight_decay": weight_decay,
-                "momentum": momentum,
-                "trust": trust,
-                "adapt": adapt,
-            },
-        )
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(params, {**defaults, "trust": trust, "adapt": adapt})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -97,15 +97,26 @@ class Pretraining:
         return self.steps_done >= self.recipe.steps
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to zero at the last step."""
+        """Linear warm-up, then down to zero at the last step: a cosine, or over `decay` steps."""
         settings = self.recipe.optimiser
         if step < settings.warmup:
             return settings.lr * (step + 1) / settings.warmup
+        if settings.decay:
+            return settings.lr * min(1.0, (self.recipe.steps - step) / settings.decay)
         rest = max(self.recipe.steps - settings.warmup, 1)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
 
     @property
-    def looks(self) -> bool:
+    def families(self) -> dict[str, ViewFamily]:
+        """The view families that the step that comes next trains."""
+        families = self.recipe.families
+        if not self.recipe.rotate:
+            return families
+        name = list(families)[self.steps_done % len(families)]
+        return {name: families[name]}
+
+    @property
+    def should_log(self) -> bool:
         """Whether the step that comes next is one whose figures are read.
 
         Reading waits for the device. A CPU has nothing to wait for; a GPU is left to run ahead
@@ -122,10 +133,10 @@ class Pretraining:
     def step(self) -> dict[str, float]:
         """One optimiser step: the loss, its parts and health figures (by family if several).
 
-        Empty where the figures are not read (see `looks`).
+        Empty where the figures are not read (see `should_log`).
 
-        After the first and the last step `correlations` holds each family's cross-correlation
-        matrix of that step.
+        After the first and the last step `correlations` holds the cross-correlation matrix of
+        each family that the step trained.
 
         Raises:
             BarlowSpeechError: the loss is not finite (recordings of the batch are named; nothing
@@ -138,9 +149,9 @@ class Pretraining:
         views, clean_BFT = self.pairs(positions)
         parts: dict[str, Tensor] = {}
         losses = []
-        looks = self.looks
+        should_log = self.should_log
         self.optimiser.zero_grad(set_to_none=True)
-        for name, family in recipe.families.items():
+        for name, family in self.families.items():
             passes = self._whole if recipe.accumulate == 1 else self._in_parts
             with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
                 terms, embedding_BE = passes(name, family, *views[name])
@@ -149,9 +160,9 @@ class Pretraining:
             parts |= {prefix + key: value.detach() for key, value in terms.items()}
         parts["loss"] = torch.stack(losses).sum()
         figures: dict[str, float] = {}
-        if looks:
+        if should_log:
             figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
-        if looks and not math.isfinite(figures["loss"]):
+        if should_log and not math.isfinite(figures["loss"]):
             names = self.corpus.names(positions)
             several = ", ".join(names[:NAMED]) + (
                 f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
@@ -170,26 +181,35 @@ class Pretraining:
         if self.memory is not None:
             self.memory.push(distributed.all_gather(clean_BFT))
         self.steps_done += 1
-        if looks:
+        if should_log:
             figures["lr"] = rate
         if self.done or step % recipe.log_every == 0:
             figures["effective_rank"] = effective_rank(embedding_BE)
         return figures
 
-    def pairs(self, positions: np.ndarray) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        """Both views of the items at `positions`, for every family, and the plain log-mel.
+    def pairs(
+        self, positions: np.ndarray, families: Mapping[str, ViewFamily] | None = None
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        """Both views of the items at `positions`, and their plain log-mel.
+
+        Of each of `families`, or of those of the step that comes next.
 
         Views are log-mel [B, T, F], plain log-mel is [B, F, T]; mixup takes from the memory as it
         is, and leaves it so.
         """
-        segments = 2 if any(f.segments == "different" for f in self.recipe.families.values()) else 1
-        waves_SBN = self.crops(positions, segments).to(self.device, non_blocking=True) / 32768
+        families = self.families if families is None else families
+        cut, here = (
+            2 if any(one.segments == "different" for one in some.values()) else 1
+            for some in (self.recipe.families, families)
+        )
+        crops = self.crops(positions, cut)[:here]
+        waves_SBN = crops.to(self.device, non_blocking=True) / 32768
         with torch.no_grad():
             clean_SBFT = torch.stack(
                 [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
             )
         result = {}
-        for name, family in self.recipe.families.items():
+        for name, family in families.items():
             views = []
             for view in (0, 1):
                 segment = view if family.segments == "different" else 0
@@ -288,12 +308,23 @@ class Pretraining:
             frames_BFT = self.twins.model.frontend(changed_BN).transpose(1, 2)
         return views.spectrogram(frames_BFT, keys_B, self.memory).transpose(1, 2)
 
+    def _digest(self, steps_done: int) -> str:
+        """Of what must be equal for a state after so many steps to go on.
+
+        That is the recipe; but where the learning rate ends in a decay of its own, a state before
+        it does not depend on where that begins, and goes on with other `steps` and `decay`.
+        """
+        recipe = self.recipe.as_dict()
+        if 0 < self.recipe.optimiser.decay <= recipe["steps"] - steps_done:
+            recipe["optimiser"]["decay"] = recipe["steps"] = "open"
+        return digest(recipe)
+
     def save(self, folder: Path) -> None:
         """Write the state of the training, from which `load` goes on."""
         tensors = {f"twins.{key}": value for key, value in self.twins.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-        header = {"steps_done": self.steps_done, "recipe": digest(self.recipe.as_dict())}
+        header = {"steps_done": self.steps_done, "recipe": self._digest(self.steps_done)}
         if self.memory is not None:
             memory = self.memory.state_dict()
             header["memory_pushed"] = memory["pushed"]
@@ -311,18 +342,20 @@ class Pretraining:
         tensors, header = load_tensors(file)
         state: Any = header.get("training")  # a broken file may hold anything
         try:
-            if state["recipe"] != digest(self.recipe.as_dict()):
+            steps = state["steps_done"]
+            if type(steps) is not int or steps < 0:
+                raise ValueError(f"{steps} steps are none")
+            if state["recipe"] != self._digest(steps):
                 raise BarlowSpeechError(
                     f"{file} is of another recipe than the one given, --with and --set included; "
                     "give the one it was trained by, or choose another folder."
                 )
+            if steps > self.recipe.steps:
+                raise ValueError(f"{steps} steps are none")
             self.twins.load_state_dict(_under(tensors, "twins."))
             self._load_optimiser(_under(tensors, "optimiser."))
             if self.memory is not None:
                 self._load_memory(self.memory, state["memory_pushed"], tensors.get("memory"))
-            steps = state["steps_done"]
-            if type(steps) is not int or not 0 <= steps <= self.recipe.steps:
-                raise ValueError(f"{steps} steps are none")
         except (KeyError, TypeError, ValueError, RuntimeError, LookupError) as error:
             raise BarlowSpeechError(
                 f"{file} is no whole state of a training ({error}); remove it to start anew."

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
 if TYPE_CHECKING:
     import torch
 
-    Uri = str | os.PathLike[str] | BinaryIO
-
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+Uri: TypeAlias = str | os.PathLike[str] | BinaryIO  # what a file is given by
 
 # libsndfile's subtype → (bits of a sample or 0, encoding), in the words of torchaudio.info; what
 # is not listed is (0, "UNKNOWN").

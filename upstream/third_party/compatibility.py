@@ -1,8 +1,9 @@
-"""What lets an unmodified s3prl 0.4.18 import and run on torch and torchaudio 2.8 … 2.11.
+"""What lets an unmodified s3prl import and run on torch 2.8 … 2.14 and torchaudio 2.8 … 2.11.
 
-s3prl was last written for torchaudio below 2.9 and huggingface_hub below 1.0. The names that have
-been taken away since are put back here, each by one function that says which file of s3prl needs
-it, and each only where it is missing: on an older installation that still has them nothing changes.
+s3prl 0.4.18 was last written for torchaudio below 2.9 and huggingface_hub below 1.0, and ESPnet's
+fork of it asks for less of both, but for some of it. The names that have been taken away since are
+put back here, each by one function that says which file of s3prl needs it, and each only where it
+is missing: on an older installation that still has them nothing changes.
 
 Usage:
     hub = s3prl_hub()
@@ -26,9 +27,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio, save_audio
 from barlow_speech.upstream.third_party.sox import apply_effects_file, apply_effects_tensor
+from barlow_speech.upstream.third_party.stand_ins import patch_packages
 
 if TYPE_CHECKING:
     Uri = str | os.PathLike[str] | BinaryIO
@@ -94,17 +97,18 @@ def s3prl_hub() -> types.ModuleType:
     """Fix what is missing, import `s3prl.hub` and return it.
 
     Raises:
-        BarlowSpeechError: s3prl is not installed or still fails to import, or torch and torchaudio
-            do not fit together.
+        BarlowSpeechError: s3prl is not installed, of neither kind or still fails to import, or
+            torch and torchaudio do not fit together.
     """
     patch_s3prl()
     versions = ", ".join(
         f"{package} {installed_version(package)}"
         for package in ("torch", "torchaudio", "huggingface_hub")
     )
-    if importlib.util.find_spec("s3prl") is None:
+    s3prl = s3prl_package.find_s3prl()
+    if s3prl is None:
         raise BarlowSpeechError(
-            f"s3prl is not installed (beside {versions}); run: pip install 's3prl>=0.4.18,<0.5'"
+            f"s3prl is not installed (beside {versions}); run: {s3prl_package.INSTALL}"
         )
     # On import s3prl warns of each optional package that one of its many upstreams would need.
     disabled = logging.root.manager.disable
@@ -113,14 +117,15 @@ def s3prl_hub() -> types.ModuleType:
         return importlib.import_module("s3prl.hub")
     except IMPORT_FAILURES as error:
         raise BarlowSpeechError(
-            f"s3prl {installed_version('s3prl')} cannot be imported beside {versions} "
-            f"({_first_sentence(_root_cause(error))}); run: {_s3prl_command(_root_cause(error))}"
+            f"{s3prl} cannot be imported beside {versions} "
+            f"({_first_sentence(_root_cause(error))}); "
+            f"run: {_s3prl_command(s3prl, _root_cause(error))}"
         ) from error
     finally:
         logging.disable(disabled)
 
 
-def _s3prl_command(cause: BaseException) -> str:
+def _s3prl_command(s3prl: s3prl_package.S3prl, cause: BaseException) -> str:
     """The pip command that most likely removes what keeps s3prl from being imported."""
     if "torchvision" in str(cause):
         # s3prl imports transformers, which imports a torchvision that another torch has left here.
@@ -128,7 +133,7 @@ def _s3prl_command(cause: BaseException) -> str:
     missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
     if missing and not missing.startswith(("s3prl", "torch", "huggingface_hub")):
         return f"pip install {missing.split('.')[0]}"
-    return "pip install --force-reinstall --no-deps 's3prl==0.4.18'"
+    return f"pip install --force-reinstall --no-deps '{s3prl.project}=={s3prl.version}'"
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -139,7 +144,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def patch_s3prl() -> list[str]:
-    """Put back the names that s3prl 0.4.18 needs, and return those that were missing.
+    """Put back the names that s3prl needs, and return those that were missing.
 
     To be called before s3prl is imported; a second call finds nothing to do. Warnings, logging,
     threads and random numbers stay as they are.
@@ -157,7 +162,7 @@ def patch_s3prl() -> list[str]:
     if importlib.util.find_spec("huggingface_hub") is not None:
         fixed += patch_huggingface_hub(importlib.import_module("huggingface_hub"))
     fixed += patch_safe_globals(torch.serialization)
-    fixed += patch_pysox()
+    fixed += patch_packages()
     return fixed
 
 
@@ -242,23 +247,6 @@ def patch_safe_globals(serialization: Any) -> list[str]:
     return ["torch.serialization: argparse.Namespace"]
 
 
-def patch_pysox() -> list[str]:
-    """`sox.Transformer`, of the package pysox, which s3prl does not declare.
-
-    Needed by s3prl's `downstream/sv_voxceleb1/dataset.py` and
-    `downstream/voxceleb2_ge2e/dataset.py` on import; neither uses it.
-    """
-    found = "sox" in sys.modules or importlib.util.find_spec("sox")
-    # A folder called "sox" on the path is a module without a file; it is not pysox.
-    if found and (found is True or found.origin):
-        return []
-    module: Any = types.ModuleType("sox", "pysox, as far as s3prl needs it.")
-    module.__spec__ = importlib.machinery.ModuleSpec("sox", None)
-    module.Transformer = Transformer
-    sys.modules["sox"] = module
-    return ["sox.Transformer"]
-
-
 @contextlib.contextmanager
 def without_gpu() -> Iterator[None]:
     """Let `tensor.cuda()` return the tensor itself inside the block.
@@ -328,18 +316,6 @@ class HfFolder:
             f"huggingface_hub {installed_version('huggingface_hub')} stores no token for s3prl; "
             "run: hf auth login"
         )
-
-
-class Transformer:
-    """`sox.Transformer`, which s3prl imports and does not use."""
-
-    def __init__(self) -> None:
-        """Refuse.
-
-        Raises:
-            BarlowSpeechError: always; it names the package that has the real one.
-        """
-        raise BarlowSpeechError("sox.Transformer needs pysox and SoX; run: pip install sox")
 
 
 class Repository:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.model.checkpoint import found
+from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.model.speech_encoder import seeded
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
@@ -181,7 +181,7 @@ def _read_json(folder: Path, name: str, remedy: str) -> dict[str, Any]:
     if not folder.is_dir():
         raise BarlowSpeechError(
             f"hf:{folder} expects a local folder that transformers' save_pretrained wrote, and "
-            f"{folder} is {found(folder)}; give the folder."
+            f"{folder} is {describe(folder)}; give the folder."
         )
     try:
         value = json.loads((folder / name).read_text(encoding="utf-8"))

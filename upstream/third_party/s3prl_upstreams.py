@@ -21,7 +21,7 @@ import yaml
 from torch import nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.model.checkpoint import found
+from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.third_party.permissions import (
     NONE,
     NetworkRefusedError,
@@ -36,7 +36,7 @@ NEEDY = (*LOCAL, "_url")  # endings of names without weights of their own
 EXAMPLE = "s3prl.upstream.example."  # s3prl's template, whose factory passes everything on
 
 
-def build_peer(
+def build_third_party(
     name: str, checkpoint: Path | None = None, permissions: Permissions = NONE
 ) -> nn.Module:
     """The upstream of a name on s3prl's hub, with its published weights or those of a checkpoint.
@@ -45,9 +45,9 @@ def build_peer(
 
     Raises:
         BarlowSpeechError: there is no such name, its checkpoint is missing, of another kind or
-            refused by the fence, its weights cannot or may not be downloaded, or s3prl fails.
+            refused by safe loading, its weights cannot or may not be downloaded, or s3prl fails.
     """
-    factory, arguments = find_peer(name, checkpoint)
+    factory, arguments = find_third_party(name, checkpoint)
     if "model_config" in arguments and not permissions.trust_checkpoint:
         check_texts(_read_yaml(Path(arguments["model_config"])), f"file {checkpoint}")
     try:
@@ -80,7 +80,7 @@ def _read_yaml(path: Path) -> Any:
         ) from error
 
 
-def find_peer(name: str, checkpoint: Path | None = None) -> tuple[Callable[..., Any], dict]:
+def find_third_party(name: str, checkpoint: Path | None = None) -> tuple[Callable[..., Any], dict]:
     """The factory for a name on s3prl's hub and the arguments to call it with; nothing is loaded.
 
     Raises:
@@ -101,7 +101,7 @@ def find_peer(name: str, checkpoint: Path | None = None) -> tuple[Callable[..., 
             f"checkpoint {checkpoint} of upstream '{name}' does not exist; "
             "give a local file or folder."
         )
-    what = found(checkpoint)
+    what = describe(checkpoint)
     if "safetensors" in what and _of_s3prl(loader):
         theirs = "; give it as barlow_speech@FILE." if "of barlow_speech" in what else "."
         raise BarlowSpeechError(
@@ -187,7 +187,7 @@ def _failure(
     if checkpoint is not None:
         return BarlowSpeechError(
             f"upstream '{name}' of s3prl cannot be loaded from {checkpoint}, which is "
-            f"{found(checkpoint)} ({reason}); give a checkpoint of this upstream."
+            f"{describe(checkpoint)} ({reason}); give a checkpoint of this upstream."
         )
     unreachable = (
         requests.RequestException, urllib.error.URLError, socket.gaierror, TimeoutError,

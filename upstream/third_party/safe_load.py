@@ -1,10 +1,10 @@
-"""The fence around loaders that others wrote: no code of a checkpoint is run.
+"""Safe (weights-only) loading by loaders that others wrote: no code of a checkpoint is run.
 
 Two ways lead from a checkpoint to running code. A pickle may call anything when it is read, and
 most of s3prl's loaders read pickles. And s3prl evaluates texts of a checkpoint's configuration as
 Python (`conv_feature_layers` in `upstream/hubert/hubert_model.py` and others, `feat_type` in
-`upstream/baseline/extracter.py`). Inside `fence()` torch.load accepts tensors and plain containers
-only, whatever its caller asks for, and no text that calls something when it is evaluated.
+`upstream/baseline/extracter.py`). Inside `safe_load()` torch.load accepts tensors and plain
+containers only, whatever its caller asks for, and no text that calls something when evaluated.
 """
 
 from __future__ import annotations

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.third_party.audio_io import Uri, load_audio
+
 if TYPE_CHECKING:
     import torch
-
-    Uri = str | os.PathLike[str] | BinaryIO
-
-from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.third_party.audio_io import load_audio
 
 
 def apply_effects_file(

@@ -32,7 +32,7 @@ response, K points of a curve, M recordings of a bank, W FFT bins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +41,19 @@ from torch import Tensor, nn
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.pretraining.views.memory import MixupBank
-from barlow_speech.upstream.pretraining.views.random import _log_uniform_in, _uniform_in, uniforms
-from barlow_speech.upstream.pretraining.views.settings import ViewSettings, _check_settings
+from barlow_speech.upstream.pretraining.views.random import log_uniform_in, uniform_in, uniforms
+from barlow_speech.upstream.pretraining.views.settings import (
+    Fader,
+    Gain,
+    MelEqualiser,
+    Noise,
+    Polarity,
+    ResizedCrop,
+    Reverb,
+    Speed,
+    TimeMask,
+    ViewSettings,
+)
 from barlow_speech.upstream.pretraining.views.spectrogram import (
     equalise_mels,
     fade,
@@ -106,7 +117,7 @@ class Views(nn.Module):
     them.
 
     Raises:
-        BarlowSpeechError: a setting lies outside its limits, or a bank is not usable.
+        BarlowSpeechError: a bank is not usable.
     """
 
     noise_bank: Tensor | None
@@ -119,7 +130,6 @@ class Views(nn.Module):
         rir_bank: Tensor | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(settings)
         if noise_bank is not None and (noise_bank.dim() != 2 or noise_bank.numel() == 0):
             raise BarlowSpeechError(f"the noise bank must be [M, K], not {list(noise_bank.shape)}.")
         self.settings = settings
@@ -137,18 +147,9 @@ class Views(nn.Module):
         """
         keys_B = _keys_for(waves_BN, keys_B)
         with torch.autocast(waves_BN.device.type, enabled=False):
-            waves_BN = waves_BN.float()
-            for view in (
-                self._speed,
-                self._reverb,
-                self._noise,
-                self._filters,
-                self._gain,
-                self._polarity,
-                self._time_mask,
-            ):
-                waves_BN = view(waves_BN, keys_B)
-        return waves_BN
+            waves_BN = self._each(("speed", "reverb", "noise"), waves_BN.float(), keys_B)
+            waves_BN = self._filters(waves_BN, keys_B)
+            return self._each(("gain", "polarity", "time_mask"), waves_BN, keys_B)
 
     @torch.no_grad()
     def spectrogram(
@@ -166,24 +167,25 @@ class Views(nn.Module):
         keys_B = _keys_for(frames_BFT, keys_B)
         with torch.autocast(frames_BFT.device.type, enabled=False):
             frames_BFT = self._mixup(frames_BFT.float(), keys_B, memory)
-            for view in (self._resized_crop, self._fader, self._mel_equaliser):
-                frames_BFT = view(frames_BFT, keys_B)
-        return frames_BFT
+            return self._each(("resized_crop", "fader", "mel_equaliser"), frames_BFT, keys_B)
 
-    def _speed(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        speed = self.settings.speed
-        if speed is None:
-            return waves_BN
+    def _each(self, names: Sequence[str], signal: Tensor, keys_B: Tensor) -> Tensor:
+        """The signal after the views of these settings that are on; `speed` is `_speed`."""
+        for name in names:
+            settings = getattr(self.settings, name)
+            if settings is not None:
+                signal = getattr(self, f"_{name}")(settings, signal, keys_B)
+        return signal
+
+    def _speed(self, speed: Speed, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
         chosen_B, rate_B, start_B = uniforms(keys_B, "speed", 3).unbind(1)
-        rate_B = _uniform_in(rate_B, speed.rate)
+        rate_B = uniform_in(rate_B, speed.rate)
         # A slower view reads only a part of the crop: which part is random.
         start_B = start_B * (1 - rate_B).clamp_min(0) * waves_BN.shape[-1]
         return _at_chosen(waves_BN, chosen_B < speed.p, change_speed, rate_B, start_B)
 
-    def _reverb(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        reverb, bank = self.settings.reverb, self.rir_bank
-        if reverb is None:
-            return waves_BN
+    def _reverb(self, reverb: Reverb, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
+        bank = self.rir_bank
         chosen_B, room_B, drr_B = uniforms(keys_B, "reverb", 3).unbind(1)
         chosen_B = chosen_B < reverb.p
         if bank is not None:
@@ -202,16 +204,14 @@ class Views(nn.Module):
                 waves_bN, synthetic_rir(keys_b, rt60_b, drr_b, length), direct=0
             ),
             keys_B,
-            _uniform_in(room_B, reverb.rt60_s),
-            _uniform_in(drr_B, reverb.drr_db),
+            uniform_in(room_B, reverb.rt60_s),
+            uniform_in(drr_B, reverb.drr_db),
         )
 
-    def _noise(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        noise, bank, n = self.settings.noise, self.noise_bank, waves_BN.shape[-1]
-        if noise is None:
-            return waves_BN
+    def _noise(self, noise: Noise, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
+        bank, n = self.noise_bank, waves_BN.shape[-1]
         chosen_B, snr_B, kind_B, start_B = uniforms(keys_B, "noise", 4).unbind(1)
-        chosen_B, snr_B = chosen_B < noise.p, _uniform_in(snr_B, noise.snr_db)
+        chosen_B, snr_B = chosen_B < noise.p, uniform_in(snr_B, noise.snr_db)
         if bank is not None:
             rows, width = bank.shape
             # A recording longer than the crop is not read over its end; a shorter one is repeated.
@@ -234,7 +234,7 @@ class Views(nn.Module):
             ),
             snr_B,
             keys_B,
-            _uniform_in(kind_B, noise.exponent),
+            uniform_in(kind_B, noise.exponent),
         )
 
     def _filters(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
@@ -250,8 +250,8 @@ class Views(nn.Module):
         def add(name: str, p: float, order: int, below: Any, above: Any) -> None:
             chosen_B, below_B, above_B = uniforms(keys_B, name, 3).unbind(1)
             drawn.append(chosen_B < p)
-            low_B = nothing_B if below is None else _log_uniform_in(below_B, below)
-            high_B = nothing_B + math.inf if above is None else _log_uniform_in(above_B, above)
+            low_B = nothing_B if below is None else log_uniform_in(below_B, below)
+            high_B = nothing_B + math.inf if above is None else log_uniform_in(above_B, above)
             parameters.append(torch.where(drawn[-1], low_B, 0.0))
             parameters.append(torch.where(drawn[-1], high_B, math.inf))
             orders.append(order)
@@ -265,7 +265,7 @@ class Views(nn.Module):
         if equaliser is not None:
             unit_BK = uniforms(keys_B, "equaliser", 1 + equaliser.points)
             drawn.append(unit_BK[:, 0] < equaliser.p)
-            gain_BK = _uniform_in(unit_BK[:, 1:], equaliser.db)
+            gain_BK = uniform_in(unit_BK[:, 1:], equaliser.db)
             parameters.append(torch.where(drawn[-1][:, None], gain_BK, 0.0))
         if not drawn:
             return waves_BN
@@ -283,25 +283,17 @@ class Views(nn.Module):
 
         return _at_chosen(waves_BN, torch.stack(drawn).any(dim=0), filtered, *parameters)
 
-    def _gain(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        gain = self.settings.gain
-        if gain is None:
-            return waves_BN
+    def _gain(self, gain: Gain, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
         chosen_B, gain_B = uniforms(keys_B, "gain", 2).unbind(1)
-        return _at_chosen(waves_BN, chosen_B < gain.p, change_gain, _uniform_in(gain_B, gain.db))
+        return _at_chosen(waves_BN, chosen_B < gain.p, change_gain, uniform_in(gain_B, gain.db))
 
-    def _polarity(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        polarity = self.settings.polarity
-        if polarity is None:
-            return waves_BN
+    def _polarity(self, polarity: Polarity, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
         return _at_chosen(waves_BN, uniforms(keys_B, "polarity", 1)[:, 0] < polarity.p, torch.neg)
 
-    def _time_mask(self, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
-        mask, n = self.settings.time_mask, waves_BN.shape[-1]
-        if mask is None:
-            return waves_BN
+    def _time_mask(self, mask: TimeMask, waves_BN: Tensor, keys_B: Tensor) -> Tensor:
+        n = waves_BN.shape[-1]
         chosen_B, length_B, start_B = uniforms(keys_B, "time_mask", 3).unbind(1)
-        length_B = (_uniform_in(length_B, mask.length_s) * SAMPLE_RATE).round().long().clamp_max(n)
+        length_B = (uniform_in(length_B, mask.length_s) * SAMPLE_RATE).round().long().clamp_max(n)
         start_B = (start_B * (n - length_B + 1)).long()
         return _at_chosen(waves_BN, chosen_B < mask.p, mask_time, start_B, length_B)
 
@@ -321,10 +313,7 @@ class Views(nn.Module):
             past_B,
         )
 
-    def _resized_crop(self, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
-        crop = self.settings.resized_crop
-        if crop is None:
-            return frames_BFT
+    def _resized_crop(self, crop: ResizedCrop, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
         unit_B5 = uniforms(keys_B, "resized_crop", 5)
         box: list[Tensor] = []
         for axis, scale, canvas in (
@@ -332,7 +321,7 @@ class Views(nn.Module):
             (2, crop.time_scale, crop.time_canvas),
         ):
             n = frames_BFT.shape[axis]
-            size_B = (_uniform_in(unit_B5[:, 2 * axis - 1], scale).clamp_max(canvas) * n).clamp_min(
+            size_B = (uniform_in(unit_B5[:, 2 * axis - 1], scale).clamp_max(canvas) * n).clamp_min(
                 1
             )
             box.append(unit_B5[:, 2 * axis] * (canvas * n - size_B) - (canvas - 1) / 2 * n)
@@ -349,24 +338,18 @@ class Views(nn.Module):
             *box,
         )
 
-    def _fader(self, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
-        fader = self.settings.fader
-        if fader is None:
-            return frames_BFT
+    def _fader(self, fader: Fader, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
         chosen_B, head_B, tail_B = uniforms(keys_B, "fader", 3).unbind(1)
         ends = (-fader.gain, fader.gain)
         return _at_chosen(
             frames_BFT,
             chosen_B < fader.p,
             fade,
-            _uniform_in(head_B, ends),
-            _uniform_in(tail_B, ends),
+            uniform_in(head_B, ends),
+            uniform_in(tail_B, ends),
         )
 
-    def _mel_equaliser(self, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
-        equaliser = self.settings.mel_equaliser
-        if equaliser is None:
-            return frames_BFT
+    def _mel_equaliser(self, equaliser: MelEqualiser, frames_BFT: Tensor, keys_B: Tensor) -> Tensor:
         unit_BK = uniforms(keys_B, "mel_equaliser", 1 + equaliser.points)
-        offset_BK = _uniform_in(unit_BK[:, 1:], (-equaliser.gain, equaliser.gain))
+        offset_BK = uniform_in(unit_BK[:, 1:], (-equaliser.gain, equaliser.gain))
         return _at_chosen(frames_BFT, unit_BK[:, 0] < equaliser.p, equalise_mels, offset_BK)

@@ -74,11 +74,13 @@ def white_noise(keys_B: Tensor, stream: int | str, n: int) -> Tensor:
     return words_Bn[:, :n].to(torch.float32) * 2.0**-31
 
 
-def _uniform_in(unit_B: Tensor, limits: tuple[float, float]) -> Tensor:
+def uniform_in(unit_B: Tensor, limits: tuple[float, float]) -> Tensor:
+    """Numbers in [0, 1) spread evenly over the limits."""
     low, high = limits
     return low + (high - low) * unit_B
 
 
-def _log_uniform_in(unit_B: Tensor, limits: tuple[float, float]) -> Tensor:
+def log_uniform_in(unit_B: Tensor, limits: tuple[float, float]) -> Tensor:
+    """The same, evenly in the logarithm."""
     low, high = limits
     return low * (high / low) ** unit_B

@@ -2,103 +2,121 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from pydantic import AfterValidator
+
 from barlow_speech.upstream.pretraining.views.waveform import NYQUIST
 
 
-def _setting(default: Any, low: float, high: float) -> Any:
-    """A settings field with a default and the limits that `Views` holds a user's value to."""
-    return field(default=default, metadata={"limits": (low, high)})
+def within(low: float, high: float) -> AfterValidator:
+    """Of a value, or of a pair [low, high], both with these limits."""
+
+    def check(value: Any) -> Any:
+        first, last = value if isinstance(value, tuple) else (value, value)
+        if not low <= first <= last <= high:
+            shape = "[low, high], both" if isinstance(value, tuple) else "a value"
+            raise ValueError(f"must be {shape} from {low:g} to {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+Pair = tuple[float, float]
+Probability = Annotated[float, within(0, 1)]
 
 
 @dataclass(frozen=True)
 class Speed:
     """Tempo and pitch together, as a tape played faster (`rate` above 1) or slower."""
 
-    p: float = _setting(1.0, 0, 1)
-    rate: tuple[float, float] = _setting((0.9, 1.1), 0.25, 4)
+    p: Probability = 1.0
+    rate: Annotated[Pair, within(0.25, 4)] = (0.9, 1.1)
 
 
 @dataclass(frozen=True)
 class Reverb:
     """A room. `rt60_s` and `drr_db` shape the synthetic one; a bank makes them unused."""
 
-    p: float = _setting(0.5, 0, 1)
-    rt60_s: tuple[float, float] = _setting((0.1, 0.6), 0.01, 10)  # time to decay by 60 dB
-    drr_db: tuple[float, float] = _setting((0.0, 15.0), -40, 60)  # energy, direct over reverberant
+    p: Probability = 0.5
+    rt60_s: Annotated[Pair, within(0.01, 10)] = (0.1, 0.6)  # time to decay by 60 dB
+    drr_db: Annotated[Pair, within(-40, 60)] = (
+        0.0,
+        15.0,
+    )  # energy, direct over reverberant
 
 
 @dataclass(frozen=True)
 class Noise:
     """Noise at an SNR over the crop; `exponent` colours it where there is no bank."""
 
-    p: float = _setting(0.5, 0, 1)
-    snr_db: tuple[float, float] = _setting((5.0, 30.0), -60, 120)
-    exponent: tuple[float, float] = _setting((0.0, 2.0), -2, 4)  # power ~ f^-exponent; 0 is white
+    p: Probability = 0.5
+    snr_db: Annotated[Pair, within(-60, 120)] = (5.0, 30.0)
+    exponent: Annotated[Pair, within(-2, 4)] = (
+        0.0,
+        2.0,
+    )  # power ~ f^-exponent; 0 is white
 
 
 @dataclass(frozen=True)
 class LowPass:
     """Butterworth magnitude, zero phase; the -3 dB point is drawn uniformly in log frequency."""
 
-    p: float = _setting(0.3, 0, 1)
-    cutoff_hz: tuple[float, float] = _setting((1500.0, 7000.0), 1, NYQUIST)
-    order: int = _setting(4, 1, 16)
+    p: Probability = 0.3
+    cutoff_hz: Annotated[Pair, within(1, NYQUIST)] = (1500.0, 7000.0)
+    order: Annotated[int, within(1, 16)] = 4
 
 
 @dataclass(frozen=True)
 class HighPass:
     """Butterworth magnitude, zero phase; the -3 dB point is drawn uniformly in log frequency."""
 
-    p: float = _setting(0.3, 0, 1)
-    cutoff_hz: tuple[float, float] = _setting((60.0, 500.0), 1, NYQUIST)
-    order: int = _setting(2, 1, 16)
+    p: Probability = 0.3
+    cutoff_hz: Annotated[Pair, within(1, NYQUIST)] = (60.0, 500.0)
+    order: Annotated[int, within(1, 16)] = 2
 
 
 @dataclass(frozen=True)
 class BandPass:
     """A high-pass at `low_hz` followed by a low-pass at `high_hz`: the telephone's channel."""
 
-    p: float = _setting(0.2, 0, 1)
-    low_hz: tuple[float, float] = _setting((150.0, 500.0), 1, NYQUIST)
-    high_hz: tuple[float, float] = _setting((2500.0, 4500.0), 1, NYQUIST)
-    order: int = _setting(4, 1, 16)
+    p: Probability = 0.2
+    low_hz: Annotated[Pair, within(1, NYQUIST)] = (150.0, 500.0)
+    high_hz: Annotated[Pair, within(1, NYQUIST)] = (2500.0, 4500.0)
+    order: Annotated[int, within(1, 16)] = 4
 
 
 @dataclass(frozen=True)
 class Equaliser:
     """A smooth random gain through `points` nodes evenly spaced in log frequency."""
 
-    p: float = _setting(0.5, 0, 1)
-    db: tuple[float, float] = _setting((-6.0, 6.0), -60, 60)
-    points: int = _setting(6, 2, 64)
+    p: Probability = 0.5
+    db: Annotated[Pair, within(-60, 60)] = (-6.0, 6.0)
+    points: Annotated[int, within(2, 64)] = 6
 
 
 @dataclass(frozen=True)
 class Gain:
     """A level change; nothing is clipped."""
 
-    p: float = _setting(1.0, 0, 1)
-    db: tuple[float, float] = _setting((-6.0, 6.0), -120, 120)
+    p: Probability = 1.0
+    db: Annotated[Pair, within(-120, 120)] = (-6.0, 6.0)
 
 
 @dataclass(frozen=True)
 class Polarity:
     """The waveform's sign, turned."""
 
-    p: float = _setting(0.5, 0, 1)
+    p: Probability = 0.5
 
 
 @dataclass(frozen=True)
 class TimeMask:
     """One span of silence, anywhere in the crop."""
 
-    p: float = _setting(0.5, 0, 1)
-    length_s: tuple[float, float] = _setting((0.05, 0.2), 0, 3600)
+    p: Probability = 0.5
+    length_s: Annotated[Pair, within(0, 3600)] = (0.05, 0.2)
 
 
 @dataclass(frozen=True)
@@ -109,9 +127,9 @@ class Mixup:
     deviation that the front-end divided by makes it a mixture of powers.
     """
 
-    p: float = _setting(1.0, 0, 1)
-    ratio: float = _setting(0.2, 0, 1)  # the most that the past item weighs
-    scale: float = _setting(1.0, 1e-3, 100)
+    p: Probability = 1.0
+    ratio: Annotated[float, within(0, 1)] = 0.2  # the most that the past item weighs
+    scale: Annotated[float, within(1e-3, 100)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,28 +140,28 @@ class ResizedCrop:
     `freq_canvas` of 1 a `freq_scale` above 1 leaves the frequency axis as it is.
     """
 
-    p: float = _setting(1.0, 0, 1)
-    freq_scale: tuple[float, float] = _setting((0.6, 1.5), 0.05, 20)
-    time_scale: tuple[float, float] = _setting((0.6, 1.5), 0.05, 20)
-    freq_canvas: float = _setting(1.0, 1, 20)
-    time_canvas: float = _setting(1.5, 1, 20)
+    p: Probability = 1.0
+    freq_scale: Annotated[Pair, within(0.05, 20)] = (0.6, 1.5)
+    time_scale: Annotated[Pair, within(0.05, 20)] = (0.6, 1.5)
+    freq_canvas: Annotated[float, within(1, 20)] = 1.0
+    time_canvas: Annotated[float, within(1, 20)] = 1.5
 
 
 @dataclass(frozen=True)
 class Fader:
     """A level that goes linearly from one random value to another (BYOL-A v2)."""
 
-    p: float = _setting(1.0, 0, 1)
-    gain: float = _setting(1.0, 0, 100)  # the ends are in ±gain, units of the frames
+    p: Probability = 1.0
+    gain: Annotated[float, within(0, 100)] = 1.0  # the ends are in ±gain, units of the frames
 
 
 @dataclass(frozen=True)
 class MelEqualiser:
     """A smooth random offset over the mel bands, the same in all frames: another microphone."""
 
-    p: float = _setting(1.0, 0, 1)
-    gain: float = _setting(0.5, 0, 100)  # the points are in ±gain, units of the frames
-    points: int = _setting(4, 2, 64)
+    p: Probability = 1.0
+    gain: Annotated[float, within(0, 100)] = 0.5  # the points are in ±gain, units of the frames
+    points: Annotated[int, within(2, 64)] = 4
 
 
 @dataclass(frozen=True)
@@ -167,18 +185,3 @@ class ViewSettings:
     resized_crop: ResizedCrop | None = None
     fader: Fader | None = None
     mel_equaliser: MelEqualiser | None = None
-
-
-def _check_settings(settings: ViewSettings) -> None:
-    for view in dataclasses.fields(settings):
-        chosen = getattr(settings, view.name)
-        for one in dataclasses.fields(chosen) if chosen is not None else ():
-            low, high = one.metadata["limits"]
-            value = getattr(chosen, one.name)
-            pair = value if isinstance(value, tuple) else (value, value)
-            if not low <= pair[0] <= pair[1] <= high:  # false for NaN too
-                shape = "[low, high], both" if isinstance(value, tuple) else "a value"
-                raise BarlowSpeechError(
-                    f"views: {view.name}.{one.name} must be {shape} from {low:g} to {high:g}, "
-                    f"not {value!r}; change it."
-                )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from barlow_speech.upstream.pretraining.views.waveform import _curve_basis
+from barlow_speech.upstream.pretraining.views.waveform import curve_basis
 
 
 def mix_frames(
@@ -76,4 +76,4 @@ def equalise_mels(frames_BFT: Tensor, offset_BK: Tensor) -> Tensor:
     """Frames plus a smooth curve over the mel bands through K evenly spaced offsets."""
     points = offset_BK.shape[-1]
     position_F = torch.linspace(0, points - 1, frames_BFT.shape[1], device=frames_BFT.device)
-    return frames_BFT + (offset_BK.float() @ _curve_basis(position_F, points))[:, :, None]
+    return frames_BFT + (offset_BK.float() @ curve_basis(position_F, points))[:, :, None]

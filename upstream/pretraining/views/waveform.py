@@ -138,7 +138,7 @@ def band_response(low_B: Tensor, high_B: Tensor, order: int, hertz_W: Tensor) ->
     return above_BW.mul_((hertz_W / high_B1).pow(2 * order).add_(1))
 
 
-def _curve_basis(position_W: Tensor, points: int) -> Tensor:
+def curve_basis(position_W: Tensor, points: int) -> Tensor:
     """Weights [K, W] that ease smoothly from one of K points to the next; they sum to 1.
 
     `position_W` counts in points, from 0 to K - 1.
@@ -153,7 +153,7 @@ def equaliser_response(gain_db_BK: Tensor, hertz_W: Tensor) -> Tensor:
     points = gain_db_BK.shape[-1]
     octaves_W = (hertz_W.clamp(EQUALISER_LOW_HZ, NYQUIST) / EQUALISER_LOW_HZ).log2()
     position_W = octaves_W * ((points - 1) / math.log2(NYQUIST / EQUALISER_LOW_HZ))
-    curve_BW = gain_db_BK.float() @ _curve_basis(position_W.clamp_max(points - 1), points)
+    curve_BW = gain_db_BK.float() @ curve_basis(position_W.clamp_max(points - 1), points)
     return torch.exp(curve_BW * (math.log(10) / 20))
 
 

@@ -1,0 +1,117 @@
+"""Runs of upstreams on tasks side by side: the sections of a page, the table of a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from barlow_speech.benchmark.analyses._confusion import confusions
+from barlow_speech.benchmark.analyses._details import measured, variances
+from barlow_speech.benchmark.analyses._findings import findings
+from barlow_speech.benchmark.analyses._scores import Groups, metrics, pairs, scores
+from barlow_speech.benchmark.figures.boxplot import MIN_FOR_BOX, boxplot_figure
+from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.style import file_names
+from barlow_speech.benchmark.reporting.document import Document, Part, Picture, Section, Table
+from barlow_speech.benchmark.reporting.numbers import percent
+from barlow_speech.benchmark.reporting.tables import text
+from barlow_speech.benchmark.statistics.intervals import summary
+from barlow_speech.benchmark.statistics.ranking import ranking, verdict
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.text import listed
+
+MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
+BOXPLOT_NOTE = (
+    "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
+)
+FEW_RUNS_NOTE = f" Under {MIN_FOR_BOX} runs there is no box."
+SCOPE = (
+    "Intervals and tests are over the runs of the head: what varied between them is listed under "
+    "“How it was measured”. They do not cover another choice of test recordings, another corpus, "
+    "or another pretraining of an upstream."
+)
+
+
+def page(results: Sequence[TaskResult], facts: Mapping[str, str], command: str) -> Document:
+    """Everything that the results show; `facts` are versions and hardware, in the order to show.
+
+    Raises:
+        BarlowSpeechError: there are no results, or `by_task` refuses one.
+    """
+    groups = by_task(results)
+    if not groups:
+        raise BarlowSpeechError("there are no results to report; run a task first.")
+    said = tuple(map(findings, groups.values()))
+    sections = (
+        Section("What the runs show", said, (SCOPE,), ()),
+        _across(results),
+        variances(groups),
+        scores(groups),
+        _boxplots(groups),
+        metrics(groups),
+        confusions(groups),
+        pairs(groups),
+        measured(groups),
+    )
+    upstreams = list(dict.fromkeys(result.upstream for result in results))
+    title = f"Results of {listed(upstreams)}"
+    if len(title) > MAX_TITLE:
+        title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
+    return Document(
+        title,
+        _extent(groups),
+        tuple(section for section in sections if section),
+        (command,),
+        {"versions and hardware": facts} if facts else {},
+    )
+
+
+def terminal(results: Sequence[TaskResult]) -> str:
+    """The table of scores with its note, as wide as the table.
+
+    Raises:
+        BarlowSpeechError: a result is refused by `by_task`.
+    """
+    section = scores(by_task(results))
+    (table,) = (text(part) for part in section.parts if isinstance(part, Table))
+    return f"{table}\n\n{textwrap.fill(section.notes[0], len(table.splitlines()[0]))}\n"
+
+
+def _extent(groups: Groups) -> str:
+    counts = sorted({len(result.values) for group in groups.values() for result in group})
+    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    tasks = f"{len(groups)} task" + ("" if len(groups) == 1 else "s")
+    return f"{tasks}, {runs} run{'' if counts == [1] else 's'} of each upstream on each."
+
+
+def _across(results: Sequence[TaskResult]) -> Section | None:
+    """The upstreams over all tasks; None where two upstreams or two complete tasks are missing."""
+    try:
+        ranked = ranking(results)
+    except BarlowSpeechError:
+        return None
+    if len(ranked.blocks) < 2:
+        return None
+    parts: list[Part] = []
+    if ranked.critical_difference is not None:
+        means = "; ".join(
+            f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks)
+        )
+        alternative = f"Critical-difference diagram. Average ranks: {means}."
+        figure = critical_difference_figure(ranked)
+        parts.append(Picture("critical_difference", "", alternative, figure))
+    return Section("Across tasks", (verdict(ranked),), (), tuple(parts))
+
+
+def _boxplots(groups: Groups) -> Section:
+    few = any(len(result.values) < MIN_FOR_BOX for group in groups.values() for result in group)
+    pictures = []
+    for name, group in zip(file_names("boxplot", groups), groups.values()):
+        means = "; ".join(
+            f"{result.upstream} {percent(summary(result.values)['mean'])} %" for result in group
+        )
+        where = f"{group[0].task} – {group[0].corpus}"
+        alternative = f"Boxplot of the runs on {where}. Means: {means}."
+        pictures.append(Picture(name, "", alternative, boxplot_figure(group)))
+    return Section("Runs", (), (BOXPLOT_NOTE + FEW_RUNS_NOTE * few,), tuple(pictures))

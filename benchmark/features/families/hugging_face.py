@@ -1,0 +1,35 @@
+"""Hugging Face speech models of a local folder: `hf:FOLDER`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream, read_folder
+from barlow_speech.upstream.third_party.permissions import Permissions
+
+PREFIX = "hf:"
+
+
+def matches(name: str) -> bool:
+    """See `families`."""
+    return name.startswith(PREFIX)
+
+
+def check(name: str, checkpoint: Path | None) -> None:
+    """See `families`; as `read_folder`."""
+    read_folder(Path(name.removeprefix(PREFIX)))
+
+
+def load(
+    name: str, checkpoint: Path | None, seed: int, permissions: Permissions
+) -> HuggingFaceUpstream:
+    """See `families`."""
+    return HuggingFaceUpstream(Path(name.removeprefix(PREFIX)))
+
+
+def identity(name: str, module: Any, weights: str) -> list[Any]:
+    """See `families`; the same wherever the folder lies."""
+    return [PREFIX, weights, version("transformers"), digest(module.settings)]

@@ -1,0 +1,71 @@
+"""What the runs of a result predicted of its test recordings, kept as compact text.
+
+Of 500 runs on 100,000 recordings the numbers would take 400 MB, the text a few: it is unpacked
+where something is counted, run by run.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from barlow_speech.benchmark.statistics.metrics import confusion_matrix
+
+MAX_CONFUSION = 64  # classes; the matrix of more is as good as unreadable
+
+MAX_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gigabytes
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The names of the classes, and packed class numbers: the truth and the runs', by folds."""
+
+    class_names: tuple[str, ...]
+    truth: tuple[str, ...]  # of each fold
+    runs: tuple[tuple[str, ...], ...]  # of each run and fold
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(truth, predicted), both [N], of each fold and run."""
+        for fold, truth in enumerate(self.truth):
+            truth_N = unpack(truth)
+            for run in self.runs:
+                yield truth_N, unpack(run[fold])
+
+    @cached_property
+    def confusion(self) -> np.ndarray | None:
+        """Counts [truth, predicted] over all runs and folds; None with more than 64 classes."""
+        classes = len(self.class_names)
+        if classes > MAX_CONFUSION:
+            return None
+        return np.sum([confusion_matrix(*pair, classes) for pair in self.pairs()], axis=0)
+
+
+def pack(classes_N: np.ndarray) -> str:
+    """Class numbers as compact text: zlib over 32-bit little-endian integers, in base64."""
+    # Byte by byte of all numbers, since the high bytes are nearly all zero.
+    planes = np.ascontiguousarray(classes_N.astype("<u4")).view(np.uint8).reshape(-1, 4).T
+    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
+
+
+def unpack(text: str, most: int = MAX_PREDICTIONS) -> np.ndarray:
+    """What `pack` packed, int64; at most so many numbers.
+
+    Raises:
+        ValueError: it is not what `pack` writes.
+    """
+    try:
+        unpacking = zlib.decompressobj()
+        content = unpacking.decompress(base64.b64decode(text, validate=True), 4 * most + 1)
+    except zlib.error as error:
+        raise ValueError(f"packed predictions are broken: {error}") from error
+    if len(content) > 4 * most or not unpacking.eof:
+        raise ValueError("packed predictions are broken: they are cut short or too many")
+    planes = np.frombuffer(content, np.uint8)
+    if len(planes) % 4:
+        raise ValueError("packed predictions are broken: their length is odd")
+    return np.ascontiguousarray(planes.reshape(4, -1).T).view("<u4").reshape(-1).astype(np.int64)

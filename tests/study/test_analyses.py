@@ -1,0 +1,205 @@
+"""Every analysis on results that are made up, in memory: no study, and no file is opened."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+
+from barlow_speech.benchmark.analyses import kinds, read_analyses
+from barlow_speech.benchmark.analyses._requests import (
+    CheckpointFacts,
+    CheckpointRequest,
+    Computation,
+    Measurement,
+    Request,
+    ResultRequest,
+    Results,
+)
+from barlow_speech.benchmark.figures.correlation import Correlations
+from barlow_speech.benchmark.figures.views import ShownViews
+from barlow_speech.benchmark.reporting.document import Section
+from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
+from barlow_speech.benchmark.study.config import Member, Study
+from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
+from barlow_speech.upstream.pretraining.recipe import ViewFamily
+
+CORPUS = "folder/tones/manifest.tsv"
+STUDY = Study(
+    title="Made up",
+    corpora={CORPUS: ("gender", "emotion")},
+    analyses={},
+    upstreams={
+        "ours": Member(seeds=2),
+        "random": Member(untrained="ours"),
+        "log-mel": Member(name="fbank"),
+    },
+)
+ANALYSES: dict[str, dict[str, Any]] = {
+    "Side by side": {"kind": "compare"},
+    "Against one": {"kind": "compare", "against": "ours", "upstreams": ["random"]},
+    "Two views": {"kind": "views", "upstream": "ours"},
+    "Correlation": {"kind": "correlation", "upstreams": ["ours"]},
+    "Hours": {"kind": "curve", "hours": True, "x": {"random": 0, "ours": 0}, "beside": ["log-mel"]},
+    "Labels": {"kind": "labels", "fractions": [0.1, 1.0], "trained": ["ours", "random"]},
+    "Steps": {"kind": "steps", "upstreams": ["ours", "log-mel"]},
+    "Seeds": {"kind": "seeds", "upstreams": ["ours"], "heads": 3},
+    "Transfer": {"kind": "transfer", "home": {"ours": [CORPUS]}},
+    "Trials": {"kind": "trials"},
+    "Factors": {"kind": "disentanglement", "upstreams": ["ours", "random"]},
+    "Subspaces": {"kind": "subspaces", "upstream": "ours"},
+    "Ranks": {"kind": "spectrum"},
+}
+RUNS = 10
+LEVEL = {"ours": 0.9, "random": 0.6, "log-mel": 0.5}
+
+
+def result(request: ResultRequest) -> TaskResult:
+    """Ten runs about the level of the upstream, paired by their seeds."""
+    noise_R = np.random.default_rng(len(request.task)).normal(0, 0.01, RUNS)
+    own_R = np.random.default_rng(len(request.label)).normal(0, 0.005, RUNS)
+    values = LEVEL[request.label] + noise_R + own_R
+    steps = ((10, 0.5), (20, 0.8), (30, 0.85))
+    return TaskResult(
+        request.shown or request.label,
+        request.task,
+        "tones",
+        "top1",
+        tuple(values.tolist()),
+        seeds=tuple(range(RUNS)),
+        sources=tuple({"pretrain_seed": i // 5, "init": i % 5} for i in range(RUNS))
+        if request.every_seed
+        else tuple({"init": i} for i in range(RUNS)),
+        setup=Setup(lr=1e-3, chance=0.5),
+        curves=(steps,) * RUNS,
+        cost=Cost(parameters=1000, macs_per_second=1e6, real_time_factor=0.01),
+    )
+
+
+def estimate(value: float) -> dict[str, Any]:
+    return {"value": value, "ci95": [value - 0.1, value + 0.1]}
+
+
+def metrics(request: Measurement) -> dict[str, Any]:
+    probe = {"layer": "layer 1", "factor": "gender", "accuracy": estimate(0.8), "chance": 0.5}
+    return {
+        "corpus": "tones",
+        "rows": [
+            {"upstream": label, "basis": "own", "metrics": {"mig": estimate(0.3)}}
+            for label in request.upstreams
+        ],
+        "differences": [
+            {"upstream": "ours", "basis": "own", "less_upstream": "random", "less_basis": "own",
+             "metrics": {"mig": estimate(0.2)}},
+        ],
+        "probes": {"ours": {"probes": [{**probe, "enough": {"components": 3}}]}},
+    }  # fmt: skip
+
+
+def probes(request: Measurement) -> list[dict[str, Any]]:
+    return [
+        {"code": code, "factor": "gender", "dimensions": 4, "accuracy": accuracy,
+         "ci95": [accuracy - 0.1, accuracy + 0.1], "chance": 0.5}
+        for code, accuracy in (("embedding", 0.9), ("z of main", 0.7), ("z of other", 0.8))
+    ]  # fmt: skip
+
+
+def spectrum(request: Measurement) -> dict[str, Any]:
+    return {"source": "embedding", "effective_rank": 2.5, "participation": 2.0, "dimensions": 3,
+            "most": 3, "variances": [3.0, 2.0, 1.0]}  # fmt: skip
+
+
+def views(request: Computation) -> list[ShownViews]:
+    frontend = FrontEnd(FrontEndSettings(n_mels=16))
+    waves_VN = 0.1 * torch.randn(2, 4800, generator=torch.Generator().manual_seed(0))
+    frames_VTF = frontend(waves_VN)
+    return [
+        ShownViews(Path("a.wav"), 0.3, "main", ViewFamily(), waves_VN, waves_VN, frames_VTF,
+                   frontend, 0)
+    ]  # fmt: skip
+
+
+def matrices(request: Computation) -> list[Correlations]:
+    return [Correlations(0.5 * torch.ones(4, 4), torch.eye(4), "main", 8, "utterance", 3)]
+
+
+def facts(request: CheckpointRequest) -> CheckpointFacts:
+    untrained = request.label == "random"
+    return CheckpointFacts(1000, 0 if untrained else 50, 60.0, 1.0 if untrained else 10.0)
+
+
+COMPUTED: dict[str, Callable[[Any], Any]] = {
+    "disentanglement": metrics, "subspaces": probes, "spectrum": spectrum, "views": views,
+    "correlation": matrices,
+}  # fmt: skip
+
+
+def outcome(kind: str, request: Request) -> Any:
+    if isinstance(request, ResultRequest):
+        return result(request)
+    return facts(request) if isinstance(request, CheckpointRequest) else COMPUTED[kind](request)
+
+
+@pytest.fixture
+def no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only installed packages (fonts, tables) may be read."""
+    installed = (sys.prefix, sys.base_prefix, mpl.get_data_path(), mpl.get_cachedir())
+    plain = io.open
+
+    def refusing(file: Any, *arguments: Any, **named: Any) -> Any:
+        assert str(file).startswith(installed), f"{file} was opened"
+        return plain(file, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "open", refusing)
+    monkeypatch.setattr(io, "open", refusing)  # what pathlib calls
+
+
+def test_every_kind_is_tried_out() -> None:
+    assert sorted({settings["kind"] for settings in ANALYSES.values()}) == kinds()
+
+
+@pytest.fixture
+def sections(request: pytest.FixtureRequest) -> Callable[[str], Section]:
+    def section(title: str) -> Section:
+        (analysis,) = read_analyses({title: ANALYSES[title]}, "here")
+        requests = analysis.requests(STUDY)
+        results = Results(tuple((one, outcome(ANALYSES[title]["kind"], one)) for one in requests))
+        request.getfixturevalue("no_file")
+        return analysis.section(results)
+
+    return section
+
+
+@pytest.mark.parametrize("title", ANALYSES)
+def test_an_analysis_is_a_function_of_its_results(
+    title: str, sections: Callable[[str], Section]
+) -> None:
+    section = sections(title)
+    assert section.title == title
+    assert section.parts
+    assert section.notes
+
+
+@pytest.mark.parametrize(
+    ("title", "sentence"),
+    [
+        ("Side by side", "On gender of tones, ours is the best (90."),
+        ("Against one", "Against ours, random is worse on gender of tones"),
+        ("Hours", "gender – tones: 10 against 1 (hours of speech for pretraining) gains"),
+        ("Labels", "ours has the best mean at 10 %"),
+        ("Transfer", "ours, pretrained there, is separably better than 2 of the 2 others"),
+        ("Trials", "Of 3 trials, ours has the best mean over the tasks"),
+        ("Factors", "tones: ours (own) against random: more mig."),
+        ("Subspaces", "among the projectors, the best mean is that of z of other for gender"),
+    ],
+)
+def test_findings(title: str, sentence: str, sections: Callable[[str], Section]) -> None:
+    assert any(sentence in finding for finding in sections(title).findings)
