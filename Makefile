@@ -23,6 +23,8 @@ PAIR := $(if $(TORCH),'torch==$(TORCH)' 'torchaudio==$(TORCHAUDIO)')
 BIN := $(VENV)/bin
 # Small matrices on few cores: more threads than cores make them fight each other.
 export TOKENIZERS_PARALLELISM := false
+# What waits for others sleeps meanwhile, and leaves its core to them.
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo test test-offline test-oldest test-newest lint clean
 

@@ -72,15 +72,15 @@ class Corpus:
             BarlowSpeechError: as `examples`, or the folds have different classes.
         """
         columns = self._columns(task)
-        found = [self.examples(task, split) for split in columns.folds or (columns.split,)]
-        for fold in found[1:]:
-            if fold.classes != found[0].classes:
+        folds = [self.examples(task, split) for split in columns.folds or (columns.split,)]
+        for fold in folds[1:]:
+            if fold.classes != folds[0].classes:
                 raise BarlowSpeechError(
                     f"corpus '{self.name}', task '{task.name}': the train split of "
                     f"'{fold.columns.split}' has other classes than that of "
-                    f"'{found[0].columns.split}'; every fold must have all."
+                    f"'{folds[0].columns.split}'; every fold must have all."
                 )
-        return found
+        return folds
 
     def _columns(self, task: Task) -> Columns:
         if task.name not in self.card.tasks:
@@ -143,7 +143,7 @@ class Corpus:
         The same or an overlapping part of a file; and for a task whose test speakers must be new,
         a speaker.
         """
-        found = []
+        sentences = []
         spans: dict[str, dict[Path, list[Recording]]] = {split: {} for split in SPLITS}
         for split, rows in examples.rows.items():
             for row in rows:
@@ -159,7 +159,7 @@ class Corpus:
                 if others[path].overlap(one)
             ]
             if shared:
-                found.append(
+                sentences.append(
                     f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}"
                 )
         if task.speakers_disjoint and "speaker" in self.manifest.columns:
@@ -167,8 +167,8 @@ class Corpus:
             train = set(speakers[examples.rows["train"]]) - {""}
             both = sorted(train & set(speakers[examples.rows["test"]]))
             if both:
-                found.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
-        return found
+                sentences.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
+        return sentences
 
 
 @dataclass(frozen=True)

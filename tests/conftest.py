@@ -7,6 +7,7 @@ import os
 # The tests' matrices are small: two threads that wait for each other on a busy machine take ten
 # times as long as one. Read by OpenMP when torch is imported, and by every process the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings
 
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import save_model
 from barlow_speech.upstream.model.frontend import FrontEndSettings
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model
+
+# A busy machine makes every example late.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 EMOTIONS = ("calm", "excited")
 KEYWORDS = ("low", "middle", "high")

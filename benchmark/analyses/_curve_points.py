@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.curves import Curve, ends, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Table
 from barlow_speech.benchmark.statistics.comparison import test_pairs
@@ -38,40 +39,30 @@ def curves_by_task(points: Sequence[Point]) -> dict[str, dict[str, Curve]]:
     panels: dict[str, dict[str, Curve]] = {}
     for title, labels in _grouped(points).items():
         for label, own in labels.items():
-            numbers = [(x, cell_summary(cell)) for x, cell in sorted(own, key=lambda one: one[0])]
-            sides = [ends(one["ci95"]) for _, one in numbers]
-            panels.setdefault(title, {})[label] = Curve(
-                tuple(x for x, _ in numbers),
-                tuple(one["mean"] for _, one in numbers),
-                tuple(low for low, _ in sides),
-                tuple(high for _, high in sides),
-            )
+            rows = []
+            for x, result in sorted(own, key=lambda one: one[0]):
+                numbers = cell_summary(result)
+                rows.append((x, numbers["mean"], *ends(numbers["ci95"])))
+            panels.setdefault(title, {})[label] = Curve(*zip(*rows))
     return panels
 
 
-def chance_of(cells: Sequence[TaskResult]) -> dict[str, float]:
+def chance_of(results: Sequence[TaskResult]) -> dict[str, float]:
     """Panel → the score of always saying the most frequent class, where it is recorded."""
     return {
-        panel_title(cell.task, cell.corpus): cell.setup.chance
-        for cell in cells
-        if cell.setup.chance is not None
+        panel_title(result.task, result.corpus): result.setup.chance
+        for result in results
+        if result.setup.chance is not None
     }
 
 
 def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
     """Every point with its interval."""
     rows = []
-    for x, label, cell in points:
-        numbers = cell_summary(cell)
-        low, high = ends(numbers["ci95"])
-        rows.append(
-            (
-                cell.task, cell.corpus, label, x, 100 * numbers["mean"],
-                None if numbers["std"] is None else 100 * numbers["std"],
-                None if low is None else 100 * low, None if high is None else 100 * high,
-                numbers["n"],
-            )
-        )  # fmt: skip
+    for x, label, result in points:
+        numbers = cell_summary(result)
+        shares = percents(numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL))
+        rows.append((result.task, result.corpus, label, x, *shares, numbers["n"]))
     return Table(
         f"{title} points",
         "Every point of the curves, in percent.",
@@ -81,21 +72,18 @@ def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
     )
 
 
-def leaders_finding(points: Sequence[Point], x_name: str, say: Callable[[float], str]) -> list[str]:
-    """For each task, which label is best at the smallest x, and which at the largest."""
+def leaders_finding(points: Sequence[Point]) -> list[str]:
+    """For each task, which label is best at the smallest share of labels, which at the largest."""
     sentences = []
     for title, labels in _grouped(points).items():
         common = set.intersection(*({x for x, _ in own} for own in labels.values()))
         parts = []
         for x in sorted({min(common), max(common)} if common else ()):
-            means = {
-                label: next(cell_summary(cell)["mean"] for at, cell in own if at == x)
-                for label, own in labels.items()
-            }
+            means = {label: cell_summary(dict(own)[x])["mean"] for label, own in labels.items()}
             best = max(means, key=lambda label: means[label])
-            parts.append(f"{best} has the best mean at {say(x)} ({100 * means[best]:.1f} %)")
+            parts.append(f"{best} has the best mean at {100 * x:g} % ({100 * means[best]:.1f} %)")
         if parts:
-            sentences.append(f"{title}, {x_name}: {' and '.join(parts)}; not tested.")
+            sentences.append(f"{title}, share of the labels: {' and '.join(parts)}; not tested.")
     return sentences
 
 
@@ -109,39 +97,36 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
             pairs.append((last, first))
     sentences = []
     for (title, low, high), pair in zip(places, test_pairs(pairs)):
+        moved = 100 * (pair["difference"] or 0.0)
         if pair["untested"]:
             how = f"is not tested: {pair['untested']}"
         elif pair["separable"]:
-            moved = 100 * pair["difference"]
             how = f"{'gains' if moved > 0 else 'loses'} {abs(moved):.1f} points"
         else:
-            moved = 100 * pair["difference"]
             how = f"is not separated ({moved:+.1f} points)".replace("-", "−")
         sentences.append(f"{title}: {high:.3g} against {low:.3g} ({x_name}) {how}.")
     return sentences
 
 
-def recorded_curve(cell: TaskResult) -> Curve | None:
+def recorded_curve(result: TaskResult) -> Curve | None:
     """The mean score on dev over the runs, against optimiser steps; None where there is none."""
-    curves = cell.curves
+    curves = result.curves
     if not curves:
         return None
     steps = tuple(float(step) for step, _ in curves[0])
-    scores_RS = np.array([[score for _, score in one] for one in curves])
+    scores_RS = np.array([[score for _, score in curve] for curve in curves])
     half = 1.96 * scores_RS.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else None
     mean_S = scores_RS.mean(axis=0)
-    none = (None,) * len(steps)
-    return Curve(
-        steps,
-        tuple(mean_S.tolist()),
-        none if half is None else tuple((mean_S - half).tolist()),
-        none if half is None else tuple((mean_S + half).tolist()),
-    )
+    if half is None:
+        none = (None,) * len(steps)
+        return Curve(steps, tuple(mean_S.tolist()), none, none)
+    ends_S = (mean_S - half, mean_S + half)
+    return Curve(steps, *(tuple(values_S.tolist()) for values_S in (mean_S, *ends_S)))
 
 
 def _grouped(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, TaskResult]]]]:
     panels: dict[str, dict[str, list[tuple[float, TaskResult]]]] = {}
-    for x, label, cell in points:
-        panel = panels.setdefault(panel_title(cell.task, cell.corpus), {})
-        panel.setdefault(label, []).append((x, cell))
+    for x, label, result in points:
+        panel = panels.setdefault(panel_title(result.task, result.corpus), {})
+        panel.setdefault(label, []).append((x, result))
     return panels

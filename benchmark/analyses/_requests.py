@@ -138,7 +138,9 @@ class Results:
 
     def requested(self, kind: type[Kind]) -> list[tuple[Kind, Any]]:
         """The requests of one kind and their outcomes."""
-        return [(request, it) for request, it in self.outcomes if isinstance(request, kind)]
+        return [
+            (request, outcome) for request, outcome in self.outcomes if isinstance(request, kind)
+        ]
 
 
 def corpus_name(name: str) -> str:

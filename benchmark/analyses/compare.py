@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
 from barlow_speech.benchmark.figures.matrix import differences_figure
@@ -51,8 +52,8 @@ def requests(settings: Settings, study: Study) -> list[ResultRequest]:
 
 def section(title: str, settings: Settings, results: Results) -> Section:
     """Boxplots, the table of scores, ranks over the tasks, and every test."""
-    cells = results.tasks
-    groups = by_task(cells)
+    measured = results.tasks
+    groups = by_task(measured)
     parts: list[Table | Picture] = []
     findings: list[str] = []
     if settings.against:
@@ -63,7 +64,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         findings += [_finding(group) for group in groups.values()]
     parts.append(_scores(title, groups))
     for (task, corpus), group in groups.items():
-        best = max(group, key=lambda cell: cell_summary(cell)["mean"])
+        best = max(group, key=lambda result: cell_summary(result)["mean"])
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
@@ -72,9 +73,9 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 boxplot_figure(group),
             )
         )
-    upstreams = list(dict.fromkeys(cell.upstream for cell in cells))
+    upstreams = list(dict.fromkeys(result.upstream for result in measured))
     if len(upstreams) > 2 and len(groups) > 1:
-        ranked = ranking(cells)
+        ranked = ranking(measured)
         findings.append(verdict(ranked))
         parts.append(
             Picture(
@@ -97,7 +98,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         )
     )
     parts.append(_tests(title, pairs))
-    parts.append(_costs(title, cells))
+    parts.append(_costs(title, measured))
     return Section(title, tuple(findings), NOTES, tuple(parts))
 
 
@@ -105,44 +106,36 @@ def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Tabl
     rows = []
     for (task, corpus), group in groups.items():
         ranks = {} if any(map(shares_levels, group)) else shared_ranks(group)
-        for cell in group:
-            numbers = cell_summary(cell)
-            low, high = numbers["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, cell.upstream, ranks.get(cell.upstream),
-                    _percent(numbers["mean"]),
-                    _percent(numbers["std"]), _percent(low), _percent(high),
-                    _percent(numbers["median"]), _percent(numbers["q1"]), _percent(numbers["q3"]),
-                    numbers["n"],
-                )
+        for result in group:
+            numbers = cell_summary(result)
+            shares = percents(
+                numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL),
+                numbers["median"], numbers["q1"], numbers["q3"],
             )  # fmt: skip
-    columns = (
-        "task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
-        "q3", "runs",
-    )  # fmt: skip
+            rank = ranks.get(result.upstream)
+            rows.append((task, corpus, result.upstream, rank, *shares, numbers["n"]))
     return Table(
         f"{title} scores",
         "Scores in percent, with the BCa bootstrap interval of the mean. A rank is one more than "
         "the number of upstreams that are separably better.",
-        columns,
+        ("task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
+         "q3", "runs"),
         tuple(rows),
         texts=3,
-    )
+    )  # fmt: skip
 
 
 def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
-    rows = []
-    for (task, corpus), found in pairs.items():
-        for pair in found:
-            low, high = pair["ci95"] or (None, None)
-            rows.append(
-                (
-                    task, corpus, pair["a"], pair["b"], _percent(pair["difference"]),
-                    _percent(low), _percent(high), pair["p_holm"], pair["p_wilcoxon_holm"],
-                    pair["a12"], pair["untested"] or ("yes" if pair["separable"] else "no"),
-                )
-            )  # fmt: skip
+    rows = [
+        (
+            task, corpus, pair["a"], pair["b"],
+            *percents(pair["difference"], *(pair["ci95"] or NO_INTERVAL)),
+            pair["p_holm"], pair["p_wilcoxon_holm"], pair["a12"],
+            pair["untested"] or ("yes" if pair["separable"] else "no"),
+        )
+        for (task, corpus), family in pairs.items()
+        for pair in family
+    ]  # fmt: skip
     return Table(
         f"{title} tests",
         "Every test: the mean paired difference in points with its interval, corrected p of the "
@@ -156,18 +149,17 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
     )  # fmt: skip
 
 
-def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
+def _costs(title: str, results: Sequence[TaskResult]) -> Table:
     """What each upstream takes, whatever the task."""
-    costs = {cell.upstream: cell.cost for cell in cells}
+    costs = {result.upstream: result.cost for result in results}
     rows = tuple(
         (
-            label,
-            cost.parameters,
+            label, cost.parameters,
             None if cost.macs_per_second is None else cost.macs_per_second / 1e6,
             cost.real_time_factor,
         )
         for label, cost in costs.items()
-    )
+    )  # fmt: skip
     return Table(
         f"{title} costs",
         "What an upstream takes: parameters, millions of multiply-accumulates for a second of "
@@ -180,9 +172,9 @@ def _costs(title: str, cells: Sequence[TaskResult]) -> Table:
 def _finding(group: Sequence[TaskResult]) -> str:
     """What the runs say of one task."""
     first, *tied = leaders(group)
-    cell = next(one for one in group if one.upstream == first)
-    where = f"On {cell.task} of {cell.corpus}"
-    mean = f"{percent(cell_summary(cell)['mean'])} %"
+    result = next(result for result in group if result.upstream == first)
+    where = f"On {result.task} of {result.corpus}"
+    mean = f"{percent(cell_summary(result)['mean'])} %"
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
@@ -201,8 +193,8 @@ def _findings_against(
 ) -> list[str]:
     """For each upstream: where it is above the reference, where below, where neither."""
     by_label: dict[str, dict[str, list[str]]] = {}
-    for (task, corpus), found in pairs.items():
-        for pair in found:
+    for (task, corpus), family in pairs.items():
+        for pair in family:
             text = f"{task} of {corpus}"
             side = "untested" if pair["untested"] else "no"
             if pair["separable"]:
@@ -223,7 +215,3 @@ def _findings_against(
         ]
         sentences.append(f"Against {reference}, {label} is {'; '.join(parts)}.")
     return sentences
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Results,
@@ -20,6 +19,7 @@ from barlow_speech.benchmark.analyses._requests import (
     corpus_name,
     labels,
 )
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 
 NOTES = (
@@ -124,10 +124,10 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 ("first", "basis", "less", "its basis", *_with_ends(keys)),
                 tuple(
                     (
-                        one["upstream"], one["basis"], one["less_upstream"], one["less_basis"],
-                        *_values(one["metrics"], keys),
+                        pair["upstream"], pair["basis"], pair["less_upstream"], pair["less_basis"],
+                        *_values(pair["metrics"], keys),
                     )
-                    for one in differences
+                    for pair in differences
                 ),
                 texts=4,
             )
@@ -153,23 +153,23 @@ def _values(metrics: dict[str, Any], keys: list[str]) -> list[float | None]:
 def _findings(corpus: str, differences: list[dict[str, Any]], keys: list[str]) -> list[str]:
     """Where an upstream's own dimensions differ from the random ones or from its ICA or PCA."""
     sentences = []
-    for one in differences:
+    for pair in differences:
         more, less = [], []
         for key in keys:
-            ends = (one["metrics"].get(key) or {}).get("ci95")
+            ends = (pair["metrics"].get(key) or {}).get("ci95")
             if ends and ends[0] > 0:
                 more.append(key)
             elif ends and ends[1] < 0:
                 less.append(key)
-        other = one["less_upstream"]
-        whose = f"its {one['less_basis']}" if other == one["upstream"] else other
+        other = pair["less_upstream"]
+        whose = f"its {pair['less_basis']}" if other == pair["upstream"] else other
         parts = [
             f"{way} {', '.join(which)}" for way, which in (("more", more), ("less", less)) if which
         ]
-        if parts or other != one["upstream"]:
+        if parts or other != pair["upstream"]:
             difference = " and ".join(parts) or "no difference that the intervals show"
             sentences.append(
-                f"{corpus}: {one['upstream']} ({one['basis']}) against {whose}: {difference}."
+                f"{corpus}: {pair['upstream']} ({pair['basis']}) against {whose}: {difference}."
             )
     return sentences
 
@@ -181,7 +181,7 @@ def _probes(name: str, where: str, probes: list[dict[str, Any]]) -> list[Picture
             f"{where}: what a linear probe reads, balanced accuracy in percent; bold: the best "
             "layer of a factor.",
             "A matrix of accuracies by layer and factor; the numbers are in the table.",
-            {(one["layer"], one["factor"]): 100 * one["accuracy"]["value"] for one in probes},
+            {(row["layer"], row["factor"]): 100 * row["accuracy"]["value"] for row in probes},
         ),
         Table(
             f"{name} few dimensions",
@@ -189,9 +189,9 @@ def _probes(name: str, where: str, probes: list[dict[str, Any]]) -> list[Picture
             "dimensions, reach 90 % of what all gain over chance.",
             ("layer", "factor", "accuracy", "chance", "components", "dimensions"),
             tuple(
-                (one["layer"], one["factor"], *percents(one["accuracy"]["value"], one["chance"]),
-                 one["enough"].get("components"), one["enough"].get("dimensions"))
-                for one in probes
+                (row["layer"], row["factor"], *percents(row["accuracy"]["value"], row["chance"]),
+                 row["enough"].get("components"), row["enough"].get("dimensions"))
+                for row in probes
             ),
             texts=2,
         ),

@@ -68,7 +68,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     ]
     return Section(
         title,
-        tuple(leaders_finding(points, "share of the labels", lambda x: f"{100 * x:g} %")),
+        tuple(leaders_finding(points)),
         NOTES,
         (
             curve_picture(title, "share of the labels", points, logarithmic=True, percent_x=True),

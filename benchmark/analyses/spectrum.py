@@ -98,7 +98,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 "component, as a share of the largest.",
                 "Curves of variance against the number of the component; effective ranks are in "
                 "the table.",
-                _drawn({label: one["variances"] for label, one in by_label.items()}),
+                _drawn({label: row["variances"] for label, row in by_label.items()}),
             )
         )
         parts.append(
@@ -108,10 +108,10 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 ("upstream", "code", "dimensions", "effective rank", "participation", *tasks),
                 tuple(
                     (
-                        label, one["source"], one["dimensions"], one["effective_rank"],
-                        one["participation"], *(means[corpus][label][task] for task in tasks),
+                        label, row["source"], row["dimensions"], row["effective_rank"],
+                        row["participation"], *(means[corpus][label][task] for task in tasks),
                     )
-                    for label, one in by_label.items()
+                    for label, row in by_label.items()
                 ),
                 texts=2,
             )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.analyses._matrix import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Pretrained,
@@ -19,6 +18,7 @@ from barlow_speech.benchmark.analyses._requests import (
     check_trained,
     corpus_name,
 )
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
@@ -105,7 +105,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     findings = []
     for request, probes in results.requested(Measurement):
         where = request.title
-        accuracies = {(one["factor"], one["code"]): 100 * one["accuracy"] for one in probes}
+        accuracies = {(row["factor"], row["code"]): 100 * row["accuracy"] for row in probes}
         codes = [code for code in dict.fromkeys(code for _, code in accuracies) if code != OWN]
         best = {
             factor: max(codes, key=lambda code: accuracies[factor, code])
@@ -130,9 +130,9 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 "Balanced accuracy in percent, with its interval and chance.",
                 ("code", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
                 tuple(
-                    (one["code"], one["factor"], one["dimensions"],
-                     *percents(one["accuracy"], *(one["ci95"] or NO_INTERVAL), one["chance"]))
-                    for one in probes
+                    (row["code"], row["factor"], row["dimensions"],
+                     *percents(row["accuracy"], *(row["ci95"] or NO_INTERVAL), row["chance"]))
+                    for row in probes
                 ),
                 texts=2,
             )

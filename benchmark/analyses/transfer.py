@@ -65,9 +65,9 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             rows.append((task, corpus, label, there, float(means[i, column])))
         for i in np.flatnonzero(framed[:, column]).tolist():
             pairs = compare_against(upstreams[i], group)
-            beaten = sum(one["separable"] and one["difference"] < 0 for one in pairs)
-            better = [one["a"] for one in pairs if one["separable"] and one["difference"] > 0]
-            untested = sorted({one["untested"] for one in pairs if one["untested"]})
+            beaten = sum(pair["separable"] and pair["difference"] < 0 for pair in pairs)
+            better = [pair["a"] for pair in pairs if pair["separable"] and pair["difference"] > 0]
+            untested = sorted({pair["untested"] for pair in pairs if pair["untested"]})
             if untested:
                 findings.append(
                     f"{task} of {corpus}: {upstreams[i]}, pretrained there, was not tested against "

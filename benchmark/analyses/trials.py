@@ -36,7 +36,9 @@ class Settings:
 def requests(settings: Settings, study: Study) -> list[Request]:
     """The result of every trial on every task, and what its checkpoint says."""
     upstreams = labels(study, settings.upstreams, "trials")
-    checkpoints = [CheckpointRequest(one) for one in upstreams if not study.member(one, "").name]
+    checkpoints = [
+        CheckpointRequest(label) for label in upstreams if not study.member(label, "").name
+    ]
     return [*grid(study, upstreams, settings.tasks), *checkpoints]
 
 
@@ -44,7 +46,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     """The table, the best mean first."""
     groups = by_task(results.tasks)
     trials = list(dict.fromkeys(result.upstream for result in results.tasks))
-    facts = {request.label: it for request, it in results.requested(CheckpointRequest)}
+    facts = {request.label: read for request, read in results.requested(CheckpointRequest)}
     means = np.array(
         [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
     )

@@ -33,16 +33,16 @@ def run(given: argparse.Namespace) -> None:
         BarlowSpeechError: nothing says what to prune, or a shard is broken.
     """
     root = cache_dir() / "features"
-    found = [one for one in entries(root) if given.upstream in (None, one.upstream)]
+    upstreams = [one for one in entries(root) if given.upstream in (None, one.upstream)]
     if given.action == "list":
-        for entry in found:
+        for entry in upstreams:
             print(
                 f"{entry.size / 1e9:8.3f} GB  {entry.recordings:8d} recordings  "
                 f"used {entry.days:5.1f} days ago  {entry.kind}  {entry.upstream}  {entry.path}"
             )
-        print(f"{sum(one.size for one in found) / 1e9:8.3f} GB in {root}")
+        print(f"{sum(one.size for one in upstreams) / 1e9:8.3f} GB in {root}")
     elif given.action == "verify":
-        broken = [path for entry in found for path in verify(entry)]
+        broken = [path for entry in upstreams for path in verify(entry)]
         for path in broken:
             print(f"broken: {path}")
         if broken:
@@ -50,12 +50,12 @@ def run(given: argparse.Namespace) -> None:
                 f"{len(broken)} files of {root} are not what was written; delete them, and their "
                 "features are computed again."
             )
-        print(f"{len(found)} upstreams in {root}: every file is what was written")
+        print(f"{len(upstreams)} upstreams in {root}: every file is what was written")
     else:
-        _prune(given, found)
+        _prune(given, upstreams)
 
 
-def _prune(given: argparse.Namespace, found: list) -> None:
+def _prune(given: argparse.Namespace, upstreams: list) -> None:
     if not (
         given.all or given.upstream or given.older_than is not None or given.keep_gb is not None
     ):
@@ -64,7 +64,7 @@ def _prune(given: argparse.Namespace, found: list) -> None:
         )
     kept = 0.0
     freed = 0
-    for entry in found:  # the one used last first
+    for entry in upstreams:  # the one used last first
         if given.older_than is not None and entry.days <= given.older_than:
             continue
         if given.keep_gb is not None and kept + entry.size <= given.keep_gb * 1e9:

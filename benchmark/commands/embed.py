@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> None:
     """Embed the recordings and write the file, whole or not at all."""
     if given.out.is_dir():
         raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
-    recordings = found(given.files)
+    recordings = audio_files(given.files)
     if given.list is not None:
         recordings += listed(given.list)
     if not recordings:
@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> None:
     )
 
 
-def found(files: Sequence[Path]) -> list[Path]:
+def audio_files(files: Sequence[Path]) -> list[Path]:
     """Files as they are, and of folders every audio file in them and below, sorted.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.preparation.audio_check import check_audio
-from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
 from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording, read_manifest
@@ -114,7 +114,7 @@ def run(given: argparse.Namespace) -> None:
                 f"--from-table {given.from_table} and the corpus {given.name} exclude each other; "
                 "give one of them."
             )
-        prepared = prepare_sheet(given.from_table, given.out, _sheet_options(given))
+        prepared = prepare_table(given.from_table, given.out, _table_options(given))
     elif given.name is None:
         for name in names():
             reader = find_reader(name)
@@ -133,14 +133,14 @@ def run(given: argparse.Namespace) -> None:
         _check(prepared, given.workers)
 
 
-def _sheet_options(given: argparse.Namespace) -> SheetOptions:
+def _table_options(given: argparse.Namespace) -> TableOptions:
     columns = {}
     for one in given.column:
         ours, equals, theirs = one.partition("=")
         if not (ours and equals and theirs):
             raise BarlowSpeechError(f"--column {one}: write it as OURS=THEIRS, as speaker=spk_id.")
         columns[ours] = theirs
-    return SheetOptions(
+    return TableOptions(
         name=given.corpus_name,
         columns=columns,
         root=given.audio_root,
@@ -176,17 +176,17 @@ def _check(prepared: Prepared, workers: int | None) -> None:
     for manifest in manifests:
         cells = zip(*manifest.columns.values())
         for recording, row in zip(manifest.recordings, cells):
-            # A file that one manifest has whole is heard once, not again in parts or quieter.
+            # A file that one manifest has whole is decoded once, not again in parts or quieter.
             whole = Recording(recording.path)
             once = whole if whole in listed else recording
             allowed[once] = allowed.get(once, False) or SILENCE in row
-    heard = check_audio(list(allowed), allowed.values(), workers)
+    decoded = check_audio(list(allowed), allowed.values(), workers)
     published = f", {prepared.hours:g} h published" if prepared.hours else ""
-    print(f"audio       {len(allowed):,} recordings, {heard.hours:.2f} h decoded{published}")
-    for line in heard.broken:
+    print(f"audio       {len(allowed):,} recordings, {decoded.hours:.2f} h decoded{published}")
+    for line in decoded.broken:
         print(f"broken      {line}")
-    if heard.broken:
+    if decoded.broken:
         raise BarlowSpeechError(
-            f"{len(heard.broken)} of {len(allowed)} recordings are broken and listed above; "
+            f"{len(decoded.broken)} of {len(allowed)} recordings are broken and listed above; "
             "replace them, or drop their rows from the manifest."
         )

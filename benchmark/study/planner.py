@@ -306,34 +306,20 @@ def timed(steps: Sequence[Step], workspace: Workspace) -> list[Step]:
 
     An estimate is a stage's own, times what stages of its kind took so far against theirs.
     """
-    took = {entry["key"]: entry for entry in map(_renamed, workspace.journal()) if _whole(entry)}
+    took = workspace.journal()
     factors = {}
     for kind in KINDS:
-        entries = [one for one in took.values() if one["kind"] == kind and one["estimate"] > 0]
-        expected = sum(entry["estimate"] for entry in entries)
-        factors[kind] = sum(one["seconds"] for one in entries) / expected if expected else 1.0
+        entries = [one for one in took.values() if OLD_KINDS.get(one.kind, one.kind) == kind]
+        expected = sum(entry.estimate for entry in entries if entry.estimate > 0)
+        spent = sum(entry.seconds for entry in entries if entry.estimate > 0)
+        factors[kind] = spent / expected if expected else 1.0
 
     def seconds(step: Step) -> float:
-        if step.done:
-            past = took.get(step.stage.key)
-            return float(past["seconds"]) if past else 0.0
-        return factors[step.stage.kind] * step.stage.seconds(workspace)
+        if not step.done:
+            return factors[step.stage.kind] * step.stage.seconds(workspace)
+        return took[step.stage.key].seconds if step.stage.key in took else 0.0
 
     return [dataclasses.replace(step, seconds=seconds(step)) for step in steps]
-
-
-def _renamed(entry: dict[str, Any]) -> dict[str, Any]:
-    kind = entry.get("kind")
-    return {**entry, "kind": OLD_KINDS.get(kind, kind) if isinstance(kind, str) else None}
-
-
-def _whole(entry: dict[str, Any]) -> bool:
-    numbers = (entry.get("seconds"), entry.get("estimate"))
-    return (
-        entry.get("kind") in KINDS
-        and isinstance(entry.get("key"), str)
-        and all(isinstance(one, (int, float)) and 0 <= one < 1e12 for one in numbers)
-    )
 
 
 def plan_text(steps: Sequence[Step]) -> str:

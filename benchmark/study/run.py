@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from barlow_speech.benchmark.analyses import Analysis, read_analyses
 from barlow_speech.benchmark.analyses._requests import Results
 from barlow_speech.benchmark.reporting.document import Document, Section, Table
 from barlow_speech.benchmark.reporting.files import write_document
-from barlow_speech.benchmark.study.config import Study
+from barlow_speech.benchmark.study.config import Member, Study
 from barlow_speech.benchmark.study.planner import (
     Planner,
     Step,
@@ -23,7 +24,7 @@ from barlow_speech.benchmark.study.planner import (
     timed,
 )
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
-from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.benchmark.study.workspace import Entry, Workspace
 from barlow_speech.upstream.common.machine import environment
 
 
@@ -80,10 +81,7 @@ def run_study(
         for step in batch:
             stage = step.stage
             if not step.done:
-                estimate = stage.seconds(workspace)
-                workspace.note(
-                    {"key": stage.key, "kind": stage.kind, "seconds": took, "estimate": estimate}
-                )
+                workspace.note(Entry(stage.key, stage.kind, took, stage.seconds(workspace)))
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
     _print("writing the report")
@@ -107,16 +105,12 @@ def _section(analysis: Analysis, planner: Planner) -> Section:
 
 def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
     """One stage at a time; on a cluster all evaluations of a kind together."""
-    if workspace.executor == "local":
-        return [[step] for step in steps]
-    batches: list[list[Step]] = []
-    for step in steps:
-        same = batches and step.stage.kind == batches[-1][0].stage.kind
-        if same and isinstance(step.stage, Evaluate):
-            batches[-1].append(step)
-        else:
-            batches.append([step])
-    return batches
+
+    def batch(step: Step) -> str:
+        spread = workspace.executor != "local" and isinstance(step.stage, Evaluate)
+        return step.stage.kind if spread else step.stage.key
+
+    return [list(group) for _, group in itertools.groupby(steps, key=batch)]
 
 
 def _print(text: str) -> None:
@@ -139,31 +133,28 @@ def _spent(steps: Sequence[Step], seconds: Mapping[str, float]) -> Table:
 
 
 def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
-    facts: dict[str, Any] = environment(workspace.device)
-    result = {
-        part: {name: str(value) for name, value in facts[part].items()}
+    machine: dict[str, Any] = environment(workspace.device)
+    facts = {
+        part: {name: str(value) for name, value in machine[part].items()}
         for part in ("versions", "hardware")
     }
-    seeds = {}
-    for step in steps:
-        if isinstance(step.stage, Evaluate):
-            protocol = step.stage.job.protocol
-            last = protocol.seed + protocol.runs - 1
-            seeds[protocol.name] = (
-                f"{protocol.seed} to {last}, varying {', '.join(protocol.varies)}"
-            )
-    result["seeds of the runs"] = seeds
-    result["upstreams"] = {
-        label: member.name
-        or (f"{member.untrained}, random weights" if member.untrained else "")
-        or " ".join(
-            [
-                f"recipe {member.recipe or study.pretraining.recipe}",
-                *(f"--with {one}" for one in member.overrides),
-                *(f"--set {one}" for one in (*study.pretraining.set, *member.set)),
-                *([f"{member.seeds} seeds"] if member.seeds > 1 else []),
-            ]
-        )
-        for label, member in study.upstreams.items()
+    jobs = [step.stage.job for step in steps if isinstance(step.stage, Evaluate)]
+    facts["seeds of the runs"] = {
+        one.name: f"{one.seed} to {one.seed + one.runs - 1}, varying {', '.join(one.varies)}"
+        for one in (job.protocol for job in jobs)
     }
-    return result
+    facts["upstreams"] = {label: _origin(study, one) for label, one in study.upstreams.items()}
+    return facts
+
+
+def _origin(study: Study, member: Member) -> str:
+    if not member.pretrained:
+        return (
+            member.name
+            or (member.untrained and f"{member.untrained}, random weights")
+            or f"{member.of}, with another readout"
+        )
+    parts = [f"recipe {member.recipe or study.pretraining.recipe}"]
+    parts += [f"--with {name}" for name in member.overrides]
+    parts += [f"--set {one}" for one in (*study.pretraining.set, *member.set)]
+    return " ".join(parts + [f"{member.seeds} seeds"] * (member.seeds > 1))

@@ -6,12 +6,13 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
@@ -21,11 +22,23 @@ from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, file_digest
+from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
+Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the journal: how long a stage took, and what was expected."""
+
+    key: str
+    kind: str
+    seconds: Seconds
+    estimate: Seconds
 
 
 @dataclass(frozen=True)
@@ -115,21 +128,22 @@ class Workspace:
         except BarlowSpeechError:  # of an upstream or a corpus that is not there yet
             return False
 
-    def note(self, entry: dict[str, Any]) -> None:
-        """Add a line to the journal: how long a stage took."""
+    def note(self, entry: Entry) -> None:
+        """Add a line to the journal."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # One short write to a file that is open for appending: lines of two processes do not mix.
         with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
+            file.write(json.dumps(asdict(entry), allow_nan=False) + "\n")
 
-    def journal(self) -> list[dict[str, Any]]:
-        """Its lines; one that was cut short is left out."""
-        entries = []
+    def journal(self) -> dict[str, Entry]:
+        """The last entry of each stage; a line that was cut short is left out."""
+        entries = {}
         with contextlib.suppress(OSError, ValueError):
             for line in (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):
-                    entries.append(json.loads(line))
-        return [entry for entry in entries if isinstance(entry, dict)]
+                with contextlib.suppress(ValueError, RecursionError, BarlowSpeechError):
+                    entry = build(Entry, json.loads(line), JOURNAL)
+                    entries[entry.key] = entry
+        return entries
 
     @contextlib.contextmanager
     def alone(self, folder: Path, what: str) -> Iterator[None]:

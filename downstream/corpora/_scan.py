@@ -10,6 +10,7 @@ import csv
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ GENDERS = {"F": "female", "M": "male"}
 DEEPEST = 6  # folders below a root; no corpus is deeper, and a ring of links ends there
 
 PEEK = 500  # names of a folder that are looked at to tell corpora apart
+
+ACTED = (
+    "path", "speaker", "gender", "emotion", "text", "split_speaker_id", "split_speaker_disjoint",
+)  # fmt: skip
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -49,8 +54,8 @@ class Table(NamedTuple):
 
 
 @dataclass
-class Found:
-    """What a reader found in a folder.
+class Scan:
+    """What is in the folder of a corpus.
 
     `tables` are manifests by the stem of their file. `counts` and `published` are how many there
     are of each item, here and in the corpus's own publication (`source`); items whose names begin
@@ -58,14 +63,28 @@ class Found:
     altogether, `notes` are sentences for the card, `hours` the published ones.
     """
 
-    tables: dict[str, Table]
-    counts: dict[str, int]
-    published: dict[str, int]
     source: str
+    published: dict[str, int] = field(default_factory=dict)
+    hours: float | None = None
+    tables: dict[str, Table] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     revision: str = ""
-    hours: float | None = None
+
+    def add_acted(
+        self, stem: str, rows: Sequence[tuple[str, ...]], everyone: Mapping[str, str]
+    ) -> None:
+        """The table of a corpus of acted emotions, whose columns are `ACTED`, and its counts.
+
+        `everyone` has what to call each speaker that there should be.
+        """
+        speakers = {row[1]: row[2] for row in rows}
+        self.tables = {stem: Table(ACTED, rows)}
+        self.counts = {"files": len(rows), "speakers": len(speakers)}
+        self.counts |= Counter(f"speakers, {gender}" for gender in speakers.values() if gender)
+        self.counts |= Counter(row[3] for row in rows)
+        self.missing += [name for speaker, name in everyone.items() if speaker not in speakers]
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,7 @@ class Reader:
     title: str
     layout: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path, Options], Found]
+    read: Callable[[Path, Options], Scan]
     cards: tuple[str, ...]
 
 
@@ -128,7 +147,7 @@ def files_below(folder: Path, suffix: str, expected: int) -> list[str]:
     Raises:
         BarlowSpeechError: a folder cannot be listed.
     """
-    found: list[str] = []
+    names: list[str] = []
     waiting = [("", 0)]
     with progress(expected, f"list {folder.name}", "file") as bar:
         while waiting:
@@ -139,7 +158,7 @@ def files_below(folder: Path, suffix: str, expected: int) -> list[str]:
                         if entry.name.startswith("."):
                             continue
                         if entry.name.lower().endswith(suffix):
-                            found.append(prefix + entry.name)
+                            names.append(prefix + entry.name)
                             bar.update()
                         elif depth < DEEPEST and entry.is_dir():
                             waiting.append((f"{prefix}{entry.name}/", depth + 1))
@@ -147,7 +166,7 @@ def files_below(folder: Path, suffix: str, expected: int) -> list[str]:
                 raise BarlowSpeechError(
                     f"cannot list {folder / prefix}: {error.strerror}; check its permissions."
                 ) from error
-    return sorted(found)
+    return sorted(names)
 
 
 def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
@@ -176,7 +195,11 @@ def read_rows(file: Path, delimiter: str = ",") -> list[dict[str, str]]:
 
 
 def parsed(
-    paths: Iterable[str], pattern: re.Pattern[str], example: str, options: Options, found: Found
+    paths: Iterable[str],
+    pattern: re.Pattern[str],
+    example: str,
+    options: Options,
+    scan: Scan,
 ) -> list[tuple[str, re.Match[str]]]:
     """The paths with the match of `pattern` on their file names.
 
@@ -198,7 +221,7 @@ def parsed(
             "away, or add --partial to leave them out."
         )
     if strays:
-        found.notes.append(f"{len(strays)} files of other names, such as {strays[0]}, left out.")
+        scan.notes.append(f"{len(strays)} files of other names, such as {strays[0]}, left out.")
     return result
 
 

@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     files_below,
     read_lines,
@@ -35,30 +35,30 @@ GENDERS = {
 COLUMNS = ("path", "speaker", "gender", "text")
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The clips of the official splits below `root`."""
-    found = Found({}, {}, {}, "its own tables")
+    scan = Scan("its own tables")
     release, language = root.resolve().parent.name, root.resolve().name
-    found.revision = f"{release}, {language}" if release.startswith("cv-corpus") else language
-    rows = {split: _rows(root / f"{split}.tsv", found) for split in SPLITS}
+    scan.revision = f"{release}, {language}" if release.startswith("cv-corpus") else language
+    rows = {split: _rows(root / f"{split}.tsv", scan) for split in SPLITS}
     clips = set(files_below(root / "clips", ".mp3", sum(map(len, rows.values()))))
     labelled: list[tuple[str, ...]] = []
     for split in SPLITS:
         here = [row for row in rows[split] if row[0].partition("/")[2] in clips]
-        found.counts[f"files in {split}"] = len(here)
-        found.published[f"files in {split}"] = len(rows[split])
+        scan.counts[f"files in {split}"] = len(here)
+        scan.published[f"files in {split}"] = len(rows[split])
         labelled += [(*row, split) for row in here if row[2]]
         rows[split] = here
-    _statistics(root, release, language, options, found)
-    found.tables["common_voice"] = Table((*COLUMNS, "split_speaker_disjoint"), labelled)
+    _statistics(root, release, language, options, scan)
+    scan.tables["common_voice"] = Table((*COLUMNS, "split_speaker_disjoint"), labelled)
     if rows["train"]:
-        found.tables["common_voice_train"] = Table(COLUMNS, rows["train"])
-    return found
+        scan.tables["common_voice_train"] = Table(COLUMNS, rows["train"])
+    return scan
 
 
-def _rows(file: Path, found: Found) -> list[tuple[str, ...]]:
+def _rows(file: Path, scan: Scan) -> list[tuple[str, ...]]:
     if not file.is_file():
-        found.missing.append(f"{file.name} (an official split)")
+        scan.missing.append(f"{file.name} (an official split)")
         return []
     lines = read_lines(file)
     header = lines[0].split("\t")
@@ -87,12 +87,12 @@ def _rows(file: Path, found: Found) -> list[tuple[str, ...]]:
     return rows
 
 
-def _statistics(root: Path, release: str, language: str, options: Options, found: Found) -> None:
+def _statistics(root: Path, release: str, language: str, options: Options, scan: Scan) -> None:
     """Add the published numbers of the release, where their file is."""
     beside = root.resolve().parent.with_name(f"{release}.json")
     file = options.statistics or (beside if beside.is_file() else None)
     if file is None:
-        found.notes.append(
+        scan.notes.append(
             "Not compared with the published counts; give datasets/<release>.json of the "
             "repository common-voice/cv-dataset by --statistics for that."
         )
@@ -105,8 +105,8 @@ def _statistics(root: Path, release: str, language: str, options: Options, found
             f"{file} has no counts of the language '{language}' ({error}); take the release's file "
             "of the repository common-voice/cv-dataset, folder datasets."
         ) from error
-    found.source = file.name
-    found.published |= {f"files in {split}": number for split, number in published.items()}
+    scan.source = file.name
+    scan.published |= {f"files in {split}": number for split, number in published.items()}
 
 
 def recognises(root: Path) -> bool:

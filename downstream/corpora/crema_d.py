@@ -8,14 +8,12 @@ repository CheyneyComputerScience/CREMA-D: actor, sentence, acted emotion, level
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
-    Found,
     Options,
     Reader,
-    Table,
+    Scan,
     files_below,
     known,
     parsed,
@@ -68,19 +66,17 @@ PUBLISHED = {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`, labelled by their names; gender by the corpus's own table."""
-    columns = ("path", "speaker", "gender", "emotion", "text")
-    splits = ("split_speaker_id", "split_speaker_disjoint")
-    found = Found({}, {}, PUBLISHED, "Cao et al. 2014")
+    scan = Scan("Cao et al. 2014", PUBLISHED)
     names = files_below(root / "AudioWAV", ".wav", PUBLISHED["files"])
     paths = [f"AudioWAV/{name}" for name in names]
     refuse_pointers(root, paths)
-    genders = _genders(root / DEMOGRAPHICS, found)
+    genders = _genders(root / DEMOGRAPHICS, scan)
     # Of all the actors there are, so that the split of one does not depend on what is here.
     disjoint = split_speakers(genders, HELD_OUT, HELD_OUT)
     rows = []
-    for path, match in parsed(paths, NAME, EXAMPLE, options, found):
+    for path, match in parsed(paths, NAME, EXAMPLE, options, scan):
         actor, sentence = match[1], match[2].upper()
         rows.append(
             (
@@ -93,18 +89,13 @@ def read(root: Path, options: Options) -> Found:
                 disjoint.get(actor, ""),
             )
         )
-    speakers = {row[1]: row[2] for row in rows}
-    sexes = Counter(f"speakers, {gender}" for gender in speakers.values() if gender)
-    found.tables = {"crema_d": Table(columns + splits, rows)}
-    found.counts = {"files": len(rows), "speakers": len(speakers), **sexes}
-    found.counts |= Counter(row[3] for row in rows)
-    found.missing += [f"actor {one}" for one in sorted(genders) if one not in speakers]
-    return found
+    scan.add_acted("crema_d", rows, {one: f"actor {one}" for one in sorted(genders)})
+    return scan
 
 
-def _genders(file: Path, found: Found) -> dict[str, str]:
+def _genders(file: Path, scan: Scan) -> dict[str, str]:
     if not file.is_file():
-        found.missing.append(f"{file.name} (gender and the split by actors)")
+        scan.missing.append(f"{file.name} (gender and the split by actors)")
         return {}
     rows = read_rows(file)
     if not rows or not {"ActorID", "Sex"} <= set(rows[0]):

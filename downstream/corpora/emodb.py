@@ -8,14 +8,12 @@ Speech", Interspeech 2005. Names as on its site: speaker (2 digits), sentence (a
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
-    Found,
     Options,
     Reader,
-    Table,
+    Scan,
     files_below,
     known,
     parsed,
@@ -74,14 +72,12 @@ PUBLISHED = {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`, labelled by their names."""
-    columns = ("path", "speaker", "gender", "emotion", "text")
-    splits = ("split_speaker_id", "split_speaker_disjoint")
-    found = Found({}, {}, PUBLISHED, "Burkhardt et al. 2005")
+    scan = Scan("Burkhardt et al. 2005", PUBLISHED)
     paths = [f"wav/{path}" for path in files_below(root / "wav", ".wav", PUBLISHED["files"])]
     rows = []
-    for path, match in parsed(paths, NAME, EXAMPLE, options, found):
+    for path, match in parsed(paths, NAME, EXAMPLE, options, scan):
         speaker, sentence = match[1], match[2].lower()
         rows.append(
             (
@@ -94,11 +90,8 @@ def read(root: Path, options: Options) -> Found:
                 held_out(speaker, DEV_SPEAKERS, TEST_SPEAKERS),
             )
         )
-    speakers = {row[1] for row in rows}
-    found.tables = {"emodb": Table(columns + splits, rows)}
-    found.counts = {"files": len(rows), "speakers": len(speakers), **Counter(r[3] for r in rows)}
-    found.missing = [f"speaker {one}" for one in SPEAKERS if one not in speakers]
-    return found
+    scan.add_acted("emodb", rows, {one: f"speaker {one}" for one in SPEAKERS})
+    return scan
 
 
 READER = Reader(

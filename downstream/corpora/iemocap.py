@@ -15,9 +15,9 @@ from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     files_below,
     folders,
@@ -67,11 +67,11 @@ PUBLISHED = {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The utterances below `root`, with the labels of EmoEvaluation and five folds."""
     columns = ("path", "speaker", "gender", "emotion", "text", "split_speaker_disjoint")
     folds = tuple(f"split_{kind}{session}" for kind in ("fold", "superb") for session in SESSIONS)
-    found = Found({}, {}, PUBLISHED, "Busso et al. 2008; four classes as in SUPERB", hours=12)
+    scan = Scan("Busso et al. 2008; four classes as in SUPERB", PUBLISHED, hours=12)
     rows: list[tuple[str, ...]] = []
     labelled: dict[str, int] = {}  # utterances of the four classes, and their sessions
     evaluated: dict[str, int] = {}  # the same in the order of EmoEvaluation
@@ -80,14 +80,12 @@ def read(root: Path, options: Options) -> Found:
         name = f"Session{session}"
         base = f"{name}/sentences/wav"
         if not (root / base).is_dir():
-            found.missing.append(f"folder {base}")
+            scan.missing.append(f"folder {base}")
             continue
-        labels = _labels(root / name / "dialog" / "EmoEvaluation", found)
+        labels = _labels(root / name / "dialog" / "EmoEvaluation", scan)
         texts = _texts(root / name / "dialog" / "transcriptions")
         below = files_below(root / base, ".wav", PUBLISHED[f"files in {name}"])
-        for path, match in parsed(
-            (f"{base}/{one}" for one in below), NAME, EXAMPLE, options, found
-        ):
+        for path, match in parsed((f"{base}/{one}" for one in below), NAME, EXAMPLE, options, scan):
             utterance, number, letter = match.groups()
             emotion = labels.get(utterance, "")
             if emotion:
@@ -103,9 +101,9 @@ def read(root: Path, options: Options) -> Found:
     splits += [_superb_fold(evaluated, session) for session in SESSIONS]
     utterances = (Path(row[0]).stem for row in rows)
     rows = [row + tuple(one.get(u, "") for one in splits) for row, u in zip(rows, utterances)]
-    found.tables = {"iemocap": Table(columns + folds, rows)}
-    found.counts = {"files": len(rows), "speakers": len({row[1] for row in rows}), **counts}
-    return found
+    scan.tables = {"iemocap": Table(columns + folds, rows)}
+    scan.counts = {"files": len(rows), "speakers": len({row[1] for row in rows}), **counts}
+    return scan
 
 
 def _fold(labelled: dict[str, int], test: int) -> dict[str, str]:
@@ -135,9 +133,9 @@ def _superb_fold(evaluated: dict[str, int], test: int) -> dict[str, str]:
     return result | {others[place]: "dev" for place in order[train:]}
 
 
-def _labels(folder: Path, found: Found) -> dict[str, str]:
+def _labels(folder: Path, scan: Scan) -> dict[str, str]:
     if not folder.is_dir():
-        found.missing.append(f"folder {folder.parents[1].name}/dialog/EmoEvaluation (the emotions)")
+        scan.missing.append(f"folder {folder.parents[1].name}/dialog/EmoEvaluation (the emotions)")
         return {}
     labels = {}
     for file in _texts_in(folder):

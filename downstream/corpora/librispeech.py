@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     child,
     files_below,
@@ -57,28 +57,28 @@ TASKS = {"train-clean-100": "train", "dev-clean": "dev", "test-clean": "test"}
 HELD_OUT = 0.1  # of a speaker's utterances in dev, and as many in test
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The recordings of the subsets below `root`."""
     columns = ("path", "speaker", "gender", "text")
     splits = ("split_speaker_id", "split_speaker_disjoint")
     here = [name for name in SUBSETS if (root / name).is_dir()]
-    found = Found({}, {}, {}, "Panayotov et al. 2015")
-    found.hours = round(sum(SUBSETS[name].hours for name in here), 1)
-    people = _people(child(root, SPEAKERS), found)
+    scan = Scan("Panayotov et al. 2015")
+    scan.hours = round(sum(SUBSETS[name].hours for name in here), 1)
+    people = _people(child(root, SPEAKERS), scan)
     for_tasks: list[tuple[str, ...]] = []
     for name in here:
-        rows = _rows(root, name, people, options, found)
-        found.tables[name] = Table(columns, rows)
+        rows = _rows(root, name, people, options, scan)
+        scan.tables[name] = Table(columns, rows)
         if name in TASKS:
             takes = _takes(rows) if name == "train-clean-100" else [""] * len(rows)
             for_tasks += [(*row, take, TASKS[name]) for row, take in zip(rows, takes)]
     if for_tasks:
-        found.tables["librispeech"] = Table(columns + splits, for_tasks)
-    return found
+        scan.tables["librispeech"] = Table(columns + splits, for_tasks)
+    return scan
 
 
 def _rows(
-    root: Path, name: str, people: dict[str, tuple[str, str]], options: Options, found: Found
+    root: Path, name: str, people: dict[str, tuple[str, str]], options: Options, scan: Scan
 ) -> list[tuple[str, ...]]:
     subset = SUBSETS[name]
     paths = [f"{name}/{path}" for path in files_below(root / name, ".flac", subset.files)]
@@ -87,7 +87,7 @@ def _rows(
             f"{root / name} holds .wav and no .flac, so that it is not LibriSpeech but perhaps "
             "LibriTTS; download it from openslr.org/12."
         )
-    matches = parsed(paths, NAME, EXAMPLE, options, found)
+    matches = parsed(paths, NAME, EXAMPLE, options, scan)
     texts = _texts(root, {path.rpartition("/")[0] for path in paths})
     rows: list[tuple[str, ...]] = []
     for path, match in matches:
@@ -101,21 +101,21 @@ def _rows(
         rows.append((path, speaker, gender, texts.get(Path(path).stem, "")))
     speakers = {row[1]: row[2] for row in rows}
     genders = Counter(speakers.values())
-    found.counts[f"files in {name}"] = len(rows)
-    found.published[f"files in {name}"] = subset.files
+    scan.counts[f"files in {name}"] = len(rows)
+    scan.published[f"files in {name}"] = subset.files
     for gender, number in (("female", subset.female), ("male", subset.male)):
         if people:
-            found.counts[f"speakers in {name}, {gender}"] = genders[gender]
-            found.published[f"speakers in {name}, {gender}"] = number
+            scan.counts[f"speakers in {name}, {gender}"] = genders[gender]
+            scan.published[f"speakers in {name}, {gender}"] = number
     absent = [one for one, (_, of) in people.items() if of == name and one not in speakers]
-    found.missing += [f"{name}/{one}" for one in absent]
+    scan.missing += [f"{name}/{one}" for one in absent]
     return rows
 
 
-def _people(file: Path, found: Found) -> dict[str, tuple[str, str]]:
+def _people(file: Path, scan: Scan) -> dict[str, tuple[str, str]]:
     """Gender and subset of each speaker."""
     if not file.is_file():
-        found.missing.append(f"{SPEAKERS} (gender)")
+        scan.missing.append(f"{SPEAKERS} (gender)")
         return {}
     people = {}
     for number, line in enumerate(read_lines(file), start=1):

@@ -9,14 +9,12 @@ there too, is left out.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
-    Found,
     Options,
     Reader,
-    Table,
+    Scan,
     files_below,
     folders,
     known,
@@ -54,11 +52,9 @@ PUBLISHED = {"files": 1440, "speakers": len(ACTORS), "neutral": 96} | {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The speech recordings below `root`, labelled by their names."""
-    columns = ("path", "speaker", "gender", "emotion", "text")
-    splits = ("split_speaker_id", "split_speaker_disjoint")
-    found = Found({}, {}, PUBLISHED, "Livingstone and Russo 2018")
+    scan = Scan("Livingstone and Russo 2018", PUBLISHED)
     base = f"{SPEECH_FOLDER}/" if SPEECH_FOLDER in folders(root) else ""
     paths = [
         f"{base}{actor}/{name}"
@@ -67,7 +63,7 @@ def read(root: Path, options: Options) -> Found:
         for name in files_below(root / base / actor, ".wav", PUBLISHED["files"] // len(ACTORS))
     ]
     rows = []
-    for path, match in parsed(paths, NAME, EXAMPLE, options, found):
+    for path, match in parsed(paths, NAME, EXAMPLE, options, scan):
         channel, emotion, statement, repetition, actor = match.groups()
         if channel == "02":
             continue  # song
@@ -82,11 +78,8 @@ def read(root: Path, options: Options) -> Found:
                 held_out(actor, DEV_ACTORS, TEST_ACTORS),
             )
         )
-    speakers = {row[1] for row in rows}
-    found.tables = {"ravdess": Table(columns + splits, rows)}
-    found.counts = {"files": len(rows), "speakers": len(speakers), **Counter(r[3] for r in rows)}
-    found.missing = [f"Actor_{one}" for one in ACTORS if one not in speakers]
-    return found
+    scan.add_acted("ravdess", rows, {one: f"Actor_{one}" for one in ACTORS})
+    return scan
 
 
 def recognises(root: Path) -> bool:

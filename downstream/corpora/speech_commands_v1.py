@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     files_below,
     folders,
@@ -80,20 +80,20 @@ class Version:
         return f"speech_commands_test_set_v{self.number}"
 
 
-def read(version: Version, root: Path, options: Options) -> Found:
+def read(version: Version, root: Path, options: Options) -> Scan:
     """The recordings of a version below `root`, and those of its test set."""
-    found = Found({}, {}, {}, "Warden 2018")
+    scan = Scan("Warden 2018")
     files = sum(version.words.values())
-    found.published = {"files": files, "speakers": version.speakers, "files in dev": version.dev}
-    found.published |= {"files in test": version.test, **version.words}
-    listed = _lists(root, found)
+    scan.published = {"files": files, "speakers": version.speakers, "files in dev": version.dev}
+    scan.published |= {"files in test": version.test, **version.words}
+    listed = _lists(root, scan)
     test_set = _test_set(version, root, options)
     rows: list[tuple[str, ...]] = []
     superb: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
-    for word in _words(version, root, options, found):
+    for word in _words(version, root, options, scan):
         below = files_below(root / word, ".wav", version.words[word])
-        for path, match in parsed((f"{word}/{n}" for n in below), NAME, EXAMPLE, options, found):
+        for path, match in parsed((f"{word}/{n}" for n in below), NAME, EXAMPLE, options, scan):
             split = listed.pop(path, "train")
             label = word if word in COMMANDS else UNKNOWN
             split_12 = "" if split == "test" and test_set else split
@@ -102,23 +102,23 @@ def read(version: Version, root: Path, options: Options) -> Found:
                 superb.append((path, "", "", SUPERB_GAIN_DB, match[1], label, by_hash))
             counts.update((word, f"files in {split}"))
     if listed:
-        found.missing.append(f"{len(listed)} files of its lists, such as {next(iter(listed))}")
-    found.counts = {"files": len(rows), "speakers": len({row[3] for row in rows}), **counts}
-    rows += _silence(root, bool(test_set), found)
+        scan.missing.append(f"{len(listed)} files of its lists, such as {next(iter(listed))}")
+    scan.counts = {"files": len(rows), "speakers": len({row[3] for row in rows}), **counts}
+    rows += _silence(root, bool(test_set), scan)
     if test_set:
-        tested = list(_rows_of_test_set(version, test_set, options, found))
+        tested = list(_rows_of_test_set(version, test_set, options, scan))
         rows += tested
         superb += _superb_silence(root)
         superb += [(one[0], "", "", SUPERB_GAIN_DB, one[3], one[5], "test") for one in tested]
     else:
-        found.notes.append(
+        scan.notes.append(
             f"Without {version.folder}: the twelve-class test is made of testing_list.txt and "
             "of noise, and not the one that SUPERB and the publication use."
         )
-    found.tables = {version.name: Table(COLUMNS + SPLITS, rows)}
+    scan.tables = {version.name: Table(COLUMNS + SPLITS, rows)}
     if version.superb and test_set:
-        found.tables[f"{version.name}_superb"] = Table(SUPERB_COLUMNS, superb)
-    return found
+        scan.tables[f"{version.name}_superb"] = Table(SUPERB_COLUMNS, superb)
+    return scan
 
 
 def which_set(path: str) -> str:
@@ -129,33 +129,33 @@ def which_set(path: str) -> str:
     return "dev" if share < 10 else "test" if share < 20 else "train"
 
 
-def _words(version: Version, root: Path, options: Options, found: Found) -> list[str]:
+def _words(version: Version, root: Path, options: Options, scan: Scan) -> list[str]:
     """The folders of words that are there."""
     here = [name for name in folders(root) if name not in (NOISE, version.folder)]
-    found.missing += [f"folder {word}" for word in version.words if word not in here]
+    scan.missing += [f"folder {word}" for word in version.words if word not in here]
     strays = [word for word in here if word not in version.words]
     if strays and not options.partial:
         known({word: word for word in version.words}, strays[0], "word", str(root / strays[0]))
     if strays:
-        found.notes.append(f"Folders that are no words of it, {', '.join(strays)}, left out.")
+        scan.notes.append(f"Folders that are no words of it, {', '.join(strays)}, left out.")
     return [word for word in here if word in version.words]
 
 
-def _lists(root: Path, found: Found) -> dict[str, str]:
+def _lists(root: Path, scan: Scan) -> dict[str, str]:
     listed: dict[str, str] = {}
     for name, split in LISTS.items():
         if not (root / name).is_file():
-            found.missing.append(f"{name} (the official split)")
+            scan.missing.append(f"{name} (the official split)")
             continue
         listed |= {line.strip(): split for line in read_lines(root / name) if line.strip()}
     return listed
 
 
-def _silence(root: Path, with_test_set: bool, found: Found) -> Iterator[tuple[str, ...]]:
+def _silence(root: Path, with_test_set: bool, scan: Scan) -> Iterator[tuple[str, ...]]:
     """A row for each whole second of the noise files."""
     below = files_below(root / NOISE, ".wav", 6) if (root / NOISE).is_dir() else []
     if not below:
-        found.missing.append(f"folder {NOISE} (the class {SILENCE})")
+        scan.missing.append(f"folder {NOISE} (the class {SILENCE})")
     for name in below:
         seconds = int(duration_s(root / NOISE / name))
         for second in range(seconds):
@@ -199,7 +199,7 @@ def _test_set(version: Version, root: Path, options: Options) -> Path | None:
 
 
 def _rows_of_test_set(
-    version: Version, folder: Path, options: Options, found: Found
+    version: Version, folder: Path, options: Options, scan: Scan
 ) -> Iterator[tuple[str, ...]]:
     missing = [name for name in version.test_set if not (folder / name).is_dir()]
     if missing:
@@ -213,15 +213,15 @@ def _rows_of_test_set(
         pattern = SILENCE_NAME if label == SILENCE else NAME
         paths = (f"{folder}/{label}/{name}" for name in below)
         number = 0
-        for path, match in parsed(paths, pattern, EXAMPLE, options, found):
+        for path, match in parsed(paths, pattern, EXAMPLE, options, scan):
             speaker = "" if label == SILENCE else match[1]
             number += 1
             yield (path, "", "", speaker, "", label, "", "test")
-        found.counts[f"test set, {label}"] = number
-        found.published[f"test set, {label}"] = version.test_set[label]
+        scan.counts[f"test set, {label}"] = number
+        scan.published[f"test set, {label}"] = version.test_set[label]
         total += number
-    found.counts["files in the test set"] = total
-    found.published["files in the test set"] = sum(version.test_set.values())
+    scan.counts["files in the test set"] = total
+    scan.published["files in the test set"] = sum(version.test_set.values())
 
 
 def recognises(version: Version, root: Path) -> bool:

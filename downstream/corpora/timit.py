@@ -12,9 +12,9 @@ from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     child,
     files_below,
@@ -48,10 +48,10 @@ PUBLISHED = {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`; gender is the first letter of a speaker's folder."""
     columns = ("path", "speaker", "gender", "text", "split_speaker_id", "split_speaker_disjoint")
-    found = Found({}, {}, PUBLISHED, "Garofolo et al. 1993", hours=5.4)
+    scan = Scan("Garofolo et al. 1993", PUBLISHED, hours=5.4)
     texts = _prompts(root)
     rows: list[tuple[str, ...]] = []
     speakers: dict[str, str] = {}
@@ -59,7 +59,7 @@ def read(root: Path, options: Options) -> Found:
     for part in PARTS:
         folder = child(root, part)
         if not folder.is_dir():
-            found.missing.append(f"folder {part}")
+            scan.missing.append(f"folder {part}")
             continue
         paths = [
             f"{folder.name}/{path}"
@@ -69,7 +69,7 @@ def read(root: Path, options: Options) -> Found:
             # Some copies hold each file twice, the second time as SA1.WAV.wav.
             and not path.lower().endswith(".wav.wav")
         ]
-        matches = parsed(paths, NAME, EXAMPLE, options, found)
+        matches = parsed(paths, NAME, EXAMPLE, options, scan)
         by_speaker: dict[str, list[str]] = {}
         for path, match in matches:
             by_speaker.setdefault(path.split("/")[-2].upper(), []).append(match[0].upper())
@@ -89,9 +89,9 @@ def read(root: Path, options: Options) -> Found:
         counts[f"files in {part}"] = len(matches)
         counts[f"speakers in {part}"] = len(by_speaker)
     counts.update(f"speakers, {gender}" for gender in speakers.values())
-    found.tables = {"timit": Table(columns, rows)}
-    found.counts = {"files": len(rows), "speakers": len(speakers), **counts}
-    return found
+    scan.tables = {"timit": Table(columns, rows)}
+    scan.counts = {"files": len(rows), "speakers": len(speakers), **counts}
+    return scan
 
 
 def _takes(speaker: str, names: list[str]) -> dict[str, str]:

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
-    Found,
     Options,
     Reader,
+    Scan,
     Table,
     files_below,
     folders,
@@ -56,10 +56,10 @@ PUBLISHED = {
 }
 
 
-def read(root: Path, options: Options) -> Found:
+def read(root: Path, options: Options) -> Scan:
     """The recordings that iden_split.txt lists, where they are below `root`."""
     columns = ("path", "speaker", "gender", "split", "split_speaker_id", "split_speaker_disjoint")
-    found = Found({}, {}, PUBLISHED, "Nagrani et al. 2017", hours=352)
+    scan = Scan("Nagrani et al. 2017", PUBLISHED, hours=352)
     places = _places(root)
     _refuse_voxceleb2(root, places)
     here = {
@@ -72,7 +72,7 @@ def read(root: Path, options: Options) -> Found:
             f"no wav/id10001/<video>/00001.wav and so on is below {root}; unpack vox1_dev_wav and "
             "vox1_test_wav there."
         )
-    genders, verification = _meta(root / META, found)
+    genders, verification = _meta(root / META, scan)
     official = _official(root / SPLIT)
     left = sorted({file.partition("/")[0] for file in here} - {one for one, _ in official.values()})
     if left and not options.partial:
@@ -89,16 +89,16 @@ def read(root: Path, options: Options) -> Found:
     counts = Counter(f"files in {row[3]}" for row in rows)
     speakers = {row[1]: row[2] for row in rows}
     counts.update(f"speakers, {gender}" for gender in speakers.values() if gender)
-    found.tables = {
+    scan.tables = {
         "identification": Table(columns, rows),
         "identification_superb": Table(SUPERB_COLUMNS, _superb(root, rows)),
     }
-    found.counts = {"files": len(rows), "speakers": len(speakers), **counts}
+    scan.counts = {"files": len(rows), "speakers": len(speakers), **counts}
     if extra := len(here) - len(rows):
-        found.notes.append(f"{extra} files that {SPLIT} does not list left out.")
+        scan.notes.append(f"{extra} files that {SPLIT} does not list left out.")
     absent = sorted({speaker for speaker, _ in official.values()} - set(speakers))
-    found.missing += [f"speaker {one}" for one in absent]
-    return found
+    scan.missing += [f"speaker {one}" for one in absent]
+    return scan
 
 
 def _superb(root: Path, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -167,10 +167,10 @@ def _official(file: Path) -> dict[str, tuple[str, str]]:
     return dict(sorted(official.items()))
 
 
-def _meta(file: Path, found: Found) -> tuple[dict[str, str], dict[str, str]]:
+def _meta(file: Path, scan: Scan) -> tuple[dict[str, str], dict[str, str]]:
     """Gender and verification set (dev, test) of each speaker."""
     if not file.is_file():
-        found.missing.append(f"{META} (gender and its split; from {SITE})")
+        scan.missing.append(f"{META} (gender and its split; from {SITE})")
         return {}, {}
     rows = read_rows(file, "\t")
     if not rows or not {"VoxCeleb1 ID", "Gender", "Set"} <= set(rows[0]):

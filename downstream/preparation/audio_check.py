@@ -20,7 +20,7 @@ SILENT = 2.0**-13
 BATCH = 1000  # recordings that wait at once; Ctrl-C comes through after as many
 
 
-class Heard(NamedTuple):
+class Decoded(NamedTuple):
     """Hours that were decoded, and for each broken recording a sentence."""
 
     hours: float
@@ -29,7 +29,7 @@ class Heard(NamedTuple):
 
 def check_audio(
     recordings: Sequence[Recording], silent_allowed: Iterable[bool], workers: int | None = None
-) -> Heard:
+) -> Decoded:
     """Decode recordings on `workers` threads (default: one a core), as training would.
 
     Broken is what cannot be read, has no sample, holds values that are not finite, or is silent
@@ -41,15 +41,15 @@ def check_audio(
     # Threads will do: libsndfile, NumPy and torch let go of the interpreter while they work.
     with ThreadPoolExecutor(workers) as pool, progress(len(jobs), "check audio", "rec") as bar:
         for first in range(0, len(jobs), BATCH):
-            for number, fault in pool.map(_listen, jobs[first : first + BATCH]):
+            for number, fault in pool.map(_fault_of, jobs[first : first + BATCH]):
                 samples += number
                 if fault:
                     broken.append(fault)
                 bar.update()
-    return Heard(samples / SAMPLE_RATE / 3600, broken)
+    return Decoded(samples / SAMPLE_RATE / 3600, broken)
 
 
-def _listen(job: tuple[Recording, bool]) -> tuple[int, str]:
+def _fault_of(job: tuple[Recording, bool]) -> tuple[int, str]:
     recording, silent_allowed = job
     try:
         wave = read_audio(recording.path, recording.start_s, recording.end_s)

@@ -37,7 +37,7 @@ BY_SPEAKER, BY_RECORDING = "split_speaker_disjoint", "split"
 
 
 @dataclass(frozen=True)
-class SheetOptions:
+class TableOptions:
     """How to read a table: its name as a corpus, what its columns are called (ours to theirs), the
     folder of its paths, and how to split it (`split_by` speaker, recording, or both) into shares.
     """
@@ -52,8 +52,8 @@ class SheetOptions:
     partial: bool = False
 
 
-def prepare_sheet(
-    file: Path, out: Path | None = None, options: SheetOptions | None = None
+def prepare_table(
+    file: Path, out: Path | None = None, options: TableOptions | None = None
 ) -> Prepared:
     """Write `<name>.tsv` and `<name>.yaml` for a table, into `out` (default: the table's folder).
 
@@ -64,7 +64,7 @@ def prepare_sheet(
             the options name, lists files that are not there (unless `partial`), or `out` cannot be
             written.
     """
-    options = options or SheetOptions()
+    options = options or TableOptions()
     name, out = options.name or file.stem, out or file.parent
     if "/" in name or not name.strip():
         raise BarlowSpeechError(f"--corpus-name {name!r} must be a file's name; choose another.")
@@ -177,7 +177,7 @@ def _drop_absent(file: Path, columns: dict[str, list[str]], root: Path, partial:
 
 
 def _by_speaker(
-    file: Path, columns: dict[str, list[str]], options: SheetOptions
+    file: Path, columns: dict[str, list[str]], options: TableOptions
 ) -> dict[str, list[str]]:
     """Whole speakers in each split, of every gender alike where it is known."""
     if not any(columns.get("speaker", ())):
@@ -194,7 +194,7 @@ def _by_speaker(
     return {BY_SPEAKER: [splits[one] for one in speakers]}
 
 
-def _by_recording(columns: dict[str, list[str]], options: SheetOptions) -> dict[str, list[str]]:
+def _by_recording(columns: dict[str, list[str]], options: TableOptions) -> dict[str, list[str]]:
     """Equal shares of every speaker; where there are none, of every class of all labels at once."""
     with_speakers = any(columns.get("speaker", ()))
     labels = ["speaker"] if with_speakers else _labels()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from barlow_speech import configs
 from barlow_speech.downstream import corpora
-from barlow_speech.downstream.corpora._scan import Found, Options, Reader, Table, folders, listing
+from barlow_speech.downstream.corpora._scan import Options, Reader, Scan, Table, folders, listing
 from barlow_speech.downstream.corpus import SPLITS, Card, Corpus, read_card, write_card
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.discovery import module_names
@@ -59,38 +59,38 @@ def prepare(
     _check_root(name, reader, root)
     out = out or root
     check_writable(out)
-    found = reader.read(root, options)
-    missing, differences = compare(found)
-    if not any(table.rows for table in found.tables.values()):
+    scan = reader.read(root, options)
+    missing, differences = compare(scan)
+    if not any(table.rows for table in scan.tables.values()):
         raise BarlowSpeechError(
             f"{root} has no recording of {reader.title}; expected {reader.layout}."
         )
     if missing and not options.partial:
         raise BarlowSpeechError(
-            f"{root} is not the whole {reader.title} ({found.source}): it lacks "
+            f"{root} is not the whole {reader.title} ({scan.source}): it lacks "
             f"{_listed(missing)}; finish the download, or add --partial to take what is there."
         )
     if missing:
         differences = [f"missing: {one}" for one in missing] + differences
-        found.notes.append(f"Partial: {_listed(missing)} are missing.")
+        scan.notes.append(f"Partial: {_listed(missing)} are missing.")
     elsewhere = {
         row[table.columns.index("path")].rpartition("/")[0]
-        for table in found.tables.values()
+        for table in scan.tables.values()
         for row in table.rows
         if row[table.columns.index("path")].startswith("/")
     }
     if elsewhere:  # a part of the corpus that its reader found beside the folder
         allow(Path(os.path.commonpath(elsewhere)))
     cards = [read_card(configs.find("corpus", card)) for card in reader.cards]
-    prepared = write_corpora(found.tables, cards, root, out, found.revision, found.notes)
-    return dataclasses.replace(prepared, differences=differences, hours=found.hours)
+    prepared = write_corpora(scan.tables, cards, root, out, scan.revision, scan.notes)
+    return dataclasses.replace(prepared, differences=differences, hours=scan.hours)
 
 
-def compare(found: Found) -> tuple[list[str], list[str]]:
+def compare(scan: Scan) -> tuple[list[str], list[str]]:
     """What a download lacks to be whole, and what differs otherwise, as sentences."""
-    missing, differences = list(found.missing), []
-    for item, expected in found.published.items():
-        count = found.counts.get(item, 0)
+    missing, differences = list(scan.missing), []
+    for item, expected in scan.published.items():
+        count = scan.counts.get(item, 0)
         if count == expected:
             continue
         if count == 0 or (item.startswith(WHOLE) and count < ENOUGH * expected):

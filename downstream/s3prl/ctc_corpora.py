@@ -118,20 +118,20 @@ class SnipsDataset(TranscribedDataset):
 
 def _librispeech(root: Path, folders: Sequence[str]) -> list[tuple[Path, str]]:
     """(recording, transcript) of every recording in some of LibriSpeech's folders."""
-    found = []
+    transcribed = []
     for folder in folders:
         for list_file in sorted((root / folder).rglob("*.trans.txt")):
             for line in list_file.read_text(encoding="utf-8").splitlines():
                 name, _, text = line.strip().partition(" ")
                 recording = list_file.parent / f"{name}.flac"
                 if text and recording.is_file():
-                    found.append((recording, text))
-    _check_some(found, [root / one for one in folders], "*.trans.txt")
-    return found
+                    transcribed.append((recording, text))
+    _check_some(transcribed, [root / one for one in folders], "*.trans.txt")
+    return transcribed
 
 
-def _check_some(found: Sequence[Any], folders: Sequence[Path], transcripts: str) -> None:
-    if not found:
+def _check_some(recordings: Sequence[Any], folders: Sequence[Path], transcripts: str) -> None:
+    if not recordings:
         raise BarlowSpeechError(
             f"{', '.join(map(str, folders))}: no recording there has a transcript in "
             f"{transcripts}; complete the corpus, or set config.downstream_expert.corpus.path."

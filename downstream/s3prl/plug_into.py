@@ -159,7 +159,7 @@ if importlib.util.find_spec("barlow_speech") is None:
         "it, or run `barlow-speech plug-into --remove` on the checkout where it is installed"
     )
 
-from barlow_speech.upstream.compatibility import patch_s3prl
+from barlow_speech.upstream.compatibility import patch_s3prl  # a name that stays
 
 patch_s3prl()
 ''',
@@ -201,13 +201,13 @@ def _header(path: Path) -> re.Match[str] | None:
 
 def _body(path: Path) -> str | None:
     """The text of a file of ours below its first line; None if it is not ours."""
-    found = _header(path)
-    return found[2] if found else None
+    header = _header(path)
+    return header[2] if header else None
 
 
 def _is_edited(path: Path) -> bool:
-    found = _header(path)
-    return found is not None and found[1] != _digest(found[2])
+    header = _header(path)
+    return header is not None and header[1] != _digest(header[2])
 
 
 def _digest(body: str) -> str:

@@ -23,16 +23,16 @@ from typing import Any
 import soundfile
 import torch
 
-import barlow_speech
 from barlow_speech import configs
 from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import superb
-from barlow_speech.downstream.s3prl.registry import PREFIX
+from barlow_speech.downstream.s3prl.registry import PREFIX, register_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.third_party.compatibility import without_gpu
 from barlow_speech.upstream.third_party.permissions import NetworkRefusedError, Permissions, network
+from barlow_speech.upstream.third_party.registry import register_upstream
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
 # Packages that pip knows by another name than Python.
@@ -61,7 +61,8 @@ def run(arguments: Sequence[str]) -> None:
             that the task needs is missing.
         SystemExit: as s3prl's own program exits.
     """
-    barlow_speech.register()
+    register_upstream()
+    register_downstream()
     program = importlib.import_module("s3prl.run_downstream")
     permissions = Permissions("--trust-checkpoint" in arguments, "--download" in arguments)
     ours = ("--debug", "--trust-checkpoint", "--download")

@@ -59,11 +59,10 @@ def _emotion(expert: dict[str, Any]) -> None:
 
 
 def _voxceleb1(expert: dict[str, Any]) -> None:
-    root = _corpus(expert, "datarc.file_path")
-    _fill(
-        expert["datarc"], "meta_data", lambda: _beside(root, "iden_split.txt", "datarc.meta_data")
-    )
-    list_file = _file(expert, "datarc.meta_data")
+    root, datarc = _corpus(expert, "datarc.file_path"), expert["datarc"]
+    key = "datarc.meta_data"
+    _fill(datarc, "meta_data", lambda: _list(root / "iden_split.txt", key, "put it there, or "))
+    list_file = Path(_list(Path(str(datarc["meta_data"])), key))
     folder = _made_folder("voxceleb1", [str(root.resolve()), file_digest(list_file)])
     if not all((folder / f"{split}.pkl").is_file() for split in ("train", "dev", "test")):
         _check_listed(root, list_file)
@@ -73,9 +72,8 @@ def _voxceleb1(expert: dict[str, Any]) -> None:
 
 def _sv_voxceleb1(expert: dict[str, Any]) -> None:
     root, datarc = _corpus(expert, "datarc.file_path"), expert["datarc"]
-    _fill(
-        datarc, "test_meta_data", lambda: _beside(root, "veri_test2.txt", "datarc.test_meta_data")
-    )
+    trials, key = root / "veri_test2.txt", "datarc.test_meta_data"
+    _fill(datarc, "test_meta_data", lambda: _list(trials, key, "put it there, or "))
     _fill(datarc, "dev_meta_data", lambda: datarc["test_meta_data"])
     _fill(datarc, "train_meta_data", lambda: datarc["test_meta_data"])
     known = [str(root.resolve()), _listing(root / "dev" / "wav", ".wav")]
@@ -103,10 +101,11 @@ def _ctc(expert: dict[str, Any]) -> None:
     _fill(text, "vocab_file", lambda: _written("vocabulary.txt", "\n".join(tokens) + "\n"))
     root = _corpus(expert, "corpus.path")
     if corpus["name"].lower() == "libriphone":
-        name = "librispeech-lexicon.txt"
-        _fill(corpus, "lexicon", lambda: [_beside(root, name, "corpus.lexicon")])
+        lexicon = root / "librispeech-lexicon.txt"
+        _fill(corpus, "lexicon", lambda: [_list(lexicon, "corpus.lexicon", "put it there, or ")])
     if "-slot" in text["mode"]:
-        _fill(text, "slots_file", lambda: _beside(root, "slots.txt", "text.slots_file"))
+        slots, key = root / "slots.txt", "text.slots_file"
+        _fill(text, "slots_file", lambda: _list(slots, key, "put it there, or "))
 
 
 COMPLETIONS: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -133,7 +132,7 @@ def iemocap_labels(root: Path) -> str:
         if path.is_dir()
     }
     if len(sessions) < 2 or not all(sessions.values()):
-        bare = next((name for name, found in sessions.items() if not found), "Session1")
+        bare = next((name for name, labelled in sessions.items() if not labelled), "Session1")
         raise BarlowSpeechError(
             f"{root}: {bare} has no recording of {', '.join(IEMOCAP_CLASSES)} that is labelled in "
             f"{bare}/dialog/EmoEvaluation/*.txt and lies under {bare}/sentences/wav; unpack "
@@ -141,9 +140,9 @@ def iemocap_labels(root: Path) -> str:
         )
     folder = _made_folder("iemocap", sessions)
     for name, test in sessions.items():
-        train = [one for other, found in sessions.items() if other != name for one in found]
-        for split, found in (("train", train), ("test", test)):
-            text = json.dumps({"labels": IEMOCAP_CLASSES, "meta_data": found})
+        train = [one for other in sessions if other != name for one in sessions[other]]
+        for split, labelled in (("train", train), ("test", test)):
+            text = json.dumps({"labels": IEMOCAP_CLASSES, "meta_data": labelled})
             write_text(folder / name / f"{split}_meta_data.json", text)
     return str(folder)
 
@@ -154,15 +153,15 @@ def _iemocap_session(root: Path, session: str) -> list[dict[str, str]]:
         for path in (root / session / "sentences" / "wav").rglob("*.wav")
         if not path.name.startswith(".")  # what a Mac left
     }
-    found = []
+    labelled = []
     for path in sorted((root / session / "dialog" / "EmoEvaluation").glob("[!.]*.txt")):
         # "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
         for name, label in re.findall(r"^\[[^\t]*\t+(\S+)\t+(\S+)", path.read_text(), re.M):
             label = IEMOCAP_MERGED.get(label, label)
             if label in IEMOCAP_CLASSES and name in waves:
                 speaker = name.partition("_")[0]
-                found.append({"path": waves[name], "label": label, "speaker": speaker})
-    return found
+                labelled.append({"path": waves[name], "label": label, "speaker": speaker})
+    return labelled
 
 
 def librispeech_lengths(root: Path, splits: Sequence[str]) -> str:
@@ -228,31 +227,15 @@ def _corpus(expert: dict[str, Any], key: str) -> Path:
     return root
 
 
-def _file(expert: dict[str, Any], key: str) -> Path:
-    """A file that the configuration has as `key`.
+def _list(path: Path, key: str, remedy: str = "") -> str:
+    """The path of a list that comes with a corpus, and that the configuration has as `key`.
 
     Raises:
         BarlowSpeechError: it is not there.
     """
-    section, _, name = key.partition(".")
-    path = Path(str(expert[section][name]))
     if not path.is_file():
         raise BarlowSpeechError(
-            f"{path} does not exist; say where it is with -o config.downstream_expert.{key}=FILE"
-        )
-    return path
-
-
-def _beside(root: Path, name: str, key: str) -> str:
-    """The path of a list that comes with a corpus.
-
-    Raises:
-        BarlowSpeechError: it is not in the corpus's folder.
-    """
-    path = root / name
-    if not path.is_file():
-        raise BarlowSpeechError(
-            f"{path} does not exist; put it there, or say where it is with "
+            f"{path} does not exist; {remedy}say where it is with "
             f"-o config.downstream_expert.{key}=FILE"
         )
     return str(path)

@@ -13,6 +13,7 @@ bytes. That process is `python -m barlow_speech.downstream.toy.corpus FOLDER SET
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import io
 import json
@@ -34,15 +35,16 @@ from barlow_speech.downstream.toy.synthesis import (
     EMOTIONS,
     JITTER,
     SPEAKERS,
-    _Espeak,
-    _jittered,
-    _Recorder,
+    Espeak,
+    Recorder,
+    jittered,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import (
     cache_dir,
     digest,
     file_digest,
+    locked,
     write_json,
     write_text,
 )
@@ -62,7 +64,7 @@ COLUMNS = ("path", *LABELS, *SPLITS, "duration_s")
 # What the corpus's folder holds; anything else in it is somebody else's and is not touched.
 CARD, MANIFEST, CHECKSUM, CLIPS = "card.yaml", "manifest.tsv", "checksum.json", "flac"
 
-LEFTOVER_S = 3600  # a half-made folder older than this is nobody's any more
+LEFTOVER_S = 3600  # a half-made folder older than this is of no living run on another machine
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,22 @@ def toy_corpus(folder: Path | None = None, settings: ToySettings | None = None) 
         _refuse_strangers(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        with tempfile.TemporaryDirectory(
-            dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"
-        ) as work:
-            made = Path(work) / "made"
-            made.mkdir()
-            _make_in_fresh_process(made, settings)
-            _put_in_place(made, folder, Path(work) / "old", settings)
+        lock = cache_dir() / f"toy-{digest(str(folder))[:8]}.lock"
+        with locked(lock, f"makes the toy corpus in {folder}"):
+            if _is_whole(folder, settings):
+                return folder / CARD  # by the process that was waited for
+            for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+                if time.time() - leftover.stat().st_mtime > LEFTOVER_S:
+                    shutil.rmtree(leftover, ignore_errors=True)
+            with tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"
+            ) as work:
+                made = Path(work) / "made"
+                made.mkdir()
+                _make_in_fresh_process(made, settings)
+                if folder.exists():
+                    folder.rename(Path(work) / "old")
+                made.rename(folder)
     except OSError as error:
         raise BarlowSpeechError(
             f"cannot write the toy corpus to {folder}: {error.strerror or error}; choose a folder "
@@ -179,29 +189,6 @@ def _refuse_strangers(folder: Path) -> None:
         )
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """What runs that were killed outright left beside `folder`; a living run is minutes old."""
-    for entry in folder.parent.iterdir():
-        if entry.name.startswith(f".{folder.name}.") and entry.name.endswith(".part"):
-            with contextlib.suppress(OSError):  # another process may be removing it too
-                if time.time() - entry.stat().st_mtime > LEFTOVER_S:
-                    shutil.rmtree(entry)
-
-
-def _put_in_place(made: Path, folder: Path, old: Path, settings: ToySettings) -> None:
-    """Rename `made` to `folder`; what stands there is moved to `old` unless it is whole by now."""
-    for _ in range(10):  # each further round means that another process came between
-        with contextlib.suppress(OSError):
-            made.rename(folder)
-            return
-        if _is_whole(folder, settings):
-            return  # another process was first; its bytes are the same
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(old)
-            shutil.rmtree(old)
-    made.rename(folder)
-
-
 def _make_in_fresh_process(folder: Path, settings: ToySettings) -> None:
     # Not multiprocessing: its spawn imports the caller's script again, which may have no guard.
     # `python -m` looks for modules in the current folder first, hence the empty one.
@@ -242,8 +229,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _make(folder: Path, settings: ToySettings) -> None:
-    espeak = _Espeak(settings.seed)
-    recorder = _Recorder(espeak.rate)
+    espeak = Espeak(settings.seed)
+    recorder = Recorder(espeak.rate)
     (folder / CLIPS).mkdir()
     speakers = [
         (f"{gender[0]}{number + 1:02d}", gender, number, voice)
@@ -263,7 +250,7 @@ def _make(folder: Path, settings: ToySettings) -> None:
                 for emotion, usual in EMOTIONS.items():
                     for repetition in range(settings.repetitions):
                         draw = np.random.default_rng([settings.seed, len(lines)])
-                        prosody = _jittered(usual, draw)
+                        prosody = jittered(usual, draw)
                         wave = recorder.record(espeak.say(keyword, voice, prosody), prosody, draw)
                         path = f"{CLIPS}/{speaker}_{keyword}_{emotion}_{repetition + 1}.flac"
                         clip = _flac(wave)

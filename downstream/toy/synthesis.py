@@ -89,13 +89,13 @@ SILENCE_S = (0.08, 0.22)  # before and after the word, each
 SNR_DB = (8.0, 25.0)  # of a neutral clip
 
 
-def _jittered(usual: Prosody, draw: np.random.Generator) -> Prosody:
+def jittered(usual: Prosody, draw: np.random.Generator) -> Prosody:
     """One clip's prosody, drawn about that of its emotion."""
     numbers = np.array(usual[:-1]) + draw.standard_normal(len(usual) - 1) * np.array(JITTER[:-1])
     return Prosody._make([*numbers.tolist(), usual.ending[draw.integers(len(usual.ending))]])
 
 
-class _Espeak:
+class Espeak:
     """eSpeak NG through ctypes; the constants are those of its `speak_lib.h`."""
 
     SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
@@ -167,7 +167,7 @@ class _Espeak:
         return np.concatenate(self._pieces) / 32768
 
 
-class _Recorder:
+class Recorder:
     """Turns what the synthesiser gives into a 16 kHz recording: effort, level, silence, noise."""
 
     def __init__(self, rate: int) -> None:

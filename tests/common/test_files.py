@@ -181,7 +181,7 @@ def test_a_reader_that_leaves_is_no_error(lines: int) -> None:
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None  # communicate must not read it; closing stdin starts the printing
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=900)
     assert (process.returncode, errors) == (141, b"")
 
 

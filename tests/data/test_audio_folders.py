@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data import allowed_folders as audio_folders
 from barlow_speech.upstream.data.manifest import parse_manifest, read_manifest
@@ -93,9 +93,9 @@ def test_a_table_may_name_what_is_in_its_audio_root_and_no_more(tmp_path: Path) 
     table = tmp_path / "tables" / "t.csv"
     table.parent.mkdir()
     table.write_text(f"path,speaker\na.wav,x\n{tmp_path}/audio/b.wav,y\n")
-    prepared = prepare_sheet(table, tmp_path / "out", SheetOptions(root=tmp_path / "audio"))
+    prepared = prepare_table(table, tmp_path / "out", TableOptions(root=tmp_path / "audio"))
     assert len(read_manifest(prepared.manifests[0]).recordings) == 2
     table.write_text("path,speaker\na.wav,x\n../private/c.wav,y\n")
     with pytest.raises(BarlowSpeechError, match=r"private/c\.wav is outside"):
-        prepare_sheet(table, tmp_path / "out2", SheetOptions(root=tmp_path / "audio"))
+        prepare_table(table, tmp_path / "out2", TableOptions(root=tmp_path / "audio"))
     assert not (tmp_path / "out2").exists()

@@ -33,7 +33,7 @@ from barlow_speech.downstream.corpora import (
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora._splits import split_names, split_shares, split_speakers
 from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corpus
-from barlow_speech.downstream.preparation import from_table as spreadsheet
+from barlow_speech.downstream.preparation import from_table
 from barlow_speech.downstream.preparation import prepare as prepare_module
 from barlow_speech.downstream.preparation.audio_check import check_audio
 from barlow_speech.downstream.preparation.prepare import find_reader, prepare
@@ -916,12 +916,12 @@ def test_splits_of_a_table_follow_the_seed_and_not_the_order(sounds: Path, tmp_p
     for number, rows in enumerate((lines, lines[::-1], lines)):
         table = tmp_path / f"table{number}.csv"
         table.write_text("\n".join([header, *rows]) + "\n")
-        options = spreadsheet.SheetOptions(
+        options = from_table.TableOptions(
             columns={"path": "file", "speaker": "spk_id"},
             split_by=("speaker", "recording"),
             seed=int(number == 2),
         )
-        spreadsheet.prepare_sheet(table, options=options)
+        from_table.prepare_table(table, options=options)
         manifest = read_manifest(table.with_suffix(".tsv"))
         cells = (manifest.column(c) for c in ("split_speaker_disjoint", "split_speaker_id"))
         names.append(dict(zip(manifest.column("path"), zip(*cells))))
@@ -931,10 +931,10 @@ def test_splits_of_a_table_follow_the_seed_and_not_the_order(sounds: Path, tmp_p
 def test_recordings_without_speakers_are_split_within_their_class(
     sounds: Path, tmp_path: Path
 ) -> None:
-    options = spreadsheet.SheetOptions(
+    options = from_table.TableOptions(
         name="words", columns={"path": "file", "keyword": "word"}, split_by=("recording",)
     )
-    spreadsheet.prepare_sheet(sounds, tmp_path / "out", options)
+    from_table.prepare_table(sounds, tmp_path / "out", options)
     corpus = read_corpus(str(tmp_path / "out" / "words.yaml"))
     counts = Counter(zip(corpus.manifest.column("keyword"), corpus.manifest.column("split")))
     assert set(counts.values()) == {4, 22} and len(counts) == 9
@@ -951,7 +951,7 @@ def test_splits_of_a_table_are_read_under_their_usual_names(
     rows += [(f"clips/{i}.wav", "ab"[i // 6 % 2], usual[i % 6]) for i in range(12)]
     table = sounds.with_name("other.txt")
     table.write_text(bom + "\r\n".join(map(delimiter.join, rows)), encoding="utf-8")
-    spreadsheet.prepare_sheet(table)
+    from_table.prepare_table(table)
     corpus = read_corpus(str(table.with_suffix(".yaml")))
     examples = corpus.examples(read_task("keyword_spotting"))
     assert [len(examples.rows[split]) for split in SPLITS] == [4, 4, 4]
@@ -985,31 +985,31 @@ def test_tables_that_cannot_work_are_named(content: str | bytes, words: str, sou
     table = sounds.with_name("bad.csv")
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(BarlowSpeechError, match=words) as caught:
-        spreadsheet.prepare_sheet(table)
+        from_table.prepare_table(table)
     assert str(table) in str(caught.value)
     assert not table.with_suffix(".tsv").exists()
 
 
 def test_a_column_of_a_table_that_is_not_there_is_named(sounds: Path) -> None:
-    options = spreadsheet.SheetOptions(columns={"path": "fiel"})
+    options = from_table.TableOptions(columns={"path": "fiel"})
     with pytest.raises(BarlowSpeechError, match=r"'fiel'.*did you mean 'file'"):
-        spreadsheet.prepare_sheet(sounds, options=options)
-    options = spreadsheet.SheetOptions(columns={"path": "file"}, split_by=("speaker",))
+        from_table.prepare_table(sounds, options=options)
+    options = from_table.TableOptions(columns={"path": "file"}, split_by=("speaker",))
     with pytest.raises(BarlowSpeechError, match="needs the column 'speaker'"):
-        spreadsheet.prepare_sheet(sounds, options=options)
+        from_table.prepare_table(sounds, options=options)
 
 
 def test_the_table_itself_is_never_replaced(sounds: Path) -> None:
     table = sounds.with_name("mine.tsv")
     table.write_text("path\tkeyword\nclips/1.wav\ta\n")
     with pytest.raises(BarlowSpeechError, match="would replace the table"):
-        spreadsheet.prepare_sheet(table)
+        from_table.prepare_table(table)
     assert table.read_text() == "path\tkeyword\nclips/1.wav\ta\n"
 
 
 def test_files_of_a_table_that_are_not_there_may_be_left_out(sounds: Path) -> None:
     (sounds.parent / "clips/5.wav").unlink()
-    options = spreadsheet.SheetOptions(columns={"path": "file", "keyword": "word"}, partial=True)
-    prepared = spreadsheet.prepare_sheet(sounds, options=options)
+    options = from_table.TableOptions(columns={"path": "file", "keyword": "word"}, partial=True)
+    prepared = from_table.prepare_table(sounds, options=options)
     assert len(read_manifest(prepared.manifests[0])) == 89
     assert "1 of 90 files" in prepared.notes[0]

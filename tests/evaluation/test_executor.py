@@ -79,12 +79,11 @@ def test_a_lost_worker_changes_nothing(
 
     at_work = threading.Thread(target=spread)
     at_work.start()
-    started = time.monotonic()
-    while not records(tmp_path / "ray") and time.monotonic() - started < 120:
+    while at_work.is_alive() and not records(tmp_path / "ray"):
         time.sleep(0.05)
     finished = len(records(tmp_path / "ray"))
     cluster.remove_node(doomed, allow_graceful=False)
-    at_work.join(timeout=240)
+    at_work.join(timeout=1800)
     assert not at_work.is_alive()
     assert 0 < finished < len(some)  # it was in the midst
     assert records(tmp_path / "ray") == records(tmp_path / "local")

@@ -342,36 +342,50 @@ def test_stopping_and_going_on_changes_no_bit(
         assert same(again.twins.state_dict(), whole.twins.state_dict())
 
 
+# The command that says when it trains, and does not go far from there before it is killed.
+DOOMED = """
+import sys, time
+from barlow_speech.benchmark import entry
+from barlow_speech.upstream.pretraining.trainer import Pretraining
+
+steps, step = 0, Pretraining.step
+
+def watched(self):
+    global steps
+    steps += 1
+    if steps == 4:
+        print("it trains", flush=True)
+    if steps == 12:
+        time.sleep(10**6)
+    return step(self)
+
+Pretraining.step = watched
+entry.run(sys.argv[1:])
+"""
+
+
 def test_kill_and_resume_gives_the_same_weights(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
     """The real command, killed with SIGKILL at random moments, then resumed until it is done."""
-    command = [sys.executable, "-m", "barlow_speech.benchmark.entry", "pretrain"]
-    command += [str(recipe_file), "--data-root", str(tones.parent), "--device", "cpu"]
-    command += ["--set", "steps=40", "checkpoint_every=2", "--resume", "-o"]
+    arguments = ["pretrain", str(recipe_file), "--data-root", str(tones.parent), "--device", "cpu"]
+    arguments += ["--set", "steps=40", "checkpoint_every=2", "--resume", "-o"]
+    command = [sys.executable, "-m", "barlow_speech.benchmark.entry", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     out, reference = tmp_path / "killed", tmp_path / "reference"
     subprocess.run([*command, str(reference)], check=True, env=environment, capture_output=True)
     rng = np.random.default_rng()
-    kills = 0
     for _ in range(3):
-        seen = out / "training.safetensors"
-        before = seen.stat().st_mtime_ns if seen.exists() else 0
         process = subprocess.Popen(
-            [*command, str(out)], env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", DOOMED, *arguments, str(out)], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        # From the first state that this process writes on, a kill falls into the training.
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if seen.exists() and seen.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.002)
+        assert process.stdout is not None
+        said = process.stdout.readline()
         time.sleep(rng.uniform(0, 0.15))
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert kills > 0
+        process.kill()
+        _, errors = process.communicate()
+        assert (said, process.returncode) == ("it trains\n", -signal.SIGKILL), errors
     subprocess.run([*command, str(out)], check=True, env=environment, capture_output=True)
     assert same(weights(out / "encoder.safetensors"), weights(reference / "encoder.safetensors"))
 

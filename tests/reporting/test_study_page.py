@@ -255,7 +255,7 @@ def test_in_a_browser(size: tuple[int, int], tmp_path: Path) -> None:
              f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
              "--enable-logging=stderr", "--virtual-time-budget=2000",
              f"--window-size={max(width, 500)},{height}", *arguments],
-            capture_output=True, text=True, timeout=120, check=True,
+            capture_output=True, text=True, timeout=900, check=True,
         )  # fmt: skip
 
     shot = tmp_path / "shot.png"

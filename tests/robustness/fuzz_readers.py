@@ -48,7 +48,7 @@ from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora.speech_commands_v1 import VERSION
 from barlow_speech.downstream.corpus import Corpus, read_corpus
-from barlow_speech.downstream.preparation.from_table import SheetOptions, prepare_sheet
+from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
 from barlow_speech.downstream.preparation.prepare import prepare
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
@@ -790,8 +790,8 @@ def read_a_sheet(folder: Path) -> None:
     """The manifest and the card that were made of a table are read back."""
     file = folder / "my.csv"
     by = ("speaker", "recording") if len(file.read_bytes()) % 2 else ("recording",)
-    options = SheetOptions("made", {"path": "file"}, split_by=by, partial=True)
-    prepared = prepare_sheet(file, folder / "out", options)
+    options = TableOptions("made", {"path": "file"}, split_by=by, partial=True)
+    prepared = prepare_table(file, folder / "out", options)
     for path in prepared.cards:
         check_corpus(read_corpus(str(path)))
 

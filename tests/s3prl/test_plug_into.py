@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,23 @@ def test_other_ways_into_the_checkout_work(checkout: Path) -> None:
     source = "from s3prl.nn import S3PRLUpstream as U; import torch; "
     source += "print(U('barlow_speech_random')(torch.randn(1, 8000), torch.tensor([8000]))[1][0])"
     assert python(checkout, "-c", source).startswith("tensor(")
+
+
+def test_a_checkout_that_an_earlier_version_plugged_into_works(checkout: Path) -> None:
+    """Its files import what theirs did then; what ours import must be there tomorrow, too."""
+    written = plug_into.plug_into(checkout).changed
+    text = "".join(path.read_text() for path in written)
+    assert set(
+        re.findall(r"^from (barlow_speech\S*) import (.+?)(?:  #.*)?$", text, re.MULTILINE)
+    ) == {
+        ("barlow_speech.upstream.compatibility", "patch_s3prl"),
+        ("barlow_speech.upstream.hubconf", ", ".join(NAMES)),
+        *((f"barlow_speech.downstream.{one}.expert", "DownstreamExpert") for one in task.names()),
+    }
+    package = checkout / "s3prl" / "upstream" / "barlow_speech" / "__init__.py"
+    package.write_text(package.read_text().replace("patch_s3prl", "mend_s3prl"))
+    source = "import s3prl.hub as hub; print(type(hub.barlow_speech()).__name__)"
+    assert python(checkout, "-c", source) == "UpstreamExpert\n"
 
 
 def test_espnet_s_fork_is_taken_too(checkout: Path) -> None:

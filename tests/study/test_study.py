@@ -21,7 +21,7 @@ from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
-from barlow_speech.benchmark.study.workspace import JOURNAL, Workspace
+from barlow_speech.benchmark.study.workspace import JOURNAL, Entry, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build
@@ -236,7 +236,7 @@ def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path
     assert not any(one.done for one in steps)
     first = next(one for one in steps if isinstance(one.stage, Evaluate))
     # As a version wrote it that called an evaluation a cell.
-    workspace.note({"key": first.stage.key, "kind": "cell", "seconds": 30.0, "estimate": 3.0})
+    workspace.note(Entry(first.stage.key, "cell", 30.0, 3.0))
     for line in ('{"key": "x", "kind": "cell", "seconds": -1, "estimate": 1}', "[]", '{"key', ""):
         with (workspace.folder / JOURNAL).open("a") as file:
             file.write(line + "\n")  # of no use, and no harm

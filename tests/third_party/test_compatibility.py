@@ -43,7 +43,7 @@ def run_python(script: str, folder: Path, path: Path | None = None) -> subproces
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
 
 
