@@ -58,7 +58,7 @@ def records(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text())
         for name in ("seconds", "cost", "hardware"):
             record["facts"].pop(name)
-        record.pop("sha256")
+        del record["sha256"], record["recorded"]
         found[f"{path.parent.name}/{path.name}"] = record
     return found
 
