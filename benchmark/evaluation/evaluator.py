@@ -304,7 +304,7 @@ def _complete(
             plans = [protocol.plan(run, rate) for run in runs]
             share = len(runs) / len(missing)
             folds = [
-                trainer.train(plans, lambda part, share=share: bar.update(share * part), True)
+                trainer.train(plans, lambda part: bar.update(share * part), True)
                 for trainer in trainers[member]
             ]
             for run, plan, *of_folds in zip(runs, plans, *folds):

@@ -388,7 +388,7 @@ def test_a_killed_job_goes_on_where_it_was(
     """In the search of the learning rate, in the reported runs, in another cell: nothing twice."""
     whole = cells(BOTH, out="whole")
     made = 0
-    train = end_to_end.train_run
+    train = EndToEndTrainer.train_run
 
     def up_to(budget: int) -> None:
         def counted(*given: Any) -> Run:
@@ -399,7 +399,7 @@ def test_a_killed_job_goes_on_where_it_was(
             made += 1
             return run
 
-        monkeypatch.setattr(end_to_end, "train_run", counted)
+        monkeypatch.setattr(EndToEndTrainer, "train_run", counted)
 
     partial_runs = tmp_path / "killed" / "unfinished"
     in_a_cell = 2 * 3 + 3  # searched and reported
@@ -430,16 +430,16 @@ def test_overwriting_takes_nothing_that_a_killed_job_left(
         str(tones),
         read_protocol("quick", "gender", short, train_encoder=True),
     )
-    train = end_to_end.train_run
+    train = EndToEndTrainer.train_run
     seeds: list[int] = []
 
     def once(*given: Any) -> Run:
-        seeds.append(given[7].seed)
+        seeds.append(given[1].seed)
         if len(seeds) == 2:
             raise KeyboardInterrupt
         return train(*given)
 
-    monkeypatch.setattr(end_to_end, "train_run", once)
+    monkeypatch.setattr(EndToEndTrainer, "train_run", once)
     settings = evaluator.Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint)
     with pytest.raises(KeyboardInterrupt):
         evaluator.Evaluator(settings).run(job)

@@ -108,7 +108,7 @@ def test_protocols_of_before_have_the_identity_that_they_had(tmp_path: Path) -> 
     [
         (["stepps=3"], "did you mean 'steps'"),
         (["steps=0"], "steps must be greater than 0"),
-        (["learning_rates=[]"], "learning_rates .* at least 1 item"),
+        (["learning_rates=[]"], "learning_rates must be a list of 1 or more"),
         (["learning_rates=[-1]"], "learning_rates.0 must be greater than 0"),
         (["head.name=liner"], "did you mean 'linear'"),
         (["head.projektor_dim=3"], "did you mean 'projector_dim'"),
