@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -302,17 +303,18 @@ def _complete(
     with progress(total, what, "step", bar_format=STEPS) as bar:
         for member, runs in members.items():
             plans = [protocol.plan(run, rate) for run in runs]
-            share = len(runs) / len(missing)
-            folds = [
-                trainer.train(plans, lambda part: bar.update(share * part), True)
-                for trainer in trainers[member]
-            ]
+            on_step = partial(_advance, bar, len(runs) / len(missing))
+            folds = [trainer.train(plans, on_step, True) for trainer in trainers[member]]
             for run, plan, *of_folds in zip(runs, plans, *folds):
                 record.runs[plan.seed] = {
                     "seed": plan.seed,
                     "sources": {**protocol.sources(run), "pretrain_seed": member},
                     "folds": [_fold(one) for one in of_folds],
                 }
+
+
+def _advance(bar: Any, share: float, part: float) -> None:
+    bar.update(share * part)
 
 
 def _fold(run: Run) -> dict[str, Any]:

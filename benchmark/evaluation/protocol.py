@@ -16,9 +16,10 @@ from pydantic import Field
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
+from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import as_plain, build, merge, override, read_yaml
 
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SHORTEST_CROP_S = 0.1
@@ -26,6 +27,7 @@ SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from t
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
 Source = Literal["init", "order", "train_resample", "pretrain_seed"]
 
 
@@ -67,9 +69,9 @@ class Protocol:
     `selection`, the earliest of equals, are evaluated on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
-    `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
-    class's training recordings that a run sees: the same for every run, or with `train_resample`
-    another one for each.
+    `batch` recordings. `sampling`: see `head_training.Training`. `label_fraction` is the share of
+    each class's training recordings that a run sees: the same for every run, or with
+    `train_resample` another one for each.
 
     `eval_split` is the split whose scores are reported. A choice between recipes or settings is
     made on `dev`, with test unseen; the record says so.
@@ -85,16 +87,14 @@ class Protocol:
     eval_step: Positive
     head: dict[str, Any] = field(default_factory=lambda: {"name": "linear"})
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
-        1e-3,
-    )
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-3,)
     search_runs: Positive = 3
     weight_decay: NotNegative = 0.0
     clip: NotNegative = 1.0
     accumulate: Positive = 1
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    selection: Literal["top1", "uar", "f1"] = "top1"
+    selection: str = "top1"
     eval_split: Literal["test", "dev"] = "test"
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 1337
     varies: tuple[Source, ...] = ("init", "order")
@@ -107,8 +107,8 @@ class Protocol:
         `judge`, as records call `eval_split`, is there where it is not test; `encoder` where it is
         trained.
         """
-        tree = dataclasses.asdict(self)
-        full = dataclasses.asdict(head_settings(self.head))
+        tree = as_plain(self)
+        full = as_plain(head_settings(self.head))
         tree["head"] = {"name": self.head["name"], **full}
         absent = {"name", "runs"}
         tree["judge"] = tree.pop("eval_split")
@@ -222,6 +222,8 @@ def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> 
 def _check(protocol: Protocol, where: str) -> None:
     module = head_module(str(protocol.head.get("name")), where)
     head_settings(protocol.head, where)
+    if protocol.selection not in METRICS:
+        raise unknown("value", protocol.selection, METRICS, f"{where}: selection")
     if len(set(protocol.varies)) != len(protocol.varies) or not protocol.varies:
         raise BarlowSpeechError(
             f"{where}: varies must name at least one of {', '.join(SOURCES)}, each once."
