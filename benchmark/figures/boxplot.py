@@ -62,7 +62,8 @@ def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     metric = METRICS.get(cells[0].metric, cells[0].metric)
-    axes.set_xlabel(f"test {printable(metric)}", parse_math=False)
+    split = cells[0].setup.eval_split
+    axes.set_xlabel(f"{split} {printable(metric)}", parse_math=False)
     # Over the whole figure, not the axes, which long names push to the right.
     title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
     figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
