@@ -32,7 +32,7 @@ from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
+from barlow_speech.upstream.common.files import cache_dir, check_folder, write_json, write_text
 from barlow_speech.upstream.common.machine import environment, usable
 
 EXAMPLES = """\
@@ -245,6 +245,7 @@ def run(arguments: Sequence[str]) -> None:
         for task, corpus in pieces
         for name in upstreams
     ]
+    check_folder(given.expdir)
     ordered = run_jobs(jobs, evaluator, given.executor, given.address)
     command = shlex.join(["run_downstream.py", *arguments])
     page = write_report(given.expdir, ordered, _facts(evaluator.settings.device), command)

@@ -95,6 +95,16 @@ def test_a_second_call_runs_nothing_again(
                 command("-u", "barlow_speech", "-d", "emotion", *change)
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    command: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(trainers, "train_runs", refuse)
+    monkeypatch.setattr(features, "_extract", refuse)
+    with pytest.raises(BarlowSpeechError, match="cannot write"):
+        command("-u", "barlow_speech", "-d", "emotion", "-p", str(tmp_path / "file"))
+
+
 def seeds_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, list[int]]]:
     """Every training from here on: whether it was given test, and the seeds of its runs."""
     calls: list[tuple[bool, list[int]]] = []

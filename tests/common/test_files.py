@@ -16,6 +16,7 @@ import pytest
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command, unknown
 from barlow_speech.upstream.common.files import (
     cache_dir,
+    check_folder,
     digest,
     file_digest,
     write_json,
@@ -78,6 +79,14 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
     assert {one.name for one in tmp_path.iterdir()} == {"file", "folder"}
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "folder")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(BarlowSpeechError, match=r"cannot write .*file/below"):
+        check_folder(tmp_path / "file" / "below")
 
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": [1, float("inf")]}, {1, 2}, "\ud800"])

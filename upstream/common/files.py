@@ -49,13 +49,31 @@ def written_whole(path: Path) -> Iterator[Path]:
         unmask(part, 0o666)
         part.replace(path)
     except OSError as error:
-        raise BarlowSpeechError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "choose a folder that can be written, or free some space."
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if part:
             part.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for what will take long to compute, so that it does not end for want of one.
+
+    Raises:
+        BarlowSpeechError: it cannot be made, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"cannot write {path}: {error.strerror or error}; "
+        "choose a folder that can be written, or free some space."
+    )
 
 
 @contextlib.contextmanager
