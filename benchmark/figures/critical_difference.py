@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.figures.style import EDGE
-from barlow_speech.benchmark.statistics.ranking import Ranking, verdict
+from barlow_speech.benchmark.figures.style import EDGE, styled, wrapped
+from barlow_speech.benchmark.statistics.ranking import Ranking
 from barlow_speech.upstream.common.text import printable, shortened
 
 # All in inches: the diagram is drawn on one sheet, in these units.
@@ -26,13 +25,15 @@ MAX_NUMBERED = 12  # ranks that are each written at the axis
 LINE, NOTE = "#777777", "#333333"
 
 
+@styled()
 def critical_difference_figure(ranked: Ranking) -> Figure:
     """Draw average ranks on an axis, best on the left, with a bar under each clique.
 
     The diagram of Demšar (2006, figure 1). A thick bar joins upstreams that no test separates, and
-    the critical difference, where there is one, is drawn above the axis. What was tested, and what
-    was left out or limits the tests, is written beneath. Made for 2 to 20 upstreams. A long name
-    has two lines; a longer one is cut in the middle. The same ranking gives the same figure.
+    the critical difference, where there is one, is drawn above the axis. What was left out or
+    limits the tests is written beneath; the verdict stands on the page. Made for 2 to 20
+    upstreams. A long name has two lines; a longer one is cut in the middle. The same ranking gives
+    the same figure.
     """
     count = len(ranked.upstreams)
     labels = [
@@ -52,12 +53,8 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
     bars = _stacked(
         [(place_of[clique[0]] - 0.04, place_of[clique[-1]] + 0.04) for clique in ranked.cliques]
     )
-    caption = [
-        line
-        for text in (verdict(ranked), *ranked.notes, *ranked.left_out)
-        for line in textwrap.wrap(printable(text), COLUMNS)
-    ]
-    below = MARGIN + 0.15 * len(caption) + 0.12
+    caption = "\n".join(wrapped(text, COLUMNS) for text in (*ranked.notes, *ranked.left_out))
+    below = MARGIN + 0.15 * len(caption.splitlines()) + 0.12
     names_high = row_high * ((count + 1) // 2)
     bars_high = BAR_ROW * (1 + max((row for row, _, _ in bars), default=-1)) + 0.1
     axis = below + names_high + bars_high
@@ -94,11 +91,11 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
         )  # fmt: skip
         axes.text(
             end - 0.05 if on_left else end + 0.05, level, label, fontsize=NAME_SIZE, va="center",
-            ha="right" if on_left else "left", parse_math=False,
+            ha="right" if on_left else "left",
         )  # fmt: skip
     axes.text(
-        MARGIN, MARGIN, "\n".join(caption), fontsize=SMALL_SIZE, va="bottom", color=NOTE,
-        linespacing=1.35, parse_math=False,
+        MARGIN, MARGIN, caption, fontsize=SMALL_SIZE, va="bottom", color=NOTE,
+        linespacing=1.35,
     )  # fmt: skip
     return figure
 
