@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from barlow_speech.benchmark.figures.style import EDGE, styled, wrapped
 from barlow_speech.benchmark.statistics.ranking import Ranking
-from barlow_speech.upstream.common.text import printable, shortened
+from barlow_speech.upstream.common.text import counted, printable, shortened
 
 # All in inches: the diagram is drawn on one sheet, in these units.
 WIDTH = 8.0
@@ -65,8 +65,7 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
     axes.set_axis_off()
     axes.set_xlim(0, WIDTH)
     axes.set_ylim(0, height)
-    blocks = len(ranked.blocks)
-    title = f"average rank over {blocks} {'task' if blocks == 1 else 'tasks'} (1 is best)"
+    title = f"average rank over {counted(len(ranked.blocks), 'task')} (1 is best)"
     axes.text(WIDTH / 2, height - MARGIN, title, ha="center", va="top", fontsize=11, weight="bold")
     _draw_axis(axes, across, count, axis)
     if ranked.critical_difference is not None:
@@ -98,6 +97,13 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
         linespacing=1.35,
     )  # fmt: skip
     return figure
+
+
+def critical_difference_text(ranked: Ranking) -> str:
+    """The diagram in words: the average ranks, and which upstreams are not separated."""
+    places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks))
+    joined = "; ".join(", ".join(clique) for clique in ranked.cliques) or "none"
+    return f"Critical-difference diagram. Average ranks: {places}. Not separated: {joined}."
 
 
 def _in_lines(name: str) -> str:
