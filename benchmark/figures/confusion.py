@@ -1,4 +1,4 @@
-"""The confusion matrix of a cell: what its runs took for what, as a figure and in words."""
+"""The confusion matrix of a result: what its runs took for what, as a figure and in words."""
 
 from __future__ import annotations
 
@@ -104,13 +104,12 @@ def confusion_text(cell: TaskResult) -> str:
     if len(there) <= MAX_WITH_NUMBERS:
         kept = ", ".join(f"{names[i]} {100 * shares[i, i]:.0f} %" for i in there)
         sentences.append(f"Recognised: {kept}.")
-    mistakes = [
-        (shares[i, j], i, j) for i in there for j in range(len(names)) if i != j and shares[i, j]
-    ]
-    mistakes.sort(key=lambda one: (-one[0], one[1], one[2]))
+    mistakes = sorted(
+        (-shares[i, j], i, j) for i in there for j in range(len(names)) if i != j and shares[i, j]
+    )
     if mistakes:
         named = "; ".join(
-            f"{names[i]} taken for {names[j]} {100 * share:.0f} %"
+            f"{names[i]} taken for {names[j]} {-100 * share:.0f} %"
             for share, i, j in mistakes[:MAX_MISTAKES]
         )
         sentences.append(f"Most frequent mistakes: {named}.")

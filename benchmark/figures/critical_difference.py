@@ -92,10 +92,8 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
             end - 0.05 if on_left else end + 0.05, level, label, fontsize=NAME_SIZE, va="center",
             ha="right" if on_left else "left",
         )  # fmt: skip
-    axes.text(
-        MARGIN, MARGIN, caption, fontsize=SMALL_SIZE, va="bottom", color=NOTE,
-        linespacing=1.35,
-    )  # fmt: skip
+    axes.text(MARGIN, MARGIN, caption, fontsize=SMALL_SIZE, va="bottom", color=NOTE,
+              linespacing=1.35)  # fmt: skip
     return figure
 
 
@@ -126,10 +124,9 @@ def _stacked(spans: Sequence[tuple[float, float]]) -> list[tuple[int, float, flo
 def _draw_axis(axes: Any, across: Callable[[float], float], count: int, level: float) -> None:
     axes.plot([across(1), across(count)], [level, level], color="black", linewidth=1.0, zorder=2)
     step = 1 if count <= MAX_NUMBERED else 2
+    last_but_one = count - step + 1  # from there a number would be too near to the last
     for rank in range(1, count + 1):
-        numbered = (rank - 1) % step == 0 or rank == count
-        if rank == count - 1 and step > 1:
-            numbered = False  # too near to the last
+        numbered = rank == count or ((rank - 1) % step == 0 and rank < last_but_one)
         top = level + (0.07 if numbered else 0.04)
         axes.plot([across(rank)] * 2, [level, top], color="black", linewidth=1.0, zorder=2)
         if numbered:
