@@ -7,7 +7,7 @@
 #
 # PYTHON=python3.13 make demo    takes another interpreter (3.11 to 3.14)
 # TORCH='2.11.*' make demo    takes that torch and torchaudio, not the newest (with 0.8 GB less of CUDA)
-# TESTS="tests/test_runs.py -k head" make test    runs some of the tests
+# TESTS="tests/evaluation/test_runs.py -k head" make test    runs some of the tests
 
 PYTHON ?= python3
 VENV ?= .venv

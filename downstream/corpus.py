@@ -109,6 +109,12 @@ class Corpus:
                 f"{where}, column '{columns.split}'): unknown split '{stray[0]}'; "
                 "use train, dev and test, or leave the cell empty."
             )
+        unlabelled = next((one for one in labels[splits != ""] if one.lower() == "nan"), None)
+        if unlabelled is not None:
+            raise BarlowSpeechError(
+                f"{where}, column '{columns.label}'): the label '{unlabelled}' is what programs "
+                "write where there is none; leave the cell empty, or rename the class."
+            )
         rows = {split: np.flatnonzero((splits == split) & (labels != "")) for split in SPLITS}
         for split, chosen in rows.items():
             if len(chosen) == 0:
@@ -204,7 +210,13 @@ def read_corpus(name: str, data_root: Path | None = None) -> Corpus:
     if path.suffix in (".yaml", ".yml"):
         return _of_card(path, None)
     where = "--corpus (or a path to a .yaml or .tsv)"
-    return _of_card(configs.find("corpus", name, where, also=("toy",)), data_root)
+    card = configs.find("corpus", name, where, also=("toy",))
+    if data_root is None:
+        raise BarlowSpeechError(
+            f"corpus '{name}' is a card that comes without its data: give the folder that holds it "
+            "by --data-root, or the card that `barlow-speech prepare` wrote by --corpus."
+        )
+    return _of_card(card, data_root)
 
 
 def _of_card(path: Path, data_root: Path | None) -> Corpus:

@@ -29,7 +29,8 @@ from barlow_speech.upstream.common.text import printable
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
     add = parser.add_argument
-    add("study", help="a YAML file, or the name of one in configs/studies (toy, shared, paper)")
+    add("study", help="a YAML file, or the name of one in configs/studies "
+        f"({', '.join(configs.files('study'))})")  # fmt: skip
     add("-o", "--out", type=Path, metavar="DIR", help="default: results/study/STUDY")
     add("--data-root", type=Path, metavar="DIR",
         help="folder of the study's corpora and of its recipes' manifests "

@@ -75,7 +75,7 @@ def read_factors(
     if not labels:
         raise BarlowSpeechError(
             f"corpus '{corpus.name}' serves no task, so there is no factor to look for; "
-            "its manifest needs labels and splits (README, 'Your own corpus')."
+            "its manifest needs labels and splits (downstream/README.md, 'Your own corpus')."
         )
     rows_N = np.flatnonzero(np.any([column != "" for column in labels.values()], axis=0))
     if len(rows_N) > most:

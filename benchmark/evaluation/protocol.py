@@ -14,9 +14,10 @@ import numpy as np
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
+from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import as_plain, build, merge, override, read_yaml
 
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SHORTEST_CROP_S = 0.1
@@ -63,9 +64,9 @@ class Protocol:
     `selection`, the earliest of equals, are evaluated on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
-    `batch` recordings. `sampling`: see `runs.Training`. `label_fraction` is the share of each
-    class's training recordings that a run sees: the same for every run, or with `train_resample`
-    another one for each.
+    `batch` recordings. `sampling`: see `head_training.Training`. `label_fraction` is the share of
+    each class's training recordings that a run sees: the same for every run, or with
+    `train_resample` another one for each.
 
     `eval_split` is the split whose scores are reported. A choice between recipes or settings is
     made on `dev`, with test unseen; the record says so.
@@ -88,7 +89,7 @@ class Protocol:
     accumulate: int = 1
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     label_fraction: float = 1.0
-    selection: Literal["top1", "uar", "f1"] = "top1"
+    selection: str = "top1"
     eval_split: Literal["test", "dev"] = "test"
     seed: int = 1337
     varies: tuple[Source, ...] = ("init", "order")
@@ -101,8 +102,8 @@ class Protocol:
         `judge`, as records call `eval_split`, is there where it is not test; `encoder` where it is
         trained.
         """
-        tree = dataclasses.asdict(self)
-        full = dataclasses.asdict(head_settings(self.head))
+        tree = as_plain(self)
+        full = as_plain(head_settings(self.head))
         tree["head"] = {"name": self.head["name"], **full}
         absent = {"name", "runs"}
         tree["judge"] = tree.pop("eval_split")
@@ -232,6 +233,8 @@ def _check(protocol: Protocol, where: str) -> None:
     for name in positive:
         if getattr(protocol, name) <= 0:
             raise BarlowSpeechError(f"{where}: {name} must be above zero.")
+    if protocol.selection not in METRICS:
+        raise unknown("value", protocol.selection, METRICS, f"{where}: selection")
     if not protocol.learning_rates or min(protocol.learning_rates) <= 0:
         raise BarlowSpeechError(f"{where}: learning_rates must be one or more, all above zero.")
     if protocol.runs > 100_000:

@@ -7,10 +7,10 @@ mostly a single run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from barlow_speech import configs
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import build, read_yaml
 
 
@@ -23,7 +23,7 @@ class PublishedScore:
     corpus: str
     score: float
     source: str
-    metric: Literal["top1", "uar", "f1"] = "top1"
+    metric: str = "top1"
     note: str = ""
 
 
@@ -53,6 +53,8 @@ def read_published(name: str) -> PublishedTable:
         what = f"{path}: {row.upstream} on {row.task} of {row.corpus}"
         if not 0.0 <= row.score <= 100.0:
             raise BarlowSpeechError(f"{what}: {row.score} is no percentage from 0 to 100; fix it.")
+        if row.metric not in METRICS:
+            raise unknown("metric", row.metric, METRICS, what)
         if not row.source.strip():
             raise BarlowSpeechError(f"{what} has no source; say where the number stands.")
         key = (row.upstream, row.task, row.corpus, row.metric)

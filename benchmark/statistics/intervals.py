@@ -22,9 +22,9 @@ def summary(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
     Keys: n, mean, std (ddof = 1), sem, median, q1, q3 (linear interpolation, NumPy's default), min,
     max, and ci95: the BCa bootstrap interval [low, high] of the mean (Efron 1987), reproducible
     through `seed`. Equal values give the interval [v, v]. A single run has no spread: its std, sem
-    and ci95 are None, never 0 and never NaN. The interval is over the runs (see the module), which
-    it takes to be independent: not so where they share levels of a source (`variance.py`). Of few
-    runs it is too short, as every bootstrap interval of a mean is: `tests/test_simulation.py` finds
+    and ci95 are None, never 0 and never NaN. The interval is over the runs, which it takes to be
+    independent: not so where they share levels of a source (`variance.py`). Of few runs it is too
+    short, as every bootstrap interval of a mean is: `tests/statistics/test_simulation.py` finds
     that about 94 of 100 cover with 50 runs and 90 with 10.
 
     Raises:
@@ -64,9 +64,9 @@ def mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
         value = float(sample[0])
         return value, value
     count = len(sample)
-    # What SciPy's `stats.bootstrap` gives with the same draws (`tests/test_statistics.py`), some
-    # ten times faster since a mean is linear, and always finite: the share below is kept off 0 and
-    # 1, and an acceleration is never over 1/6.
+    # What SciPy's `stats.bootstrap` gives with the same draws (see
+    # tests/statistics/test_statistics.py), some ten times faster since a mean is linear, and always
+    # finite: the share below is kept off 0 and 1, and an acceleration is never over 1/6.
     means = _drawn_counts(count, seed) @ sample / count
     mean = sample.mean()
     # Resampled scores often have the observed mean; summed in another order it may differ in its

@@ -57,7 +57,8 @@ def prepare_table(
 ) -> Prepared:
     """Write `<name>.tsv` and `<name>.yaml` for a table, into `out` (default: the table's folder).
 
-    The card serves each task whose label and split the table has (README, 'Your own corpus').
+    The card serves each task whose label and split the table has (downstream/README.md, 'Your own
+    corpus').
 
     Raises:
         BarlowSpeechError: the table cannot be read, has no column of paths or not the columns that

@@ -126,6 +126,12 @@ def test_a_missing_file_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
             read_yaml(path)
 
 
+def test_what_extends_a_missing_file_says_where_it_is_looked_for(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.yaml", "extends: quick.yaml")
+    with pytest.raises(BarlowSpeechError, match=r"mine\.yaml extends: .*; `extends` is a path"):
+        read_yaml(path)
+
+
 def test_windows_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbfsteps: 3\r\ntitle: \xc3\xa4\r\n")

@@ -92,6 +92,7 @@ def test_majority_is_counted_on_the_test_split(tones: Path) -> None:
         ),
         (lambda rows: [r for r in rows if r["split"] != "dev"], "'dev' has no labelled recording"),
         (lambda rows: [{**r, "emotion": "calm"} for r in rows], "one class only, 'calm'"),
+        (lambda rows: [{**rows[0], "emotion": "NaN"}, *rows[1:]], "'NaN' is what .* leave the"),
         (
             lambda rows: [
                 {**r, "emotion": "bored" if r["split"] == "test" else r["emotion"]} for r in rows
@@ -146,7 +147,12 @@ def test_corpora_of_one_name_are_refused(tones: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("emodbb", "unknown corpus"), ("no/such.tsv", "cannot read"), ("no/such.yaml", "cannot read")],
+    [
+        ("emodbb", "unknown corpus"),
+        ("emodb", "by --data-root"),
+        ("no/such.tsv", "cannot read"),
+        ("no/such.yaml", "cannot read"),
+    ],
 )
 def test_a_corpus_that_is_not_there_is_named(name: str, words: str) -> None:
     with pytest.raises(BarlowSpeechError, match=words) as caught:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, names, read_protocol
+from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, Protocol, names, read_protocol
+from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.common.settings import LATER
 
 
 @pytest.mark.parametrize("name", names())
@@ -103,9 +106,25 @@ def test_protocols_of_before_have_the_identity_that_they_had(tmp_path: Path) -> 
     assert trained.name == "own, encoder trained" and trained.encoder is not None
 
 
+def test_a_key_that_came_later_leaves_the_identity_of_before() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Longer(Protocol):
+        patience: int = dataclasses.field(default=0, metadata=LATER)
+
+    own = {"name": "own", "runs": 1, "steps": 5, "batch": 4, "eval_step": 5}
+    assert Longer(**own).identity() == Protocol(**own).identity()
+    assert Longer(**own, patience=3).identity()["patience"] == 3
+
+
+def test_every_metric_can_choose_the_step(tmp_path: Path) -> None:
+    for name in METRICS:
+        assert read_protocol(write(tmp_path, f"selection: {name}\n"), "emotion").selection == name
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (["selection=top11"], "selection; did you mean 'top1'"),
         (["stepps=3"], "did you mean 'steps'"),
         (["steps=0"], "steps must be above zero"),
         (["learning_rates=[]"], "one or more, all above zero"),

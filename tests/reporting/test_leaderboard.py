@@ -303,7 +303,7 @@ def test_the_table_that_is_shipped_is_cited():
         ({"source": " "}, "no source"),
         ({"colour": "red"}, "unknown key 'colour'"),
         ({"score": "much"}, "must be of type float"),
-        ({"metric": "wer"}, "unknown value 'wer'"),
+        ({"metric": "wer"}, "unknown metric 'wer'"),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, change, message):

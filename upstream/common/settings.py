@@ -60,7 +60,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    whose = f", which {seen[-1]} extends," if seen else ""
+    whose = f", which {seen[-1]} extends" if seen else ""
+    remedy = "`extends` is a path from the file that says it" if seen else "check the path"
     try:
         resolved = path.resolve()
         if resolved in seen:
@@ -77,7 +78,7 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise BarlowSpeechError(f"cannot read {path}{whose}: {reason}; check the path.") from error
+        raise BarlowSpeechError(f"cannot read {path}{whose}: {reason}; {remedy}.") from error
     try:
         tree = _parse(text)
     except NOT_YAML as error:

@@ -121,7 +121,8 @@ def parse_manifest(text: str, file: Path) -> Manifest:
     if "path" not in header:
         raise BarlowSpeechError(
             f"manifest {file} has no 'path' column in its first line; "
-            "a manifest is a tab-separated table with a header (README, 'Your own corpus')."
+            "a manifest is a tab-separated table with a header "
+            "(downstream/README.md, 'Your own corpus')."
         )
     if len(set(header)) != len(header):
         raise BarlowSpeechError(
