@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Curve:
     mean: tuple[float, ...]
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
-    beside: Curve | None = None
+    beside: Curve | None = field(default=None, kw_only=True)
 
 
 @styled()
@@ -69,7 +69,8 @@ def lines_figure(
     for number, (title, curves) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(down, across, number)
         for label, curve in curves.items():
-            handles[label] = _draw(axes, curve, labels.index(label))
+            most = MAX_MARKED if x_names is None else len(x_names)
+            handles[label] = _draw(axes, curve, labels.index(label), most)
         if chance and title in chance:
             axes.axhline(100 * chance[title], color=CHANCE, linestyle=(0, (2, 2)), linewidth=0.9)
         if logarithmic:
@@ -118,8 +119,8 @@ def spectrum_figure(
     return figure
 
 
-def _draw(axes: Any, curve: Curve, place: int) -> Any:
-    """The curve, its band, and what is drawn beside it; the line, for the legend."""
+def _draw(axes: Any, curve: Curve, place: int, most: int) -> Any:
+    """The curve, its band, and what is beside it, with up to `most` markers; the line is returned."""
     color, marker, dashes = STYLES[place % len(STYLES)]
     courses = [(curve, dashes, color)]
     if curve.beside is not None:
@@ -127,7 +128,7 @@ def _draw(axes: Any, curve: Curve, place: int) -> Any:
     drawn = [
         axes.plot(
             course.x, [100 * value for value in course.mean], color=color, linestyle=line,
-            marker=marker if len(course.x) <= MAX_MARKED else None, markersize=4, linewidth=1.3,
+            marker=marker if len(course.x) <= most else None, markersize=4, linewidth=1.3,
             markerfacecolor=fill,
         )
         for course, line, fill in courses

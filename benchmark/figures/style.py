@@ -6,8 +6,8 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ STYLE = {
 }  # fmt: skip
 
 
-def styled(changes: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
+@contextmanager
+def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Decorates what makes a figure: in it matplotlib's defaults are `STYLE` and the changes."""
-    return matplotlib.rc_context(STYLE | dict(changes or {}))
+    with matplotlib.rc_context(STYLE | dict(changes or {})):
+        yield
 
 
 def draw_grid(axes: Any, axis: str = "both", linewidth: float = 0.7) -> None:
