@@ -64,10 +64,18 @@ def scores(groups: Groups) -> Section:
                     numbers["n"],
                 )
             )
+    on_dev = [
+        task
+        for (task, _), group in groups.items()
+        if any(result.setup.eval_split == "dev" for result in group)
+    ]
+    names = ", ".join(dict.fromkeys(on_dev))
+    of_dev = f"Scores of {names} are of dev, on which choices are made, and not of test."
     dependent = any(shares_levels(result) for group in groups.values() for result in group)
     notes = [
         *([MARK_NOTE] if any(map(_tested, groups.values())) else []),
         SCORES_NOTE,
+        *([of_dev] if on_dev else []),
         *([DEPENDENT] if dependent else []),
     ]
     columns = ("task", "corpus", "upstream", *COLUMNS)

@@ -67,7 +67,7 @@ def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     axes.xaxis.set_major_formatter(with_unit())
     draw_grid(axes, "x")
     metric = METRICS.get(cells[0].metric, cells[0].metric)
-    axes.set_xlabel(f"test {printable(metric)}")
+    axes.set_xlabel(f"{cells[0].setup.eval_split} {printable(metric)}")
     # Over the whole figure, not the axes, which long names push to the right.
     figure.suptitle(wrapped(f"{task} – {corpus}", 44), fontsize=12, fontweight="bold")
     return figure

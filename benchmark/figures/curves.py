@@ -120,7 +120,7 @@ def spectrum_figure(
 
 
 def _draw(axes: Any, curve: Curve, place: int, most: int) -> Any:
-    """The curve, its band, and what is beside it, with up to `most` markers; the line is returned."""
+    """The curve, its band, and what is beside it, with up to `most` markers; returns the line."""
     color, marker, dashes = STYLES[place % len(STYLES)]
     courses = [(curve, dashes, color)]
     if curve.beside is not None:

@@ -147,14 +147,23 @@ class Workspace:
 
     @contextlib.contextmanager
     def alone(self, folder: Path, what: str) -> Iterator[None]:
-        """Inside, no other process works in `folder`; the system frees it when a process dies."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Inside, no other process works in `folder`; the system frees it when a process dies.
+
+        Raises:
+            BarlowSpeechError: the folder cannot be made or written.
+        """
         lock = FileLock(folder / ".lock")
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.warning("another process is at %s; waiting for it", what)
-            lock.acquire()
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                log.warning("another process is at %s; waiting for it", what)
+                lock.acquire()
+        except OSError as error:
+            raise BarlowSpeechError(
+                f"cannot write {folder}: {error.strerror or error}; choose another --out."
+            ) from error
         try:
             yield
         finally:

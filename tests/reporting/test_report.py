@@ -342,6 +342,17 @@ def test_boxplot_draws_the_same_figure_twice():
     assert first == second
 
 
+def test_scores_of_dev_are_not_called_those_of_test():
+    for split in ("dev", "test"):
+        cells = [
+            dataclasses.replace(cell, setup=dataclasses.replace(cell.setup, eval_split=split))
+            for cell in make_cells()[:3]
+        ]
+        assert boxplot_figure(cells).axes[0].get_xlabel().startswith(f"{split} ")
+        notes = " ".join(scores({("emotion", "emodb"): cells}).notes)
+        assert ("of dev" in notes) == (split == "dev")
+
+
 def test_boxplot_refuses_two_tasks_and_an_unknown_format(tmp_path):
     with pytest.raises(BarlowSpeechError, match="one task"):
         boxplot_figure(make_cells())

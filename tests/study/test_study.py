@@ -271,6 +271,15 @@ def missing(made: tuple[Path, Path]) -> list[str]:
     return left
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    workspace = Workspace(taken / "out")
+    refused = pytest.raises(BarlowSpeechError, match=f"cannot write {taken}.*choose another --out")
+    with refused, workspace.alone(workspace.folder, "training"):
+        pass
+
+
 def test_a_deleted_record_is_to_be_made(made: tuple[Path, Path]) -> None:
     """Whatever the journal says; so is one of a recording that is another now."""
     (record,) = (made[1] / "records").glob("fbank*/*.json")

@@ -160,9 +160,7 @@ def _joined(path: Path, file: soundfile.SoundFile, left: int) -> np.ndarray:
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise BarlowSpeechError(
-            f"recording {path} does not exist or is no file; check the manifest's path column."
-        )
+        raise BarlowSpeechError(f"recording {path} does not exist or is no file; check its path.")
 
 
 def resamplable(rate: int) -> bool:
