@@ -67,7 +67,7 @@ def report(upstream: Upstream, findings: list[Finding]) -> str:
     lines = [f"{upstream.name}: {upstream.rate} samples a frame"]
     for one in findings:
         verdict = "PASS" if one.passed else "FAIL"
-        lines.append(f"{verdict} {'*' if one.needed else ' '} {one.name:<{width}}  {one.says}")
+        lines.append(f"{verdict} {'*' if one.needed else ' '} {one.name:<{width}}  {one.detail}")
     failed = [one for one in findings if not one.passed]
     if not failed:
         lines.append(f"all {len(findings)} checks passed.")

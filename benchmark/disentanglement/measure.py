@@ -117,10 +117,11 @@ def study(
     jobs += [(one, weights_N) for one in measured for weights_N in weights_RN]
     with progress(len(jobs), "metrics", "fit") as bar:
         results = []
-        for result in Parallel(workers, return_as="generator")(
+        tasks = (
             delayed(scores)(one.x_NE, labels, splits, weights_N, within=within)
             for one, weights_N in jobs
-        ):
+        )
+        for result in Parallel(workers, return_as="generator")(tasks):
             results.append(result)
             bar.update()
     rows = []

@@ -1,7 +1,7 @@
 """Which factor can be read from which layer, and from how few dimensions.
 
 A probe is the logistic regression of downstream/heads/logistic_regression.py: fitted to train, its
-regularisation picked on dev, judged once on test by balanced accuracy (the mean recall of the
+regularisation picked on dev, evaluated once on test by balanced accuracy (the mean recall of the
 classes; chance is 1 / C).
 
 Shapes: N recordings, D width of a layer, C classes of a factor, R draws.
@@ -27,7 +27,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # numbers of dimensions that are tried
-DRAWS = 1000  # of the recordings that judge; the probe itself is not fitted again
+DRAWS = 1000  # of the test recordings; the probe itself is not fitted again
 ENOUGH = 0.9  # of what all dimensions gain over chance, that a few have to reach
 NOTHING = 0.05  # a gain over chance that is no more than this is not looked for in fewer
 COMPONENTS, DIMENSIONS = "components", "dimensions"
@@ -74,7 +74,7 @@ def probe_matrix(
 ) -> ProbeMatrix:
     """Probe every layer, [N, D] by its name, for every factor.
 
-    The interval of an accuracy draws the judging recordings by `groups_N` (their speakers) and
+    The interval of an accuracy draws the test recordings by `groups_N` (their speakers) and
     keeps the probe; there is none where they are of fewer than five. The result does not depend on
     `workers`, the number of processes.
 
@@ -92,13 +92,13 @@ def probe_matrix(
         )
         for layer, factor in order
     )
-    found = {}
+    probes = {}
     with progress(len(jobs), "probes", "probe") as bar:
         for one in Parallel(workers, return_as="generator")(tasks):
-            found[one.layer, one.factor] = one
+            probes[one.layer, one.factor] = one
             bar.update()
     return ProbeMatrix(
-        probes=tuple(found[job] for job in jobs),
+        probes=tuple(probes[job] for job in jobs),
         spectra={name: spectrum(x_ND) for name, x_ND in layers.items()},
     )
 
@@ -125,32 +125,29 @@ def probe(
             model = fit(Settings(), seen["train"], y["train"], seen["dev"], y["dev"], 0)
             return model(seen["test"])
 
+    def accuracy_of(predicted_N: np.ndarray, weights_N: np.ndarray | None = None) -> float:
+        return float(balanced_accuracy(y["test"], predicted_N, weights_N))
+
     everything = predicted(x)
-    value = float(balanced_accuracy(y["test"], everything))
+    value = accuracy_of(everything)
     weights_RN = group_weights(np.asarray(groups_N)[rows["test"]], DRAWS)
-    draws_R = [float(balanced_accuracy(y["test"], everything, one)) for one in weights_RN]
-    accuracy = estimate(value, draws_R)
+    accuracy = estimate(value, [accuracy_of(everything, weights_N) for weights_N in weights_RN])
 
     pca = PCA(min(max(sizes), *x["train"].shape), svd_solver="covariance_eigh").fit(x["train"])
-    turned = {split: pca.transform(part) for split, part in x.items()}
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s)Features .* are constant")  # they come last
         order = np.argsort(-np.nan_to_num(f_classif(x["train"], y["train"])[0]), kind="stable")
-    seen = {
-        COMPONENTS: turned,
+    ordered = {
+        COMPONENTS: {split: pca.transform(part) for split, part in x.items()},
         DIMENSIONS: {split: part[:, order] for split, part in x.items()},
     }
     curves = {
         kind: {
-            size: float(
-                balanced_accuracy(
-                    y["test"], predicted({split: one[:, :size] for split, one in parts.items()})
-                )
-            )
+            size: accuracy_of(predicted({split: part[:, :size] for split, part in parts.items()}))
             for size in sizes
             if size <= parts["train"].shape[1]
         }
-        for kind, parts in seen.items()
+        for kind, parts in ordered.items()
     }
     return Probe(
         layer, factor, accuracy, chance, int(rows["test"].sum()), curves,

@@ -6,19 +6,20 @@ import dataclasses
 from typing import Any
 
 from barlow_speech.benchmark.disentanglement.measure import Study
+from barlow_speech.benchmark.disentanglement.spectrum import Spectrum
 from barlow_speech.benchmark.statistics.speaker_bootstrap import Estimate
 
 
-def json_study(found: Study) -> dict[str, Any]:
+def json_study(study: Study) -> dict[str, Any]:
     """Every number of the study, JSON-able; fractions, and None where there is no interval."""
     return {
-        "corpus": found.corpus,
-        "settings": found.settings,
-        "classes": found.classes,
+        "corpus": study.corpus,
+        "settings": study.settings,
+        "classes": study.classes,
         "associations": [
-            {"of": a, "given": b, "share": share} for (a, b), share in found.associations.items()
+            {"of": a, "given": b, "share": share} for (a, b), share in study.associations.items()
         ],
-        "notes": list(found.notes),
+        "notes": list(study.notes),
         "rows": [
             {
                 "upstream": row.upstream,
@@ -26,25 +27,22 @@ def json_study(found: Study) -> dict[str, Any]:
                 **row.facts,
                 "metrics": {key: _estimate(one) for key, one in row.estimates.items()},
             }
-            for row in found.rows
+            for row in study.rows
         ],
         "differences": [
             {
-                "upstream": one.upstream,
-                "basis": one.basis,
-                "less_upstream": one.less_upstream,
-                "less_basis": one.less_basis,
+                **{key: value for key, value in vars(one).items() if key != "estimates"},
                 "metrics": {key: _estimate(value, -1.0) for key, value in one.estimates.items()},
             }
-            for one in found.differences
+            for one in study.differences
         ],
         "codes": {
             name: {
-                "source": found.sources[name],
+                "source": study.sources[name],
                 **_spectrum(one),
                 "variances": one.variances.tolist(),
             }
-            for name, one in found.spectra.items()
+            for name, one in study.spectra.items()
         },
         "probes": {
             name: {
@@ -54,7 +52,7 @@ def json_study(found: Study) -> dict[str, Any]:
                     for one in matrix.probes
                 ],
             }
-            for name, matrix in found.probes.items()
+            for name, matrix in study.probes.items()
         },
     }
 
@@ -63,10 +61,7 @@ def _estimate(one: Estimate, low: float = 0.0) -> dict[str, Any]:
     return {"value": one.value, "error": one.error, "ci95": one.interval(low, 1.0)}
 
 
-def _spectrum(one: Any) -> dict[str, Any]:
-    return {
-        "dimensions": one.dimensions,
-        "effective_rank": one.effective_rank,
-        "participation": one.participation,
-        "components": {f"{share:g}": count for share, count in one.components.items()},
-    }
+def _spectrum(one: Spectrum) -> dict[str, Any]:
+    names = ("dimensions", "effective_rank", "participation")
+    components = {f"{share:g}": count for share, count in one.components.items()}
+    return {**{name: getattr(one, name) for name in names}, "components": components}

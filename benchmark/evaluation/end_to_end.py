@@ -16,13 +16,20 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.benchmark.evaluation.head_training import Run, RunPlan, Training, row_batches
+from barlow_speech.benchmark.evaluation.head_training import (
+    Run,
+    RunPlan,
+    Training,
+    fused_optimiser,
+    row_batches,
+)
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import EncoderTraining
@@ -38,7 +45,9 @@ from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_mo
 from barlow_speech.upstream.third_party.registry import NAMES
 
 FRAMES_PER_S = SAMPLE_RATE // HOP
-EVALUATION_FRAMES = 60 * FRAMES_PER_S  # of a batch while dev and test are judged, padding included
+EVALUATION_FRAMES = (
+    60 * FRAMES_PER_S
+)  # of a batch while dev and test are evaluated, padding included
 
 
 def check_trainable(name: str) -> None:
@@ -50,7 +59,7 @@ def check_trainable(name: str) -> None:
     if name.partition("@")[0] not in NAMES:
         raise BarlowSpeechError(
             f"upstream '{name}' cannot be trained here, only {', '.join(NAMES)} can; leave -f away "
-            "to judge it frozen, or let s3prl fine-tune it (-m train -f)."
+            "to evaluate it frozen, or let s3prl fine-tune it (-m train -f)."
         )
 
 
@@ -151,101 +160,110 @@ class EndToEndTrainer:
         self, plans: Sequence[RunPlan], on_step: Callable[[float], Any], with_test: bool
     ) -> list[Run]:
         """See `Trainer`."""
-        return [
-            self._run(plan, lambda steps=1: on_step(steps / len(plans)), with_test)
-            for plan in plans
-        ]
+        return [self._run(plan, partial(on_step, 1 / len(plans)), with_test) for plan in plans]
 
-    def _run(self, plan: RunPlan, on_step: Callable[..., Any], with_test: bool) -> Run:
+    def _run(self, plan: RunPlan, on_step: Callable[[], Any], with_test: bool) -> Run:
         key = {"key": self.key, "plan": dataclasses.asdict(plan), "judged": with_test}
         count = len(self.speech["test"].labels_N) if with_test else 0
         run = self.partial_runs.find(key, count, self.classes)
         if run is not None:
-            on_step(self.training.steps)
+            for _ in range(self.training.steps):
+                on_step()
             return run
         started = time.monotonic()
-        run = train_run(
-            self.start,
-            self.speech["train"],
-            self.speech["dev"],
-            self.speech["test"] if with_test else None,
-            self.classes,
-            self.training,
-            self.encoder,
-            plan,
-            self.device,
-            on_step,
-        )
+        run = self.train_run(plan, with_test, on_step)
         self.partial_runs.keep(key, run, time.monotonic() - started)
         return run
 
+    def train_run(
+        self,
+        plan: RunPlan,
+        with_test: bool,
+        on_step: Callable[[], Any] = lambda: None,
+        on_loss: Callable[[float], Any] = lambda loss: None,
+    ) -> Run:
+        """One run: on a CPU with as many threads the same to the bit, whatever ran before.
 
-def train_run(
-    start: Start,
-    train: Speech,
-    dev: Speech,
-    test: Speech | None,
-    classes: int,
-    training: Training,
-    encoder: EncoderTraining,
-    plan: RunPlan,
-    device: torch.device,
-    on_step: Callable[[], Any] = lambda: None,
-    on_loss: Callable[[float], Any] = lambda loss: None,
-) -> Run:
-    """One run: on a CPU with as many threads the same to the bit, whatever ran before.
+        Dev is looked at every `eval_step` steps and after the last; test once, with the weights and
+        the batch statistics that were best on dev, the earliest of equals, and only `with_test`.
+        The gradient is clipped over the parameters of encoder and head together. Nothing is in half
+        precision. `on_loss` gets each step's loss. The global random state is left as it was.
 
-    Dev is looked at every `eval_step` steps and after the last; `test` once, with the weights and
-    the batch statistics that were best on dev, the earliest of equals, and not at all when it is
-    None. The gradient is clipped over the parameters of encoder and head together. Nothing is in
-    half precision. `on_loss` gets each step's loss. The global random state is left as it was.
+        Raises:
+            BarlowSpeechError: the loss is not finite, in a training whose test is asked for.
+        """
+        training, train, dev = self.training, self.speech["train"], self.speech["dev"]
+        network = self.start.network(self.classes, plan.init)
+        # Convolutions over four axes are two to three times as fast with channels last.
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = self._optimiser(network, plan.lr)
+        trained = [one for group in optimiser.param_groups for one in group["params"]]
+        batches = row_batches(train.labels_N, training, plan)
+        crops = torch.Generator().manual_seed(plan.order + (3 << 32))
+        dev_labels_N = dev.labels_N.to(self.device)
+        best_score, best_step, best_state = -1.0, 0, network.state_dict()
+        curve = []
+        for step in range(1, training.steps + 1):
+            self._train_mode(network)
+            optimiser.zero_grad(set_to_none=True)
+            loss = 0.0
+            dropout_seed = np.random.SeedSequence((plan.order, step)).generate_state(1)[0]
+            with seeded(int(dropout_seed)):
+                for _ in range(training.accumulate):
+                    rows = next(batches)
+                    batch = self._batch(train, rows.tolist(), network, crops)
+                    labels_B = train.labels_N[rows].to(self.device)
+                    part = nn.functional.cross_entropy(network(batch), labels_B)
+                    (part / training.accumulate).backward()
+                    loss += part.item() / training.accumulate
+            on_loss(loss)
+            if training.clip > 0:
+                nn.utils.clip_grad_norm_(trained, training.clip)
+            optimiser.step()
+            if step % training.eval_step == 0 or step == training.steps:
+                predicted_1N = predict(network, dev, self.device)[None]
+                now = float(score(predicted_1N, dev_labels_N, self.classes, training.selection)[0])
+                curve.append((step, now))
+                if now > best_score:
+                    best_score, best_step = now, step
+                    best_state = copy.deepcopy(network.state_dict())
+            on_step()
+        predicted_N = np.zeros(0, dtype=np.int64)
+        if with_test:
+            if not math.isfinite(loss):
+                raise BarlowSpeechError(
+                    f"the loss of the run with seed {plan.seed} is not finite at a learning rate "
+                    f"of {plan.lr:g}; lower the rate."
+                )
+            network.load_state_dict(best_state)
+            predicted_N = predict(network, self.speech["test"], self.device).cpu().numpy()
+        return Run(plan.seed, best_score, best_step, tuple(curve), predicted_N)
 
-    Raises:
-        BarlowSpeechError: the loss is not finite, in a training whose test is asked for.
-    """
-    network = start.network(classes, plan.init)
-    # Convolutions over four axes are two to three times as fast with channels last.
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = _optimiser(network, training, encoder, plan.lr)
-    trained = [one for group in optimiser.param_groups for one in group["params"]]
-    batches = row_batches(train.labels_N, training, plan)
-    crops = torch.Generator().manual_seed(plan.order + (3 << 32))
-    dev_labels_N = dev.labels_N.to(device)
-    best_score, best_step, best_state = -1.0, 0, network.state_dict()
-    curve = []
-    for step in range(1, training.steps + 1):
-        _train_mode(network, encoder)
-        optimiser.zero_grad(set_to_none=True)
-        loss = 0.0
-        with seeded(_dropout_seed(plan, step)):
-            for _ in range(training.accumulate):
-                rows = next(batches)
-                batch = _taken(train, rows.tolist(), network, encoder, crops, device)
-                part = nn.functional.cross_entropy(network(batch), train.labels_N[rows].to(device))
-                (part / training.accumulate).backward()
-                loss += part.item() / training.accumulate
-        on_loss(loss)
-        if training.clip > 0:
-            nn.utils.clip_grad_norm_(trained, training.clip)
-        optimiser.step()
-        if step % training.eval_step == 0 or step == training.steps:
-            predicted_1N = predict(network, dev, device)[None]
-            now = float(score(predicted_1N, dev_labels_N, classes, training.selection)[0])
-            curve.append((step, now))
-            if now > best_score:
-                best_score, best_step = now, step
-                best_state = copy.deepcopy(network.state_dict())
-        on_step()
-    if test is not None and not math.isfinite(loss):
-        raise BarlowSpeechError(
-            f"the loss of the run with seed {plan.seed} is not finite at a learning rate of "
-            f"{plan.lr:g}; lower the rate."
-        )
-    predicted_N = np.zeros(0, dtype=np.int64)
-    if test is not None:
-        network.load_state_dict(best_state)
-        predicted_N = predict(network, test, device).cpu().numpy()
-    return Run(plan.seed, best_score, best_step, tuple(curve), predicted_N)
+    def _batch(
+        self, speech: Speech, rows: Sequence[int], network: Network, generator: torch.Generator
+    ) -> Batch:
+        """The batch of these rows that the network is trained on."""
+        if self.encoder.crop_s == 0:
+            return speech.whole(rows, network.frontend).to(self.device)
+        length = round(self.encoder.crop_s * FRAMES_PER_S)
+        return speech.crops(rows, network.frontend, length, generator).to(self.device)
+
+    def _train_mode(self, network: Network) -> None:
+        network.train()
+        if self.encoder.batch_norm == "kept":
+            for module in network.modules():
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                    module.eval()
+
+    def _optimiser(self, network: Network, lr: float) -> torch.optim.Optimizer:
+        """torch's fused optimiser with a learning rate for each of the two."""
+        groups: list[dict[str, Any]] = [{"params": list(network.head.parameters()), "lr": lr}]
+        if self.encoder.rate > 0:
+            encoder_lr = lr * self.encoder.rate
+            groups.append({"params": list(network.encoder.parameters()), "lr": encoder_lr})
+        else:  # neither updated nor part of the gradient that is clipped
+            network.encoder.requires_grad_(False)
+        return fused_optimiser(groups, lr, self.training)
 
 
 @torch.no_grad()
@@ -258,50 +276,6 @@ def predict(network: Network, speech: Speech, device: torch.device) -> Tensor:
     while rows:
         count = max(1, EVALUATION_FRAMES // lengths[rows[0]])
         part, rows = rows[:count], rows[count:]
-        batch = _on(speech.whole(part, network.frontend), device)
+        batch = speech.whole(part, network.frontend).to(device)
         predicted_N[torch.tensor(part, device=device)] = network(batch).argmax(dim=1)
     return predicted_N
-
-
-def _taken(
-    speech: Speech,
-    rows: Sequence[int],
-    network: Network,
-    encoder: EncoderTraining,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Batch:
-    """The batch of these rows that the network is trained on."""
-    if encoder.crop_s == 0:
-        return _on(speech.whole(rows, network.frontend), device)
-    length = round(encoder.crop_s * FRAMES_PER_S)
-    return _on(speech.crops(rows, network.frontend, length, generator), device)
-
-
-def _on(batch: Batch, device: torch.device) -> Batch:
-    return Batch(batch.frames_BTF.to(device), batch.lengths_B.to(device), batch.samples)
-
-
-def _train_mode(network: Network, encoder: EncoderTraining) -> None:
-    network.train()
-    if encoder.batch_norm == "kept":
-        for module in network.modules():
-            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                module.eval()
-
-
-def _optimiser(
-    network: Network, training: Training, encoder: EncoderTraining, lr: float
-) -> torch.optim.Optimizer:
-    """torch's fused optimiser with a learning rate for each of the two."""
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    groups: list[dict[str, Any]] = [{"params": list(network.head.parameters()), "lr": lr}]
-    if encoder.rate > 0:
-        groups.append({"params": list(network.encoder.parameters()), "lr": lr * encoder.rate})
-    else:  # neither updated nor part of the gradient that is clipped
-        network.encoder.requires_grad_(False)
-    return kind[training.optimiser](groups, lr=lr, weight_decay=training.weight_decay, fused=True)
-
-
-def _dropout_seed(plan: RunPlan, step: int) -> int:
-    return int(np.random.SeedSequence((plan.order, step)).generate_state(1)[0])

@@ -94,35 +94,32 @@ class Evaluator:
         if protocol.encoder is not None:
             check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
-        found = self._extract(upstreams, task_data.corpus, _kind(job))
-        task_data = self._without_identical(task_data, found[0])
+        extracted = self._extract(upstreams, task_data.corpus, _kind(job))
+        task_data = self._without_identical(task_data, extracted[0])
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
-        identity = _identity(job, task_data, [one.key for one in found])
         corpus = task_data.corpus.name
-        record = self.store.load(job.upstream, job.task, corpus, identity)
+        record = self._record(job, task_data, [one.key for one in extracted])
         path = self.store.path(record)
         partial_runs = PartialRuns(
             self.settings.results / "unfinished" / f"{path.parent.name}.{path.stem}"
         )
         if self.settings.overwrite:
-            record = Record(job.upstream, job.task, corpus, identity)
+            record = Record(job.upstream, job.task, corpus, record.identity)
             partial_runs.clear()
         seeds = [protocol.seed + run for run in range(protocol.runs)]
         missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
         if missing:
             started = time.monotonic()
             try:
-                check_selection(job, found[0].shape[0])
+                check_selection(job, extracted[0].shape[0])
                 if protocol.encoder is not None:
                     trainers = self._end_to_end(job, task_data, upstreams, partial_runs)
                 else:
+                    device = self.settings.device
                     trainers = [
-                        [
-                            head_trainer(job, fold, one, self.settings.device)
-                            for fold in task_data.folds
-                        ]
-                        for one in found
+                        [head_trainer(job, fold, one, device) for fold in task_data.folds]
+                        for one in extracted
                     ]
                 _complete(record, job, task_data, trainers, missing)
             except BarlowSpeechError as error:
@@ -130,17 +127,17 @@ class Evaluator:
                     f"upstream '{job.upstream}', task '{job.task}', corpus '{corpus}': {error}"
                 ) from error
             seconds = time.monotonic() - started + partial_runs.seconds
-            self._describe(record, job, task_data, upstreams, found, seconds)
+            self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
         return cell_of(record, seeds, self.settings.metric)
 
-    def _without_identical(self, task_data: TaskData, found: Features) -> TaskData:
+    def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
         key = (task_data.corpus.name, task_data.digest)
         if key not in self._heard:
             allowed = self.settings.allow_leakage
-            self._heard[key] = task_data.with_identical(found.audio_N, allowed)
+            self._heard[key] = task_data.with_identical(first.audio_N, allowed)
         return self._heard[key]
 
     def stored(self, job: Job) -> bool:
@@ -159,26 +156,29 @@ class Evaluator:
             features_key(one, corpus.recordings, corpus.manifest.file, _kind(job))
             for one in self._load(job.upstream, protocol)
         ]
-        identity = _identity(job, task_data, keys)
-        record = self.store.load(job.upstream, job.task, corpus.name, identity)
+        record = self._record(job, task_data, keys)
         return all(protocol.seed + run in record.runs for run in range(protocol.runs))
+
+    def _record(self, job: Job, task_data: TaskData, features: list[str]) -> Record:
+        """The record of a job, stored or empty; its identity is all that decides its numbers."""
+        identity = {
+            "features": features,
+            "selection": job.selection if job.layer is None else f"layer {job.layer}",
+            "examples": task_data.digest,
+            "protocol": job.protocol.identity(),
+        }
+        return self.store.load(job.upstream, job.task, task_data.corpus.name, identity)
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
         wanted = f"{name}\0{protocol.varies}\0{protocol.levels}\0{protocol.runs}"
         if self._upstreams[0] != wanted:
             self._features.clear()
-            settings = self.settings
+            given = self.settings
             self._upstreams = (
                 wanted,
                 [
-                    load_upstream(
-                        member,
-                        settings.checkpoint,
-                        settings.device,
-                        seed=seed,
-                        permissions=settings.permissions,
-                    )
+                    load_upstream(member, given.checkpoint, given.device, seed, given.permissions)
                     for member, seed in pretrainings(name, protocol)
                 ],
             )
@@ -186,15 +186,11 @@ class Evaluator:
 
     def _extract(self, upstreams: list[Upstream], corpus: Corpus, kind: Kind) -> list[Features]:
         if (corpus.name, kind) not in self._features:
+            cache, verify, listed_in = (
+                self.settings.cache, self.settings.verify_cache, corpus.manifest.file
+            )  # fmt: skip
             self._features[corpus.name, kind] = [
-                features(
-                    one,
-                    corpus.recordings,
-                    self.settings.cache,
-                    corpus.manifest.file,
-                    kind,
-                    self.settings.verify_cache,
-                )
+                features(one, corpus.recordings, cache, listed_in, kind, verify)
                 for one in upstreams
             ]
         return self._features[corpus.name, kind]
@@ -241,7 +237,7 @@ class Evaluator:
         job: Job,
         task_data: TaskData,
         upstreams: Sequence[Upstream],
-        found: Sequence[Features],
+        extracted: Sequence[Features],
         seconds: float,
     ) -> None:
         card, folds = task_data.corpus.card, task_data.folds
@@ -249,7 +245,7 @@ class Evaluator:
         if upstream.fingerprint not in self._costs:
             self._costs[upstream.fingerprint] = measure_cost(upstream)
         heads = record.facts.get("seconds", {}).get("heads", 0.0) + seconds
-        layers, width = found[0].shape
+        layers, width = extracted[0].shape
         record.facts |= {
             "protocol": job.protocol.name,
             "head": job.protocol.head_note(),
@@ -273,7 +269,7 @@ class Evaluator:
             },
             "notes": list(task_data.notes),
             "seconds": {
-                "features": round(sum(one.seconds for one in found), 3),
+                "features": round(sum(one.seconds for one in extracted), 3),
                 "heads": round(heads, 3),
             },
             **environment(self.settings.device),
@@ -283,16 +279,6 @@ class Evaluator:
 def _kind(job: Job) -> Kind:
     """Of an upstream that is trained, features say only what it starts from, and its size."""
     return "frames" if input_of(job) == "frames" and job.protocol.encoder is None else "pooled"
-
-
-def _identity(job: Job, task_data: TaskData, features: Sequence[str]) -> dict[str, Any]:
-    """All that decides the numbers of a record."""
-    return {
-        "features": list(features),
-        "selection": job.selection if job.layer is None else f"layer {job.layer}",
-        "examples": task_data.digest,
-        "protocol": job.protocol.identity(),
-    }
 
 
 def _complete(
@@ -317,8 +303,7 @@ def _complete(
     with progress(total, what, "step", bar_format=STEPS) as bar:
         for member, runs in members.items():
             plans = [protocol.plan(run, rate) for run in runs]
-            share = len(runs) / len(missing)
-            on_step = partial(_advance, bar, share)
+            on_step = partial(_advance, bar, len(runs) / len(missing))
             folds = [trainer.train(plans, on_step, True) for trainer in trainers[member]]
             for run, plan, *of_folds in zip(runs, plans, *folds):
                 record.runs[plan.seed] = {

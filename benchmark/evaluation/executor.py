@@ -1,4 +1,4 @@
-"""Where the cells of a campaign are made: in this process, or spread over a Ray cluster.
+"""Where the results of an evaluation are made: in this process, or spread over a Ray cluster.
 
 Both give the same records, in one store: on a cluster the results and the features lie in folders
 that every node sees.
@@ -26,7 +26,7 @@ def run_jobs(
     executor: Executor = "local",
     address: str | None = None,
 ) -> list[TaskResult]:
-    """The cells of the jobs, in their order.
+    """The results of the jobs, in their order.
 
     `address` is that of a running Ray cluster; without it `ray` starts one on this machine. A job
     whose worker is lost is given to another one.
@@ -38,8 +38,8 @@ def run_jobs(
         # Upstream by upstream, since an upstream and its features are what is costly to hold.
         first = {job.upstream: i for i, job in reversed(list(enumerate(jobs)))}
         order = sorted(range(len(jobs)), key=lambda i: first[jobs[i].upstream])
-        cells = {i: evaluator.run(jobs[i]) for i in order}
-        return [cells[i] for i in range(len(jobs))]
+        results = {i: evaluator.run(jobs[i]) for i in order}
+        return [results[i] for i in range(len(jobs))]
     return _run_on_ray(jobs, evaluator.settings, address)
 
 
@@ -66,18 +66,18 @@ def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) ->
         # -1: as often as workers are lost. An error of ours is no loss, and is not tried again.
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_run_job)
         waiting = {remote.remote(job, settings): i for i, job in enumerate(jobs)}
-        cells: dict[int, TaskResult] = {}
-        with progress(len(jobs), "cells on Ray", "cell") as bar:
+        results: dict[int, TaskResult] = {}
+        with progress(len(jobs), "results on Ray", "result") as bar:
             while waiting:
                 (done, *_), _ = ray.wait(list(waiting))
                 try:
-                    cells[waiting.pop(done)] = ray.get(done)
+                    results[waiting.pop(done)] = ray.get(done)
                 except ray.exceptions.RayTaskError as error:
                     if isinstance(error.cause, BarlowSpeechError):
                         raise error.cause from None
                     raise
                 bar.update()
-        return [cells[i] for i in range(len(jobs))]
+        return [results[i] for i in range(len(jobs))]
     finally:
         if started:
             ray.shutdown()
@@ -95,10 +95,10 @@ def _check_reachable(address: str | None) -> None:
 
 
 def _run_job(job: Job, settings: Settings) -> TaskResult:
-    return _campaign_of(settings).run(job)
+    return _evaluator(settings).run(job)
 
 
 @lru_cache(maxsize=1)
-def _campaign_of(settings: Settings) -> Evaluator:
+def _evaluator(settings: Settings) -> Evaluator:
     """One for all jobs that a worker is given: it keeps the upstream and its features at hand."""
     return Evaluator(settings)

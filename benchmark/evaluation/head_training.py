@@ -77,8 +77,8 @@ class RunPlan:
 class Run:
     """What one run gave: `dev` is the selection metric of the weights that were best on dev.
 
-    `step` is where that was; `curve` has the step and the score of every look at dev; `predicted`
-    the class number of every test utterance.
+    `step` is where that was; `curve` has the step and the score of every evaluation on dev;
+    `predicted` the class number of every test utterance.
     """
 
     seed: int
@@ -119,9 +119,9 @@ def train_runs(
     numbers = sum(one.numel() for one in probe.parameters)
     # Weights, the best ones, gradients and two moments; the rows of the training set (int64) and
     # their order (int32); the predictions for a split, twice.
-    judged = max(len(split.labels_N) for split in (dev, test) if split is not None)
+    evaluated = max(len(split.labels_N) for split in (dev, test) if split is not None)
     bytes_of_one = 5 * numbers * probe.parameters[0].element_size()
-    bytes_of_one += 12 * len(train.labels_N) + 16 * judged
+    bytes_of_one += 12 * len(train.labels_N) + 16 * evaluated
     together = max(1, TOGETHER_BYTES // bytes_of_one)
     results: dict[int, Run] = {}
     for start in range(0, len(order), together):
@@ -148,12 +148,16 @@ def _train(
     on_loss: Callable[[Tensor], None],
 ) -> list[Run]:
     device = train.inputs.device
-    optimisers = _optimisers(stack, plans, training)
+    spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
+    optimisers = [
+        _Optimiser(stack, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
+        for span in spans
+    ]
     batches = [row_batches(train.labels_N, training, plan) for plan in plans]
     best = [one.detach().clone() for one in stack.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
-    looks: list[tuple[int, Tensor]] = []
+    curve: list[tuple[int, Tensor]] = []
     for step in range(1, training.steps + 1):
         rows_RB, weights_B = _step_batch(batches, training.accumulate)
         rows_RB = rows_RB.to(device)
@@ -174,7 +178,7 @@ def _train(
             with torch.no_grad():
                 predicted_RN = predict(stack, dev.inputs)
                 now_R = score(predicted_RN, dev.labels_N, classes, training.selection)
-                looks.append((step, now_R))
+                curve.append((step, now_R))
                 better_R = now_R > best_R
                 best_R = torch.maximum(now_R, best_R)
                 best_step[better_R] = step
@@ -199,7 +203,7 @@ def _train(
             plan.seed,
             float(best_R[i]),
             int(best_step[i]),
-            tuple((step, float(now_R[i])) for step, now_R in looks),
+            tuple((step, float(now_R[i])) for step, now_R in curve),
             predicted[i],
         )
         for i, plan in enumerate(plans)
@@ -212,10 +216,7 @@ class _Optimiser:
     def __init__(self, stack: BatchedHeads, span: slice, lr: float, training: Training) -> None:
         self.parameters, self.span = stack.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-        self.optimiser = kind[training.optimiser](
-            self.views, lr=lr, weight_decay=training.weight_decay, fused=True
-        )
+        self.optimiser = fused_optimiser(self.views, lr, training)
 
     def step(self) -> None:
         for view, whole in zip(self.views, self.parameters):
@@ -224,15 +225,12 @@ class _Optimiser:
         self.optimiser.step()
 
 
-def _optimisers(
-    stack: BatchedHeads, plans: Sequence[RunPlan], training: Training
-) -> list[_Optimiser]:
-    """One for each span of runs that share a learning rate."""
-    spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
-    return [
-        _Optimiser(stack, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
-        for span in spans
-    ]
+def fused_optimiser(parameters: Any, lr: float, training: Training) -> torch.optim.Optimizer:
+    """torch's fused optimiser of a training, for parameters or groups of them."""
+    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    return kind[training.optimiser](
+        parameters, lr=lr, weight_decay=training.weight_decay, fused=True
+    )
 
 
 def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[Tensor, Tensor]:
@@ -247,9 +245,8 @@ def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[T
 def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
     """Endless batches of the row numbers that one run trains on."""
     labels_N = labels_N.cpu()
-    if training.label_fraction >= 1 and plan.resample is None:
-        rows_N = None  # all of them, in their order
-    else:
+    rows_N = None  # all of them, in their order
+    if training.label_fraction < 1 or plan.resample is not None:
         rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
         labels_N = labels_N[rows_N]
     if training.sampling == "balanced":

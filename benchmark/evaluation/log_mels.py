@@ -32,6 +32,10 @@ class Batch:
     lengths_B: Tensor
     samples: tuple[int, ...]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.frames_BTF.to(device), self.lengths_B.to(device), self.samples)
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -66,9 +70,9 @@ class Speech:
         is no padding, which would count in a batch norm.
         """
         # In double precision: in single, a share just below 1 of many places rounds up to all.
-        shares_B = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+        shares = torch.rand(len(rows), generator=generator, dtype=torch.float64).tolist()
         crops = []
-        for row, share in zip(rows, shares_B.tolist()):
+        for row, share in zip(rows, shares):
             frames_TF = self.frames[row]
             start = int(share * max(1, len(frames_TF) - length + 1))
             crops.append(frames_TF[torch.arange(start, start + length) % len(frames_TF)])
@@ -83,7 +87,7 @@ class LogMels:
     def __init__(self, recordings: Sequence[Recording], n_mels: int) -> None:
         self.recordings, self.n_mels = recordings, n_mels
         self._frontend = FrontEnd(FrontEndSettings(n_mels))
-        self._found: dict[int, tuple[Tensor, int]] = {}
+        self._known: dict[int, tuple[Tensor, int]] = {}
 
     def speech(self, rows: np.ndarray, labels: np.ndarray) -> Speech:
         """The recordings of a split, by their manifest rows, with their class numbers.
@@ -91,15 +95,15 @@ class LogMels:
         Raises:
             BarlowSpeechError: a recording cannot be read.
         """
-        missing = sorted(set(rows.tolist()) - set(self._found))
+        missing = sorted(set(rows.tolist()) - set(self._known))
         with (
             ThreadPoolExecutor(READERS) as readers,
             progress(len(missing), "log-mel", "rec") as bar,
         ):
-            for row, found in zip(missing, readers.map(self._read, missing)):
-                self._found[row] = found
+            for row, log_mel in zip(missing, readers.map(self._read, missing)):
+                self._known[row] = log_mel
                 bar.update()
-        frames, samples = zip(*(self._found[row] for row in rows.tolist()))
+        frames, samples = zip(*(self._known[row] for row in rows.tolist()))
         return Speech(frames, samples, torch.from_numpy(labels))
 
     def _read(self, row: int) -> tuple[Tensor, int]:

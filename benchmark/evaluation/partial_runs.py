@@ -1,6 +1,6 @@
-"""Runs of a cell that is not finished yet, each in a file: where runs are slow, none is made twice.
+"""Runs of an unfinished result, each in a file: where runs are slow, none is made twice.
 
-`<folder>/<digest>.json`, one per run; the folder goes when the cell's record is stored.
+`<folder>/<digest>.json`, one per run; the folder goes when the result's record is stored.
 """
 
 from __future__ import annotations
@@ -43,20 +43,26 @@ class PartialRuns:
     def find(self, key: Any, tested: int | None = None, classes: int = 1 << 31) -> Run | None:
         """The run of a JSON-able key, if it is there; on `tested` recordings of `classes` classes.
 
-        A file that is damaged, or of other recordings, is named in a warning and counts as absent.
+        A file that is corrupt, or of other recordings, is named in a warning and counts as absent.
         """
         path = self._path(key)
         if not path.exists():
             return None
         try:
-            run, seconds = _read(path, key)
-            if tested not in (None, len(run.predicted)) or max(run.predicted, default=0) >= classes:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            checksum = kept.pop("sha256")
+            if checksum != digest(kept) or kept["key"] != key:
+                raise ValueError("its checksum does not match")
+            read = _Kept.model_validate(kept)
+            predicted_N = unpack(read.predicted)
+            if tested not in (None, len(predicted_N)) or max(predicted_N, default=0) >= classes:
                 raise ValueError("its predictions are not of the test recordings")
         except DAMAGE as error:
             log.warning("run %s is corrupt (%s); recomputing", path, reason_of(error))
             return None
-        self.seconds += seconds
-        return run
+        self.seconds += read.seconds
+        curve = tuple((step, score) for step, score in kept["curve"])
+        return Run(read.seed, kept["dev"], read.step, curve, predicted_N)
 
     def keep(self, key: Any, run: Run, seconds: float) -> None:
         """Write a run that took so many seconds, whole or not at all."""
@@ -66,7 +72,7 @@ class PartialRuns:
             "seed": run.seed,
             "dev": run.dev,
             "step": run.step,
-            "curve": [list(look) for look in run.curve],
+            "curve": run.curve,
             "predicted": pack(run.predicted),
         }
         write_json(self._path(key), {**kept, "sha256": digest(kept)})
@@ -75,19 +81,7 @@ class PartialRuns:
         return self.folder / f"{digest(key)[:24]}.json"
 
     def clear(self) -> None:
-        """Drop them all, and the folder above where no other cell has runs in it."""
+        """Drop them all, and the folder above where no other result has runs in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # it is not empty, or not there
             self.folder.parent.rmdir()
-
-
-def _read(path: Path, key: Any) -> tuple[Run, float]:
-    """A run, and the seconds that it took."""
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    checksum = kept.pop("sha256")
-    if checksum != digest(kept) or kept["key"] != key:
-        raise ValueError("its checksum does not match")
-    _Kept.model_validate(kept)
-    curve = tuple((step, score) for step, score in kept["curve"])
-    run = Run(kept["seed"], kept["dev"], kept["step"], curve, unpack(kept["predicted"]))
-    return run, kept["seconds"]

@@ -6,11 +6,13 @@ It decides every number of a record, and stands in it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
@@ -23,6 +25,9 @@ SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SHORTEST_CROP_S = 0.1
 SEARCH_SEEDS = 1 << 31  # distance of the seeds of a learning-rate search from those of the runs
 
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
 Source = Literal["init", "order", "train_resample", "pretrain_seed"]
 
 
@@ -38,7 +43,7 @@ class EncoderTraining:
     """
 
     crop_s: float = 2.0
-    rate: float = 1.0
+    rate: NotNegative = 1.0
     batch_norm: Literal["batch", "kept"] = "batch"
 
     def note(self) -> str:
@@ -76,24 +81,24 @@ class Protocol:
     """
 
     name: str
-    runs: int
-    steps: int
-    batch: int
-    eval_step: int
+    runs: Annotated[int, Field(gt=0, le=100_000)]
+    steps: Positive
+    batch: Positive
+    eval_step: Positive
     head: dict[str, Any] = field(default_factory=lambda: {"name": "linear"})
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rates: tuple[float, ...] = (1e-3,)
-    search_runs: int = 3
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    accumulate: int = 1
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-3,)
+    search_runs: Positive = 3
+    weight_decay: NotNegative = 0.0
+    clip: NotNegative = 1.0
+    accumulate: Positive = 1
     sampling: Literal["shuffle", "balanced"] = "shuffle"
-    label_fraction: float = 1.0
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     selection: str = "top1"
     eval_split: Literal["test", "dev"] = "test"
-    seed: int = 1337
+    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 1337
     varies: tuple[Source, ...] = ("init", "order")
-    levels: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, Positive] = field(default_factory=dict)
     encoder: EncoderTraining | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -118,18 +123,8 @@ class Protocol:
 
     def training(self) -> Training:
         """How one of its heads is trained."""
-        return Training(
-            steps=self.steps,
-            batch=self.batch,
-            eval_step=min(self.eval_step, self.steps),
-            clip=self.clip,
-            accumulate=self.accumulate,
-            sampling=self.sampling,
-            selection=self.selection,
-            weight_decay=self.weight_decay,
-            optimiser=self.optimiser,
-            label_fraction=self.label_fraction,
-        )
+        shared = {one.name: getattr(self, one.name) for one in dataclasses.fields(Training)}
+        return Training(**shared | {"eval_step": min(self.eval_step, self.steps)})
 
     def sources(self, run: int) -> dict[str, int | None]:
         """The level of each source of variance in run `run`; None for a set that is not drawn."""
@@ -217,8 +212,6 @@ def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> 
             f"{where}.crop_s must be at least {SHORTEST_CROP_S:g} seconds, or 0 for whole "
             f"recordings, not {encoder.crop_s:g}."
         )
-    if encoder.rate < 0:
-        raise BarlowSpeechError(f"{where}.rate must not be below zero.")
     if encoder.crop_s == 0 and encoder.batch_norm == "batch":
         raise BarlowSpeechError(
             f"{where}.crop_s=0 pads recordings, and the padding would count in the statistics of a "
@@ -229,22 +222,8 @@ def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> 
 def _check(protocol: Protocol, where: str) -> None:
     module = head_module(str(protocol.head.get("name")), where)
     head_settings(protocol.head, where)
-    positive = ("runs", "steps", "batch", "eval_step", "search_runs", "accumulate")
-    for name in positive:
-        if getattr(protocol, name) <= 0:
-            raise BarlowSpeechError(f"{where}: {name} must be above zero.")
     if protocol.selection not in METRICS:
         raise unknown("value", protocol.selection, METRICS, f"{where}: selection")
-    if not protocol.learning_rates or min(protocol.learning_rates) <= 0:
-        raise BarlowSpeechError(f"{where}: learning_rates must be one or more, all above zero.")
-    if protocol.runs > 100_000:
-        raise BarlowSpeechError(f"{where}: runs must be at most 100000, not {protocol.runs}.")
-    if not 0 <= protocol.seed < 1 << 31:
-        raise BarlowSpeechError(f"{where}: seed must be from 0 to {(1 << 31) - 1}.")
-    if not 0 < protocol.label_fraction <= 1:
-        raise BarlowSpeechError(f"{where}: label_fraction must be above 0 and at most 1.")
-    if protocol.clip < 0 or protocol.weight_decay < 0:
-        raise BarlowSpeechError(f"{where}: clip and weight_decay must not be below zero.")
     if len(set(protocol.varies)) != len(protocol.varies) or not protocol.varies:
         raise BarlowSpeechError(
             f"{where}: varies must name at least one of {', '.join(SOURCES)}, each once."
@@ -254,10 +233,8 @@ def _check(protocol: Protocol, where: str) -> None:
             raise BarlowSpeechError(
                 f"{where}: levels must have a number for each of {', '.join(protocol.varies)}."
             )
-        count = 1
-        for levels in protocol.levels.values():
-            count *= levels
-        if min(protocol.levels.values()) < 1 or count != protocol.runs:
+        count = math.prod(protocol.levels.values())
+        if count != protocol.runs:
             raise BarlowSpeechError(
                 f"{where}: levels make {count} combinations, but runs is {protocol.runs}; "
                 "let them agree."

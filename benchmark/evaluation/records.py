@@ -125,7 +125,7 @@ class _Stored(Shape):
 
 @dataclass
 class Record:
-    """A cell's runs by their number, and the facts that a reader needs to judge them."""
+    """A result's runs by their number, and the facts that a reader needs to weigh them."""
 
     upstream: str
     task: str
@@ -164,7 +164,7 @@ class Store:
     def load(self, upstream: str, task: str, corpus: str, identity: dict[str, Any]) -> Record:
         """The stored record of that identity, or an empty one.
 
-        A file that is damaged, or of another cell, is named in a warning and counts as absent.
+        A file that is corrupt, or of another result, is named in a warning and counts as absent.
         """
         record = Record(upstream, task, corpus, identity)
         path = self.path(record)
@@ -197,18 +197,18 @@ class Store:
         return path
 
     def records(self) -> list[Record]:
-        """Every whole record of the folder; a damaged one is named in a warning and left out."""
-        found = []
+        """Every whole record of the folder; a corrupt one is named in a warning and left out."""
+        records = []
         for path in sorted(self.folder.glob("records/*/*.json")):
             try:
-                found.append(_read(path))
+                records.append(_read(path))
             except DAMAGE as error:
-                log.warning("record %s is damaged (%s) and is left out", path, reason_of(error))
-        return found
+                log.warning("record %s is corrupt (%s) and is left out", path, reason_of(error))
+        return records
 
 
 def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
-    """Every stored record of a results folder as a cell, with all the runs that it has.
+    """Every stored record of a results folder as a result, with all the runs that it has.
 
     Raises:
         BarlowSpeechError: the folder has no records, or the metric is unknown.
@@ -318,7 +318,9 @@ def _means(
     truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray], classes: int
 ) -> dict[str, float]:
     """Every metric of one run, the mean over its folds."""
-    folds = [metrics(truth_N, said_N, classes) for truth_N, said_N in zip(truth, predicted)]
+    folds = [
+        metrics(truth_N, predicted_N, classes) for truth_N, predicted_N in zip(truth, predicted)
+    ]
     return {name: float(np.mean([one[name] for one in folds])) for name in METRICS}
 
 

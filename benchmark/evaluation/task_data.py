@@ -64,26 +64,23 @@ class TaskData:
         Raises:
             BarlowSpeechError: there are such recordings and it is not `allowed`.
         """
+        recordings = self.corpus.recordings
         for fold in self.folds:
             seen: dict[int, tuple[str, int]] = {}
-            for split in SPLITS:
-                for row, audio in zip(
-                    fold.rows[split].tolist(), audio_N[fold.rows[split]].tolist()
-                ):
-                    other, at = seen.setdefault(audio, (split, row))
-                    if other == split:
-                        continue
-                    recordings = self.corpus.recordings
-                    sentence = (
-                        f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
+            for split, row in [(one, row) for one in SPLITS for row in fold.rows[one].tolist()]:
+                other, at = seen.setdefault(int(audio_N[row]), (split, row))
+                if other == split:
+                    continue
+                sentence = (
+                    f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
+                )
+                if not allowed:
+                    raise BarlowSpeechError(
+                        f"corpus '{self.corpus.name}', task '{self.task.name}': {sentence}; "
+                        f"drop one of them from {self.corpus.manifest.file}, or add "
+                        "--allow-leakage."
                     )
-                    if not allowed:
-                        raise BarlowSpeechError(
-                            f"corpus '{self.corpus.name}', task '{self.task.name}': {sentence}; "
-                            f"drop one of them from {self.corpus.manifest.file}, or add "
-                            "--allow-leakage."
-                        )
-                    return replace(self, notes=(*self.notes, sentence))
+                return replace(self, notes=(*self.notes, sentence))
         return self
 
 

@@ -72,7 +72,7 @@ def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[byt
 class Shard:
     """One file of features; its tensors are mapped, not read, until they are used."""
 
-    def __init__(self, path: Path, verify: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._file = safetensors.safe_open(path, framework="pt")
         metadata = self._file.metadata() or {}
@@ -80,8 +80,6 @@ class Shard:
         self.names = set(self._file.keys())
         self._check()
         self.keys = [row.tobytes() for row in self.tensor("keys").numpy()]
-        if verify:
-            self.verify()
 
     def verify(self) -> None:
         """Read all of it and compare it with its checksum.
@@ -144,29 +142,33 @@ class Folder:
         self.path = root / self.key[:32]
         self._about = {"upstream": upstream, "fingerprint": fingerprint, "kind": kind}
 
+    def key_of(self, recordings: Sequence[bytes]) -> str:
+        """A digest of the computation and of the keys of recordings."""
+        return digest([self.key, [key.hex() for key in recordings]])
+
     def shards(self, verified: Set[bytes] = frozenset()) -> list[Shard]:
-        """Every whole shard; a damaged one is named in a warning, taken away and made again.
+        """Every whole shard; a corrupt one is named in a warning, removed and recomputed.
 
         Those with a recording whose key is in `verified` are compared with their checksums.
         """
-        found = []
+        shards = []
         for path in sorted(self.path.glob(f"*{SUFFIX}")):
             try:
                 shard = Shard(path)
                 if not verified.isdisjoint(shard.keys):
                     shard.verify()
-                found.append(shard)
+                shards.append(shard)
             except FileNotFoundError:  # another process has just pruned it
                 continue
             except DAMAGE as error:
                 reason = " ".join(str(error).split())[:300]
-                log.warning("features %s are damaged (%s) and are computed again", path, reason)
+                log.warning("features %s are corrupt (%s); recomputing", path, reason)
                 with contextlib.suppress(OSError):
                     path.unlink()
-        if found:
+        if shards:
             with contextlib.suppress(OSError):  # when it was last used, for pruning
                 os.utime(self.path / ABOUT)
-        return found
+        return shards
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -207,7 +209,7 @@ class Entry:
 
 def entries(root: Path) -> list[Entry]:
     """Every folder of the cache, the one used last first."""
-    found = []
+    listed = []
     for about in root.glob(f"*/{ABOUT}"):
         facts = _about_of(about)
         paths = list(about.parent.glob(f"*{SUFFIX}"))
@@ -217,8 +219,8 @@ def entries(root: Path) -> list[Entry]:
                 recordings += file.get_slice("keys").get_shape()[0]
         days = (time.time() - about.stat().st_mtime) / 86400
         size = sum(path.stat().st_size for path in about.parent.iterdir())
-        found.append(Entry(about.parent, facts["upstream"], facts["kind"], recordings, size, days))
-    return sorted(found, key=lambda entry: entry.days)
+        listed.append(Entry(about.parent, facts["upstream"], facts["kind"], recordings, size, days))
+    return sorted(listed, key=lambda entry: entry.days)
 
 
 def verify(entry: Entry) -> list[Path]:
@@ -226,7 +228,7 @@ def verify(entry: Entry) -> list[Path]:
     broken = []
     for path in sorted(entry.path.glob(f"*{SUFFIX}")):
         try:
-            Shard(path, verify=True)
+            Shard(path).verify()
         except DAMAGE:
             broken.append(path)
     return broken
@@ -247,9 +249,7 @@ def remove(entry: Entry) -> None:
 
 
 def _about_of(path: Path) -> dict[str, str]:
-    facts: Any = None
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    given = facts if isinstance(facts, dict) else {}
-    names = {key: given.get(key) for key in ("upstream", "kind")}
-    return {key: name if isinstance(name, str) else "?" for key, name in names.items()}
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, RecursionError, TypeError):
+        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+    return {k: facts[k] if isinstance(facts.get(k), str) else "?" for k in ("upstream", "kind")}

@@ -24,7 +24,6 @@ from torch import Tensor
 from barlow_speech.benchmark.features.cache import Folder, Shard, recording_keys
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.manifest import Recording
@@ -143,9 +142,8 @@ def features(
     if _missing(keys, shards):
         with folder.locked():
             shards = folder.shards()
-            for part, tensors, seconds in _extract(
-                upstream, recordings, _missing(keys, shards), kind
-            ):
+            missing = _missing(keys, shards)
+            for part, tensors, seconds in _extract(upstream, recordings, missing, kind):
                 folder.add([keys[row] for row in part], tensors, seconds)
             shards = folder.shards()
     where = {key: (i, row) for i, shard in enumerate(shards) for row, key in enumerate(shard.keys)}
@@ -166,7 +164,7 @@ def features(
     audio = [shard.tensor("audio").numpy() for shard in shards]
     return Features(
         upstream=upstream.name,
-        key=_key(folder, keys),
+        key=folder.key_of(keys),
         audio_N=np.array([audio[shard][row] for shard, row in places]),
         seconds=round(share * sum(shard.seconds for shard in shards), 3),
         _shards=shards,
@@ -183,11 +181,7 @@ def features_key(
         BarlowSpeechError: a recording does not exist.
     """
     folder = Folder(Path(), upstream.name, upstream.fingerprint, kind)
-    return _key(folder, recording_keys(recordings, listed_in))
-
-
-def _key(folder: Folder, keys: Sequence[bytes]) -> str:
-    return digest([folder.key, [key.hex() for key in keys]])
+    return folder.key_of(recording_keys(recordings, listed_in))
 
 
 def _missing(keys: Sequence[bytes], shards: Sequence[Shard]) -> list[int]:
@@ -230,14 +224,8 @@ def _extract(
                     ahead.append(readers.submit(read, batches[number + READERS]))
                 for group in _groups(upstream.batched, waves):
                     rows_B = [batch[i] for i in group]
-                    parts.append(
-                        _of_batch(
-                            upstream,
-                            [recordings[row] for row in rows_B],
-                            [waves[i] for i in group],
-                            kind,
-                        )
-                    )
+                    of_group = [recordings[row] for row in rows_B], [waves[i] for i in group]
+                    parts.append(_of_batch(upstream, *of_group, kind))
                     part += rows_B
                     size += sum(one.nbytes for one in parts[-1].values())
                 done += len(batch)
@@ -270,17 +258,13 @@ def _of_batch(
             f"upstream '{upstream.name}' gives features that are not finite for {recordings[0]} "
             "when others run beside it; run: barlow-speech check-upstream."
         )
-    result["audio"] = torch.tensor([_audio_digest(wave) for wave in waves])
+    digests = [hashlib.blake2b(wave.tobytes(), digest_size=8).digest() for wave in waves]
+    result["audio"] = torch.from_numpy(np.frombuffer(b"".join(digests), "<i8").copy())
     return result
 
 
 def _finite(tensors: dict[str, Tensor]) -> bool:
     return all(bool(torch.isfinite(one).all()) for one in tensors.values())
-
-
-def _audio_digest(wave: np.ndarray) -> int:
-    short = hashlib.blake2b(wave.tobytes(), digest_size=8).digest()
-    return int.from_bytes(short, "little", signed=True)
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

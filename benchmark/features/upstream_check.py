@@ -9,11 +9,11 @@ Shapes: B recordings, T frames, D width.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Finding:
     name: str
     needed: bool
     passed: bool
-    says: str
+    detail: str
 
 
 Check = Callable[[Subject], tuple[bool, str]]
@@ -87,9 +87,7 @@ def subject(
         BarlowSpeechError: as `load_upstream`.
     """
 
-    def again() -> Any:
-        return build(name, checkpoint, permissions=permissions)
-
+    again = partial(build, name, checkpoint, permissions=permissions)
     with seeded(0):
         module = again().eval().to(device)
     return Subject(Upstream(name, module, rate_of(name, module), "", batched=False), again)
@@ -98,9 +96,7 @@ def subject(
 def check_upstream(subject: Subject) -> list[Finding]:
     """The findings of all checks, in their order; a check that raises has failed."""
     # A forward of its own for each recording would hide what the batch does.
-    subject = dataclasses.replace(
-        subject, upstream=dataclasses.replace(subject.upstream, alone=False)
-    )
+    subject = replace(subject, upstream=replace(subject.upstream, alone=False))
     findings = []
     with progress(len(CHECKS), f"checks of {subject.upstream.name}", "check") as bar:
         for function, needed in CHECKS:
@@ -108,11 +104,11 @@ def check_upstream(subject: Subject) -> list[Finding]:
             try:
                 # TensorFloat32 rounds batches of different shapes differently by 1e-3.
                 with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                    passed, says = function(subject)
+                    passed, detail = function(subject)
             except Exception as error:  # whatever an upstream raises is the finding
                 reason = " ".join(str(error).split())[:200]
-                passed, says = False, f"raises {type(error).__name__}: {reason}"
-            findings.append(Finding(name, needed, passed, says))
+                passed, detail = False, f"raises {type(error).__name__}: {reason}"
+            findings.append(Finding(name, needed, passed, detail))
             bar.update()
     return findings
 
@@ -127,12 +123,12 @@ def shapes(subject: Subject) -> tuple[bool, str]:
     size = sizes.pop()
     if len(size) != 3 or size[0] != 3 or 0 in size:
         return False, f"3 recordings give {list(size)}, which is not [3, frames, width]"
-    says = f"layers: {len(outputs[HIDDEN])}, width: {size[2]}"
+    detail = f"layers: {len(outputs[HIDDEN])}, width: {size[2]}"
     if EMBEDDING in outputs:
         if outputs[EMBEDDING].ndim != 2 or len(outputs[EMBEDDING]) != 3:
             return False, f"3 recordings give embeddings {list(outputs[EMBEDDING].shape)}"
-        says += f", embedding: {outputs[EMBEDDING].shape[1]}"
-    return True, says
+        detail += f", embedding: {outputs[EMBEDDING].shape[1]}"
+    return True, detail
 
 
 @check(needed=True)
@@ -178,11 +174,11 @@ def declared_rate(subject: Subject) -> tuple[bool, str]:
         subject.upstream.layers(subject.noise(samples))[-1].shape[1] for samples in (short, long)
     ]
     more = frames[1] - frames[0]
-    says = f"declared {subject.upstream.rate} samples a frame"
+    detail = f"declared {subject.upstream.rate} samples a frame"
     if more <= 0:
-        return False, f"{says}, but 9 s give no more frames than 1 s"
-    says += f", found {(long - short) / more:.1f}"
-    return abs(more - (long - short) / subject.upstream.rate) <= 1.5, says
+        return False, f"{detail}, but 9 s give no more frames than 1 s"
+    detail += f", found {(long - short) / more:.1f}"
+    return abs(more - (long - short) / subject.upstream.rate) <= 1.5, detail
 
 
 @check(needed=False)
@@ -204,23 +200,20 @@ def batch_of_equal_lengths(subject: Subject) -> tuple[bool, str]:
 
 
 def _independent(subject: Subject, equal: bool) -> tuple[bool, str]:
-    found = batch_difference(subject.upstream, equal)
+    difference = batch_difference(subject.upstream, equal)
     others = "others of its length" if equal else "a longer and a shorter one"
-    return found <= TOLERANCE, f"{found:.2g} relative difference beside {others}"
+    return difference <= TOLERANCE, f"{difference:.2g} relative difference beside {others}"
 
 
 @check(needed=True)
 def determinism(subject: Subject) -> tuple[bool, str]:
     """The same recording gives the same features again."""
-    waves = subject.noise(16_000)
-    first, second = (
-        _all(subject.upstream.outputs([wave.clone() for wave in waves])) for _ in range(2)
-    )
-    found = max(
+    first, second = (_all(subject.upstream.outputs(subject.noise(16_000))) for _ in range(2))
+    difference = max(
         float((one - other).norm() / one.norm().clamp(min=1e-30))
         for one, other in zip(first, second)
     )
-    return found <= REPEATABLE, f"{found:.2g} relative difference when run twice"
+    return difference <= REPEATABLE, f"{difference:.2g} relative difference when run twice"
 
 
 @check(needed=False)
@@ -276,19 +269,13 @@ def random_state_in_constructor(subject: Subject) -> tuple[bool, str]:
 
 
 def _leaves_random_state(call: Callable[[], Any]) -> tuple[bool, str]:
-    torchs, numpys, pythons = (
-        torch.random.get_rng_state(),
-        np.random.get_state(),
-        random.getstate(),
-    )
+    torchs, numpys, pythons = torch.get_rng_state(), np.random.get_state(), random.getstate()
     # Away from where a seed would put them, or seeding would not show.
-    torch.rand(7)
-    np.random.rand(7)
-    random.random()
+    torch.rand(7), np.random.rand(7), random.random()
     before = _random_states()
     call()
     changed = [name for name, state in _random_states().items() if state != before[name]]
-    torch.random.set_rng_state(torchs)
+    torch.set_rng_state(torchs)
     np.random.set_state(numpys)
     random.setstate(pythons)
     return not changed, f"changes that of {' and '.join(changed)}" if changed else "untouched"
@@ -298,7 +285,7 @@ def _random_states() -> dict[str, Any]:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     name, keys, *rest = np.random.get_state()
     return {
-        "torch": torch.random.get_rng_state().tolist(),
+        "torch": torch.get_rng_state().tolist(),
         "NumPy": (name, np.asarray(keys).tolist(), rest),
         "Python": random.getstate(),
         "CUDA": [torch.cuda.get_rng_state(device).tolist() for device in devices],

@@ -70,20 +70,6 @@ class Upstream:
         """Hidden states, a list of [B, T, D], of 1-D waveforms on its device."""
         return self.outputs(waves)[HIDDEN]
 
-    def embedding(self, waves: Sequence[Tensor]) -> Tensor:
-        """The upstream's own embedding [B, E] of 1-D waveforms on its device.
-
-        Raises:
-            BarlowSpeechError: it has none.
-        """
-        outputs = self.outputs(waves)
-        if EMBEDDING not in outputs:
-            raise BarlowSpeechError(
-                f"upstream '{self.name}' gives no embedding of an utterance, only "
-                f"{len(outputs[HIDDEN])} layers of hidden states; select hidden_states."
-            )
-        return outputs[EMBEDDING]
-
     def frames(self, layer_BTD: Tensor, row: int, samples: int) -> Tensor:
         """[T, D]: the frames of one recording of a batch, as s3prl's Featurizer cuts them.
 

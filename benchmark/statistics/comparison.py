@@ -96,33 +96,33 @@ def test_pairs(pairs: Iterable[tuple[TaskResult, TaskResult]]) -> list[dict[str,
 test_pairs.__test__ = False  # type: ignore[attr-defined]  # it is no test of pytest's
 
 
-def compare_all(cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
+def compare_all(results: Sequence[TaskResult]) -> list[dict[str, Any]]:
     """`test_pairs` of every two results of one task.
 
     The family is one task of one corpus, so that adding a task to a table changes nothing about
     the others.
     """
-    return test_pairs(itertools.combinations(cells, 2))
+    return test_pairs(itertools.combinations(results, 2))
 
 
-def compare_against(reference: str, cells: Sequence[TaskResult]) -> list[dict[str, Any]]:
+def compare_against(reference: str, results: Sequence[TaskResult]) -> list[dict[str, Any]]:
     """`test_pairs` of every other upstream with the reference, on one task."""
-    other = next(cell for cell in cells if cell.upstream == reference)
-    return test_pairs((cell, other) for cell in cells if cell is not other)
+    other = next(result for result in results if result.upstream == reference)
+    return test_pairs((result, other) for result in results if result is not other)
 
 
-def leaders(cells: Sequence[TaskResult]) -> list[str]:
+def leaders(results: Sequence[TaskResult]) -> list[str]:
     """The upstream of the best mean on one task, and those that cannot be separated from it.
 
     Separated means below it in `compare_all`. Best first, the others in their given order.
     """
-    best = max(cells, key=lambda cell: summary(cell.values)["mean"]).upstream
+    best = max(results, key=lambda result: summary(result.values)["mean"]).upstream
     beaten = {
         pair["b"] if pair["a"] == best else pair["a"]
-        for pair in compare_all(cells)
+        for pair in compare_all(results)
         if best in (pair["a"], pair["b"]) and pair["separable"]
     }
-    names = [cell.upstream for cell in cells]
+    names = [result.upstream for result in results]
     return [best, *(name for name in names if name != best and name not in beaten)]
 
 

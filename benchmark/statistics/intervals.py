@@ -81,7 +81,7 @@ def mean_interval(values: tuple[float, ...], seed: int) -> tuple[float, float]:
     return float(max(low, sample.min())), float(min(high, sample.max()))
 
 
-# The same draws for every cell and pair of as many runs. 500 runs take 20 MB and 10 MB.
+# The same draws for every result and pair of as many runs. 500 runs take 20 MB and 10 MB.
 @lru_cache(maxsize=4)
 def _drawn_counts(count: int, seed: int) -> np.ndarray:
     """How often each of `count` runs is in each bootstrap resample [RESAMPLES, count]."""

@@ -68,11 +68,11 @@ class Ranking:
 
 
 def ranking(
-    cells: Sequence[TaskResult],
+    results: Sequence[TaskResult],
     upstreams: Sequence[str] | None = None,
-    variant: Callable[[TaskResult], str] = lambda cell: "",
+    variant: Callable[[TaskResult], str] = lambda result: "",
 ) -> Ranking:
-    """Rank upstreams by their mean scores over all blocks in which each of them has a cell.
+    """Rank upstreams by their mean scores over all blocks in which each of them has a result.
 
     `upstreams` are the ones to rank (default: all that occur). Blocks that lack one of them are
     left out, and `left_out` says which. In a block the highest mean has rank 1, and equal means
@@ -97,14 +97,14 @@ def ranking(
     size of the differences too, with Holm's correction; empty with one block.
 
     Raises:
-        BarlowSpeechError: a cell is refused by `by_task`, an upstream named has no cell, there are
-            not two upstreams, or no block has all of them.
+        BarlowSpeechError: a result is refused by `by_task`, an upstream named has no result, there
+            are not two upstreams, or no block has all of them.
     """
     tasks: dict[tuple[str, str], dict[str, list[TaskResult]]] = {}
-    for cell in cells:
-        variants = tasks.setdefault((cell.task, cell.corpus), {})
-        variants.setdefault(variant(cell), []).append(cell)
-    known = list(dict.fromkeys(cell.upstream for cell in cells))
+    for result in results:
+        variants = tasks.setdefault((result.task, result.corpus), {})
+        variants.setdefault(variant(result), []).append(result)
+    known = list(dict.fromkeys(result.upstream for result in results))
     names = known if upstreams is None else list(dict.fromkeys(upstreams))
     for name in names:
         if name not in known:
@@ -121,11 +121,11 @@ def ranking(
         complete: dict[str, list[TaskResult]] = {}
         for key, group in variants.items():
             by_task(group)  # refuses what cannot be compared
-            by_name = {cell.upstream: cell for cell in group}
+            by_name = {result.upstream: result for result in group}
             if by_name.keys() >= set(names):
                 complete[key] = [by_name[name] for name in names]
         if not complete:
-            there = {cell.upstream for group in variants.values() for cell in group}
+            there = {result.upstream for group in variants.values() for result in group}
             missing = [name for name in names if name not in there]
             if not missing:
                 left_out.append(
@@ -135,8 +135,8 @@ def ranking(
             elif len(missing) < len(names):
                 left_out.append(f"{where} is not ranked: no result of {listed(missing, most=4)}.")
             continue
-        newest = max(complete, key=lambda key: max(cell.recorded for cell in complete[key]))
-        means[task] = [float(np.mean(cell.values)) for cell in complete[newest]]
+        newest = max(complete, key=lambda key: max(result.recorded for result in complete[key]))
+        means[task] = [float(np.mean(result.values)) for result in complete[newest]]
         if len(variants) > 1:
             chosen.append(
                 f"{where} was measured in {len(variants)} ways and counts once: by the newest that "
@@ -238,7 +238,7 @@ def critical_difference(upstreams: int, blocks: int, level: float = LEVEL) -> fl
     return float(q * math.sqrt(upstreams * (upstreams + 1) / (6.0 * blocks)))
 
 
-def shared_ranks(cells: Sequence[TaskResult]) -> dict[str, int]:
+def shared_ranks(results: Sequence[TaskResult]) -> dict[str, int]:
     """The rank of each upstream on one task: 1 + how many upstreams are separably better.
 
     Separably better is the higher of two that `compare_all` separates. So upstreams share rank 1
@@ -250,10 +250,10 @@ def shared_ranks(cells: Sequence[TaskResult]) -> dict[str, int]:
     Raises:
         BarlowSpeechError: as `compare`.
     """
-    return {name: low for name, (low, _) in rank_intervals(cells).items()}
+    return {name: low for name, (low, _) in rank_intervals(results).items()}
 
 
-def rank_intervals(cells: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
+def rank_intervals(results: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
     """The best and the worst rank that the runs leave to each upstream on one task.
 
     1 + how many are separably better, and the number of upstreams less how many are separably
@@ -264,9 +264,9 @@ def rank_intervals(cells: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
     Raises:
         BarlowSpeechError: as `compare`.
     """
-    better = Counter({cell.upstream: 0 for cell in cells})
+    better = Counter({result.upstream: 0 for result in results})
     worse = Counter(better)
-    for pair in compare_all(cells):
+    for pair in compare_all(results):
         if pair["separable"]:
             a_wins = pair["difference"] > 0
             winner, loser = (pair["a"], pair["b"]) if a_wins else (pair["b"], pair["a"])
@@ -320,7 +320,7 @@ def _cliques(
     names: Sequence[str], average: np.ndarray, distance: float
 ) -> tuple[tuple[str, ...], ...]:
     """The largest runs of two or more of the ordered ranks that lie within less than `distance`."""
-    found: list[tuple[str, ...]] = []
+    cliques: list[tuple[str, ...]] = []
     reached = 0
     for first in range(len(names)):
         last = first
@@ -328,9 +328,9 @@ def _cliques(
         while last + 1 < len(names) and average[last + 1] - average[first] < distance - 1e-9:
             last += 1
         if last > first and last > reached:
-            found.append(tuple(names[first : last + 1]))
+            cliques.append(tuple(names[first : last + 1]))
         reached = max(reached, last)
-    return tuple(found)
+    return tuple(cliques)
 
 
 def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | None) -> list[str]:

@@ -104,67 +104,67 @@ class TaskResult:
         return f"{self.upstream} on {self.task} of {self.corpus}"
 
 
-def by_task(cells: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskResult]]:
-    """The cells of each (task, corpus), both in the order in which they are given.
+def by_task(results: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskResult]]:
+    """The results of each (task, corpus), both in the order in which they are given.
 
     Raises:
-        BarlowSpeechError: a cell is empty, holds a value that is no score (NaN, infinite or
+        BarlowSpeechError: a result is empty, holds a value that is no score (NaN, infinite or
             outside 0..1), has another number of seeds than of values or a seed twice, is there
             twice, or is measured otherwise than the others of its task.
     """
     groups: dict[tuple[str, str], list[TaskResult]] = {}
-    for cell in cells:
-        _check(cell)
-        group = groups.setdefault((cell.task, cell.corpus), [])
-        if any(other.upstream == cell.upstream for other in group):
+    for result in results:
+        _check(result)
+        group = groups.setdefault((result.task, result.corpus), [])
+        if any(other.upstream == result.upstream for other in group):
             raise BarlowSpeechError(
-                f"the results of {cell} are given twice; leave one of them out."
+                f"the results of {result} are given twice; leave one of them out."
             )
-        if group and group[0].metric != cell.metric:
+        if group and group[0].metric != result.metric:
             raise BarlowSpeechError(
-                f"{cell} is measured by {cell.metric} and {group[0].upstream} by "
+                f"{result} is measured by {result.metric} and {group[0].upstream} by "
                 f"{group[0].metric}; compare results of one metric."
             )
-        group.append(cell)
+        group.append(result)
     return groups
 
 
-def shares_levels(cell: TaskResult) -> bool:
+def shares_levels(result: TaskResult) -> bool:
     """Whether several runs share a level of a source that varied, and so are not independent.
 
-    For such a cell the intervals of `summary` are too short and the p values of `compare` too
+    For such a result the intervals of `summary` are too short and the p values of `compare` too
     small, so that none is shown; `variance.split_variance` has an interval of its mean.
 
     Raises:
         BarlowSpeechError: as `TaskResult.levels`.
     """
-    return any(0 < max(levels) < len(levels) - 1 for levels in cell.levels.values())
+    return any(0 < max(levels) < len(levels) - 1 for levels in result.levels.values())
 
 
-def _check(cell: TaskResult) -> None:
-    if not cell.values:
-        raise BarlowSpeechError(f"{cell} has no runs; run the task first.")
-    for run, value in enumerate(cell.values):
+def _check(result: TaskResult) -> None:
+    if not result.values:
+        raise BarlowSpeechError(f"{result} has no runs; run the task first.")
+    for run, value in enumerate(result.values):
         # Written so that NaN, which compares false with everything, is refused as well.
         if not 0.0 <= value <= 1.0:
             raise BarlowSpeechError(
-                f"run {run} of {cell} has the {cell.metric} {value}, "
+                f"run {run} of {result} has the {result.metric} {value}, "
                 "which is not between 0 and 1; run it again."
             )
-    values_by_seed(cell)
+    values_by_seed(result)
 
 
-def values_by_seed(cell: TaskResult) -> dict[str, float]:
+def values_by_seed(result: TaskResult) -> dict[str, float]:
     """The result's values by seed; run i without a seed has seed i.
 
     Raises:
         BarlowSpeechError: there is not one seed for each value, or one twice.
     """
-    seeds = range(len(cell.values)) if cell.seeds is None else cell.seeds
+    seeds = range(len(result.values)) if result.seeds is None else result.seeds
     names = [str(seed) for seed in seeds]
-    if len(names) != len(cell.values) or len(set(names)) != len(names):
+    if len(names) != len(result.values) or len(set(names)) != len(names):
         raise BarlowSpeechError(
-            f"{cell} has {len(cell.values)} values and {len(set(names))} different seeds; "
+            f"{result} has {len(result.values)} values and {len(set(names))} different seeds; "
             "give each run a seed of its own."
         )
-    return dict(zip(names, cell.values))
+    return dict(zip(names, result.values))

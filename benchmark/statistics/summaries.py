@@ -1,4 +1,4 @@
-"""The numbers of a cell as tables, pages and JSON show them."""
+"""The numbers of a result as tables, pages and JSON show them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ DEPENDENT = (
 )
 
 
-def cell_summary(cell: TaskResult) -> dict[str, Any]:
-    """`summary` of the cell's runs; where they share levels, with the interval of the split.
+def cell_summary(result: TaskResult) -> dict[str, Any]:
+    """`summary` of the result's runs; where they share levels, with the interval of the split.
 
     Raises:
         BarlowSpeechError: as `summary` and `split_variance`.
     """
-    numbers = summary(cell.values)
-    if shares_levels(cell):
-        split = split_variance(cell)
+    numbers = summary(result.values)
+    if shares_levels(result):
+        split = split_variance(result)
         if split.mean_ci95 is not None:
             numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
     return numbers
 
 
-def cell_json(cell: TaskResult) -> dict[str, Any]:
-    """The cell as it stands in `cells.json`: who, what, the values, and their summary.
+def cell_json(result: TaskResult) -> dict[str, Any]:
+    """The result as it stands in `cells.json`: who, what, the values, and their summary.
 
     Raises:
-        BarlowSpeechError: the cell's values are no scores; it is named.
+        BarlowSpeechError: the result's values are no scores; it is named.
     """
-    by_task([cell])
+    by_task([result])
     return {
-        "upstream": cell.upstream,
-        "task": cell.task,
-        "corpus": cell.corpus,
-        "metric": cell.metric,
-        "values": list(cell.values),
-        **cell_summary(cell),
+        "upstream": result.upstream,
+        "task": result.task,
+        "corpus": result.corpus,
+        "metric": result.metric,
+        "values": list(result.values),
+        **cell_summary(result),
     }

@@ -47,7 +47,7 @@ class Component:
 
 @dataclass(frozen=True)
 class VarianceSplit:
-    """The parts of a cell's variance, or why there are none; see `split_variance`."""
+    """The parts of a result's variance, or why there are none; see `split_variance`."""
 
     components: tuple[Component, ...]
     total: float | None  # the variance of a run that draws every source anew
@@ -73,8 +73,8 @@ class _Factor:
         return 1 + max(self.level_of_run)
 
 
-def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
-    """Split the variance of a cell's runs into its sources by the method of moments.
+def split_variance(result: TaskResult, seed: int = 0) -> VarianceSplit:
+    """Split the variance of a result's runs into its sources by the method of moments.
 
     Mean squares are set equal to their expectations under the crossed random model with all
     interactions (Searle, Casella & McCulloch 1992, section 4.3). Sources whose levels change
@@ -95,10 +95,10 @@ def split_variance(cell: TaskResult, seed: int = 0) -> VarianceSplit:
     Raises:
         BarlowSpeechError: the sources are not one dict a run, with the same keys in each.
     """
-    split = _split_values(cell.values, tuple(cell.levels.items()), seed)
+    split = _split_values(result.values, tuple(result.levels.items()), seed)
     if split.reason is None:
         return split
-    return replace(split, reason=f"The variance of {cell} is not split: {split.reason}.")
+    return replace(split, reason=f"The variance of {result} is not split: {split.reason}.")
 
 
 # Tables, figures and pages ask for the same split: each is worked out once per process.
@@ -132,7 +132,7 @@ def _split_values(
     return _split(table, factors, own, constant, np.random.default_rng(seed))
 
 
-def variance_text(cell: TaskResult, split: VarianceSplit) -> str:
+def variance_text(result: TaskResult, split: VarianceSplit) -> str:
     """The split in plain words, in a paragraph."""
     if split.reason is not None or split.total is None:
         return split.reason or ""
@@ -143,7 +143,7 @@ def variance_text(cell: TaskResult, split: VarianceSplit) -> str:
     ]
     return " ".join(
         [
-            f"A run of {cell} has a standard deviation of {100 * math.sqrt(split.total):.2f} "
+            f"A run of {result} has a standard deviation of {100 * math.sqrt(split.total):.2f} "
             f"points; of its variance, with 95 % intervals: {', '.join(parts)}.",
             *split.notes,
         ]

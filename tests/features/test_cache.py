@@ -265,7 +265,7 @@ def test_a_flipped_bit_is_found_and_mended(
     whole = path.read_bytes()
     one_flipped_bit(path)
     get(upstream, some, tmp_path, kind=kind, verify=verify)
-    assert "damaged" in caplog.text and path.name in caplog.text
+    assert "corrupt" in caplog.text and path.name in caplog.text
     (fixed,) = tmp_path.glob("*/*.safetensors")
     assert fixed.read_bytes()[-1000:] == whole[-1000:]
 
@@ -303,7 +303,8 @@ def test_the_verb_lists_verifies_and_prunes(
 def test_a_shard_says_what_it_is(upstream: Upstream, tones: Path, tmp_path: Path) -> None:
     get(upstream, recordings(tones)[:3], tmp_path)
     (path,) = tmp_path.glob("*/*.safetensors")
-    shard = Shard(path, verify=True)
+    shard = Shard(path)
+    shard.verify()
     assert shard.names == {"keys", "mean", "std", "embedding", "audio"}
     assert len(shard.keys) == 3 and shard.seconds >= 0
 

@@ -260,12 +260,14 @@ def test_every_check_can_fail() -> None:
 
 
 def test_findings_say_the_numbers() -> None:
-    assert findings(WrongRate)["declared_rate"].says == "declared 163 samples a frame, found 160.0"
-    says = findings(HearsThePadding)["batch_independence"].says
-    number = float(says.split()[0])
-    assert 1e-3 < number < 10 and "relative difference beside a longer" in says
-    assert findings(Failing)["shapes"].says == "raises RuntimeError: out of memory"
-    assert findings(Half)["dtype"].says == "float16"
+    assert (
+        findings(WrongRate)["declared_rate"].detail == "declared 163 samples a frame, found 160.0"
+    )
+    detail = findings(HearsThePadding)["batch_independence"].detail
+    number = float(detail.split()[0])
+    assert 1e-3 < number < 10 and "relative difference beside a longer" in detail
+    assert findings(Failing)["shapes"].detail == "raises RuntimeError: out of memory"
+    assert findings(Half)["dtype"].detail == "float16"
 
 
 def test_the_random_state_is_put_back_and_the_module_left_as_it_was() -> None:
@@ -313,7 +315,7 @@ def test_a_check_is_added_by_writing_a_function(monkeypatch: pytest.MonkeyPatch)
 
     module = Good().eval()
     last = check_upstream(Subject(Upstream("toy", module, RATE, "", batched=True), Good))[-1]
-    assert (last.name, last.needed, last.passed, last.says) == (
+    assert (last.name, last.needed, last.passed, last.detail) == (
         "one layer", True, False, "2 layers"
     )  # fmt: skip
 

@@ -283,6 +283,8 @@ def _refusal(cls: type, error: Any, where: str) -> BarlowSpeechError:
     elif kind == "literal_error":
         name = value if isinstance(value, str) else shown(value)
         return unknown("value", name, map(str, typing.get_args(_hint_at(cls, loc))), place)
+    elif kind == "too_short":  # of a list of any length
+        must = f"must be a list of {error['ctx']['min_length']} or more"
     elif kind == "value_error":  # of a check of ours
         must = str(error["ctx"]["error"])
     elif kind.endswith("_type") or kind == "finite_number":
