@@ -115,13 +115,12 @@ def recorded_curve(result: TaskResult) -> Curve | None:
         return None
     steps = tuple(float(step) for step, _ in curves[0])
     scores_RS = np.array([[score for _, score in curve] for curve in curves])
-    half = 1.96 * scores_RS.std(axis=0, ddof=1) / np.sqrt(len(curves)) if len(curves) > 1 else None
     mean_S = scores_RS.mean(axis=0)
-    if half is None:
-        none = (None,) * len(steps)
-        return Curve(steps, tuple(mean_S.tolist()), none, none)
-    ends_S = (mean_S - half, mean_S + half)
-    return Curve(steps, *(tuple(values_S.tolist()) for values_S in (mean_S, *ends_S)))
+    if len(curves) == 1:
+        return Curve(steps, tuple(mean_S.tolist()))
+    half_S = 1.96 * scores_RS.std(axis=0, ddof=1) / np.sqrt(len(curves))
+    values = (mean_S, mean_S - half_S, mean_S + half_S)
+    return Curve(steps, *(tuple(values_S.tolist()) for values_S in values))
 
 
 def _grouped(points: Sequence[Point]) -> dict[str, dict[str, list[tuple[float, TaskResult]]]]:

@@ -10,7 +10,10 @@ from barlow_speech.benchmark.analyses._details import measured, variances
 from barlow_speech.benchmark.analyses._findings import findings
 from barlow_speech.benchmark.analyses._scores import Groups, metrics, pairs, scores
 from barlow_speech.benchmark.figures.boxplot import MIN_FOR_BOX, boxplot_figure
-from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.critical_difference import (
+    critical_difference_figure,
+    critical_difference_text,
+)
 from barlow_speech.benchmark.figures.style import file_names
 from barlow_speech.benchmark.reporting.document import Document, Part, Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import percent
@@ -19,7 +22,7 @@ from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.ranking import ranking, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.text import listed
+from barlow_speech.upstream.common.text import counted, listed
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 BOXPLOT_NOTE = (
@@ -42,9 +45,8 @@ def page(results: Sequence[TaskResult], facts: Mapping[str, str], command: str) 
     groups = by_task(results)
     if not groups:
         raise BarlowSpeechError("there are no results to report; run a task first.")
-    said = tuple(map(findings, groups.values()))
     sections = (
-        Section("What the runs show", said, (SCOPE,), ()),
+        Section("What the runs show", tuple(map(findings, groups.values())), (SCOPE,), ()),
         _across(results),
         variances(groups),
         scores(groups),
@@ -57,7 +59,7 @@ def page(results: Sequence[TaskResult], facts: Mapping[str, str], command: str) 
     upstreams = list(dict.fromkeys(result.upstream for result in results))
     title = f"Results of {listed(upstreams)}"
     if len(title) > MAX_TITLE:
-        title = f"Results of {len(upstreams)} upstream" + ("s" if len(upstreams) > 1 else "")
+        title = f"Results of {counted(len(upstreams), 'upstream')}"
     return Document(
         title,
         _extent(groups),
@@ -80,9 +82,9 @@ def terminal(results: Sequence[TaskResult]) -> str:
 
 def _extent(groups: Groups) -> str:
     counts = sorted({len(result.values) for group in groups.values() for result in group})
-    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    tasks = f"{len(groups)} task" + ("" if len(groups) == 1 else "s")
-    return f"{tasks}, {runs} run{'' if counts == [1] else 's'} of each upstream on each."
+    runs = counted(counts[-1], "run")
+    runs = runs if len(counts) == 1 else f"{counts[0]} to {runs}"
+    return f"{counted(len(groups), 'task')}, {runs} of each upstream on each."
 
 
 def _across(results: Sequence[TaskResult]) -> Section | None:
@@ -95,12 +97,8 @@ def _across(results: Sequence[TaskResult]) -> Section | None:
         return None
     parts: list[Part] = []
     if ranked.critical_difference is not None:
-        means = "; ".join(
-            f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks)
-        )
-        alternative = f"Critical-difference diagram. Average ranks: {means}."
-        figure = critical_difference_figure(ranked)
-        parts.append(Picture("critical_difference", "", alternative, figure))
+        figure, words = critical_difference_figure(ranked), critical_difference_text(ranked)
+        parts.append(Picture("critical_difference", "", words, figure))
     return Section("Across tasks", (verdict(ranked),), (), tuple(parts))
 
 

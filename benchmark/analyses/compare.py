@@ -13,7 +13,10 @@ from typing import Any
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
-from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.critical_difference import (
+    critical_difference_figure,
+    critical_difference_text,
+)
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
@@ -81,9 +84,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             Picture(
                 f"{title} ranks",
                 "Average ranks over the tasks; what a bar joins is not separated.",
-                "Average ranks: "
-                + ", ".join(f"{n} {r:.2f}" for n, r in zip(ranked.upstreams, ranked.ranks))
-                + ".",
+                critical_difference_text(ranked),
                 critical_difference_figure(ranked),
             )
         )

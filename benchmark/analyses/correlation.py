@@ -16,10 +16,10 @@ from barlow_speech.benchmark.analyses._requests import (
 from barlow_speech.benchmark.figures.correlation import (
     Correlations,
     correlations,
+    diagonal_and_rest,
     drawn_correlations,
 )
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
-from barlow_speech.upstream.pretraining.objective import off_diagonal
 
 NOTES = (
     "The objective asks for ones on the diagonal (the views agree) and zeros elsewhere (no "
@@ -58,16 +58,11 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     for request, families in results.requested(Computation):
         (label,) = request.upstreams
         for both in families:
-            for state, matrix_DD in (
-                ("untrained", both.untrained_DD),
-                ("trained", both.trained_DD),
-            ):
-                size = len(matrix_DD)
-                rest = off_diagonal(matrix_DD).square().sum() / max(1, size * (size - 1))
-                rows.append(
-                    (label, both.family, state, size, float(matrix_DD.diagonal().mean()),
-                     float(rest.sqrt()))
-                )  # fmt: skip
+            states = {"untrained": both.untrained_DD, "trained": both.trained_DD}
+            rows += [
+                (label, both.family, state, len(matrix_DD), *diagonal_and_rest(matrix_DD))
+                for state, matrix_DD in states.items()
+            ]
             parts.append(
                 Picture(
                     f"{title} {label} {both.family}",

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
@@ -20,10 +19,9 @@ from barlow_speech.benchmark.analyses._requests import (
     labels,
 )
 from barlow_speech.benchmark.disentanglement.spectrum import spectrum
-from barlow_speech.benchmark.figures.curves import STYLES
+from barlow_speech.benchmark.figures.curves import spectrum_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.upstream.common.text import printable, shortened
 
 NOTES = (
     "Of the utterance embeddings of the corpus (the mean over time of the last layer, where an "
@@ -98,7 +96,13 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 "component, as a share of the largest.",
                 "Curves of variance against the number of the component; effective ranks are in "
                 "the table.",
-                _drawn({label: row["variances"] for label, row in by_label.items()}),
+                spectrum_figure(
+                    {
+                        label: np.divide(row["variances"], max(row["variances"][0], 1e-30))
+                        for label, row in by_label.items()
+                    },
+                    "variance, of the largest",
+                ),
             )
         )
         parts.append(
@@ -117,29 +121,3 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             )
         )  # fmt: skip
     return Section(title, (), NOTES, tuple(parts))
-
-
-def _drawn(spectra: dict[str, list[float]]) -> Figure:
-    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    for (label, variances), (color, _, dashes) in zip(
-        spectra.items(), STYLES * (1 + len(spectra) // len(STYLES))
-    ):
-        share = np.array(variances) / max(variances[0], 1e-30)
-        # What rounding leaves is no variance.
-        share = share[share > 1e-9]
-        axes.plot(
-            np.arange(1, len(share) + 1), share, color=color, linestyle=dashes, linewidth=1.3,
-            label=shortened(printable(label), 30),
-        )  # fmt: skip
-    axes.set(xscale="log", yscale="log")
-    axes.set_xlabel("principal component", fontsize=8.5)
-    axes.set_ylabel("variance, of the largest", fontsize=8.5)
-    axes.tick_params(labelsize=8)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    legend = figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return figure

@@ -53,12 +53,12 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         )  # fmt: skip
     findings = []
     for panel, curves in panels.items():
-        looks = [dict(zip(curve.x, curve.mean)) for curve in curves.values()]
-        common = set(looks[0]).intersection(*looks[1:])
-        if not common:  # they were not looked at after the same steps
+        scores = [dict(zip(curve.x, curve.mean)) for curve in curves.values()]
+        common = set(scores[0]).intersection(*scores[1:])
+        if not common:  # they were not evaluated after the same steps
             continue
         step = min(common)
-        means = {label: 100 * look[step] for label, look in zip(curves, looks)}
+        means = {label: 100 * own[step] for label, own in zip(curves, scores)}
         best = max(means, key=lambda label: means[label])
         findings.append(
             f"{panel}: after {step:g} steps {best} has the best mean on dev ({means[best]:.1f} %); "

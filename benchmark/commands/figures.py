@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from barlow_speech.benchmark.arguments import add_recipe, chosen_recipe
-from barlow_speech.benchmark.figures.correlation import correlation_figure
-from barlow_speech.benchmark.figures.views import views_figure
+from barlow_speech.benchmark.figures.correlation import correlations, drawn_correlations
+from barlow_speech.benchmark.figures.style import figure_kind, write_figure
+from barlow_speech.benchmark.figures.views import drawn_views, views_of
+from barlow_speech.upstream.pretraining.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +35,19 @@ def _figure(kind: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Draw it and say where it is."""
-    recipe = chosen_recipe(given)
+    print(write(chosen_recipe(given), given))
+
+
+def write(recipe: Recipe, given: argparse.Namespace) -> Path:
+    """Draw what is asked for and write it, whole or not at all: equal input gives equal bytes.
+
+    Raises:
+        BarlowSpeechError: the file's ending is unknown, it cannot be written, or as `views_of` and
+            `correlations`.
+    """
+    figure_kind(given.out)  # before any work
     if given.kind == "views":
-        path = views_figure(recipe, given.recordings, given.out, given.family, seed=given.seed)
-    else:
-        path = correlation_figure(
-            recipe, given.folder, given.out, packed=given.packed, family=given.family
-        )
-    print(path)
+        views = views_of(recipe, given.recordings, given.family, seed=given.seed)
+        return write_figure(drawn_views(views), given.out)
+    matrices = correlations(recipe, given.folder, packed=given.packed, family=given.family)
+    return write_figure(drawn_correlations(matrices), given.out)

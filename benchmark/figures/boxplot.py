@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from barlow_speech.benchmark.figures.style import BOX, CHANCE, DOT, EDGE, WIDTH
+from barlow_speech.benchmark.figures.style import (
+    BOX,
+    CHANCE,
+    DOT,
+    EDGE,
+    WIDTH,
+    draw_grid,
+    styled,
+    with_unit,
+    wrapped,
+)
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
@@ -22,6 +32,7 @@ MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
 MAX_LABEL = 3  # lines of an upstream's name, about
 
 
+@styled({"axes.spines.left": False})
 def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
@@ -50,23 +61,15 @@ def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
 
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.set_yticks(range(len(cells)), labels, fontsize=10)
-    # A name may hold a $: it is text, not mathematics.
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
     axes.tick_params(axis="y", length=0)
     _draw_chance(axes, cells)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.xaxis.set_major_formatter(with_unit())
+    draw_grid(axes, "x")
     metric = METRICS.get(cells[0].metric, cells[0].metric)
-    split = cells[0].setup.eval_split
-    axes.set_xlabel(f"{split} {printable(metric)}", parse_math=False)
+    axes.set_xlabel(f"{cells[0].setup.eval_split} {printable(metric)}")
     # Over the whole figure, not the axes, which long names push to the right.
-    title = "\n".join(textwrap.wrap(f"{printable(task)} – {printable(corpus)}", 44))
-    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    figure.suptitle(wrapped(f"{task} – {corpus}", 44), fontsize=12, fontweight="bold")
     return figure
 
 
@@ -105,48 +108,28 @@ def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
     axes.set_xlim(max(low - margin, -1.0), min(high + margin, 101.0))
     for level in near:
         axes.axvline(level, color=CHANCE, linestyle=(0, (5, 3)), linewidth=1.2, zorder=1)
-        axes.annotate(
-            f"chance {level:.3g} %",
-            (level, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="left" if level <= (low + high) / 2 else "right",
-            va="bottom",
-            fontsize=9,
-            color=CHANCE,
-        )
+        side = "left" if level <= (low + high) / 2 else "right"
+        _note_above(axes, f"chance {level:.3g} %", (level, 1.0), ("data", "axes fraction"), side)
     if far:
         levels = ", ".join(f"{level:.3g} %" for level in far)
-        axes.annotate(
-            f"← chance {levels}",
-            (0.0, 1.0),
-            xycoords="axes fraction",
-            xytext=(0, 3),
-            textcoords="offset points",
-            va="bottom",
-            fontsize=9,
-            color=CHANCE,
-        )
+        _note_above(axes, f"← chance {levels}", (0.0, 1.0), "axes fraction")
+
+
+def _note_above(axes: Any, text: str, place: Any, coordinates: Any, side: str = "left") -> None:
+    axes.annotate(
+        text, place, xycoords=coordinates, xytext=(0, 3), textcoords="offset points", ha=side,
+        va="bottom", fontsize=9, color=CHANCE,
+    )  # fmt: skip
 
 
 def _wrapped(name: str, columns: int = 22) -> str:
     """The name on a few lines, broken after an underscore, hyphen, dot or slash where it can be."""
     name = shortened(name, MAX_LABEL * (columns - 5))  # leaves room for ragged lines
     lines = [""]
-    for piece in _pieces(name):
+    for piece in re.split(r"(?<=[_\-./ …])", name):
         for start in range(0, len(piece), columns):
             part = piece[start : start + columns]
             if len(lines[-1]) + len(part) > columns:
                 lines.append("")
             lines[-1] += part
     return "\n".join(line.strip() for line in lines if line.strip())
-
-
-def _pieces(name: str) -> list[str]:
-    pieces = [""]
-    for letter in name:
-        pieces[-1] += letter
-        if letter in "_-./ …":
-            pieces.append("")
-    return pieces

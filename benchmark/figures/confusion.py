@@ -1,13 +1,12 @@
-"""The confusion matrix of a cell: what its runs took for what, as a figure and in words."""
+"""The confusion matrix of a result: what its runs took for what, as a figure and in words."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from barlow_speech.benchmark.figures.style import EDGE, WIDTH
+from barlow_speech.benchmark.figures.style import EDGE, FRAME, WIDTH, styled, with_unit
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
@@ -49,6 +48,7 @@ def shade(share: float) -> str:
     return to_hex(SHADES(share))
 
 
+@styled(FRAME)
 def confusion_figure(cell: TaskResult) -> Figure:
     """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
 
@@ -75,8 +75,6 @@ def confusion_figure(cell: TaskResult) -> Figure:
     across = max(map(len, names)) > 24 // classes
     axes.set_xticks(range(classes), names, fontsize=letters, rotation=90 if across else 0)
     axes.set_yticks(range(classes), names, fontsize=letters)
-    for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
-        label.set_parse_math(False)
     axes.tick_params(length=0)
     if classes <= MAX_WITH_NUMBERS:
         for (row, column), percent in np.ndenumerate(percents):
@@ -86,10 +84,10 @@ def confusion_figure(cell: TaskResult) -> Figure:
                           fontsize=min(9.0, 80.0 / classes))  # fmt: skip
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, format=FuncFormatter(lambda v, _: f"{v:g} %"))
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, format=with_unit())
     bar.ax.tick_params(labelsize=8)
     title = f"{shortened(printable(cell.upstream), 40)}\n{printable(cell.task)} – "
-    figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11, parse_math=False)
+    figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11)
     return figure
 
 
@@ -106,14 +104,13 @@ def confusion_text(cell: TaskResult) -> str:
     if len(there) <= MAX_WITH_NUMBERS:
         kept = ", ".join(f"{names[i]} {100 * shares[i, i]:.0f} %" for i in there)
         sentences.append(f"Recognised: {kept}.")
-    mistakes = [
-        (shares[i, j], i, j) for i in there for j in range(len(names)) if i != j and shares[i, j]
-    ]
-    mistakes.sort(key=lambda one: (-one[0], one[1], one[2]))
+    mistakes = sorted(
+        (-shares[i, j], i, j) for i in there for j in range(len(names)) if i != j and shares[i, j]
+    )
     if mistakes:
-        said = "; ".join(
-            f"{names[i]} taken for {names[j]} {100 * share:.0f} %"
+        named = "; ".join(
+            f"{names[i]} taken for {names[j]} {-100 * share:.0f} %"
             for share, i, j in mistakes[:MAX_MISTAKES]
         )
-        sentences.append(f"Most frequent mistakes: {said}.")
+        sentences.append(f"Most frequent mistakes: {named}.")
     return " ".join(sentences)

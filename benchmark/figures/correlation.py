@@ -1,20 +1,14 @@
-"""Figures of a pretraining: two views of a recording, and C before and after the training.
+"""C before and after a pretraining: the third figure of Brima et al. 2024 (Information 15(2), 114).
 
-They are the second and the third figure of Brima et al. 2024 (Information 15(2), 114).
+Usage: drawn_correlations(correlations(recipe, Path("results/toy")))
 
-Usage: views_figure(recipe, [Path("a.flac"), Path("b.flac")], Path("views.png"))
-       correlation_figure(recipe, Path("results/toy"), Path("correlation.pdf"))
-
-Shapes: V = 2 views of one item, N samples, F mel bands, T frames, D dimensions of the projector's
-output.
+Shapes: B pairs of views, T frames, F mel bands, D dimensions of the projector's output.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,9 +19,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from barlow_speech.benchmark.figures.style import DOTS_PER_INCH, figure_kind, write_figure
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.text import printable
+from barlow_speech.benchmark.figures.style import DOTS_PER_INCH, FRAME, captioned_figure, styled
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.model.speech_encoder import seeded
 from barlow_speech.upstream.pretraining.barlow_twins import BarlowTwins
@@ -39,12 +32,6 @@ from barlow_speech.upstream.pretraining.objective import (
 )
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.trainer import TRAINING, Pretraining
-
-FORMATS = ("pdf", "png")  # of SVG, matplotlib never writes the same bytes twice
-
-WIDTH = 6.4  # inches
-
-MAX_NAME = 54  # letters of a recording's name
 
 DIMENSIONS_SHOWN = 256  # of C, as more would have less than two dots each
 
@@ -83,7 +70,7 @@ def correlations(
         BarlowSpeechError: there is no training in `folder`, it is of another recipe, there is no
             such family, or no packed speech.
     """
-    name = _family(recipe, family)
+    name = recipe.family_name(family)
     if not (folder / TRAINING).is_file():
         raise BarlowSpeechError(
             f"{folder} holds no {TRAINING}; give the folder that `barlow-speech pretrain -o` wrote."
@@ -117,26 +104,7 @@ def _correlation(
     return cross_correlation(*latents(z_BD, settings).chunk(2)), len(z_BD) // 2
 
 
-def correlation_figure(
-    recipe: Recipe,
-    folder: Path,
-    path: Path,
-    *,
-    packed: Path | None = None,
-    family: str | None = None,
-) -> Path:
-    """Write `drawn_correlations` of what `correlations` returns to a path ending in .png or .pdf.
-
-    The same input gives the same bytes. It is written whole or not at all, and the path returned.
-
-    Raises:
-        BarlowSpeechError: as `correlations`, or the ending is unknown, or `path` cannot be written.
-    """
-    figure_kind(path)  # before any work
-    both = correlations(recipe, folder, packed=packed, family=family)
-    return write_figure(drawn_correlations(both), path)
-
-
+@styled(FRAME)
 def drawn_correlations(both: Correlations) -> Figure:
     """C before and after, side by side on one colour scale from -1 to 1.
 
@@ -149,16 +117,11 @@ def drawn_correlations(both: Correlations) -> Figure:
     edge = max(round(DOTS_OF_MATRIX / shown), 1) * shown / DOTS_PER_INCH
     left, gap, right = 0.62, 0.3, 0.95
     width = left + edge + gap + edge + right
-    lines = _wrapped(_correlation_caption(both, shown), round(17 * width))
-    title = _wrapped([f"cross-correlation of two views – family {printable(both.family)}"], 56)
-    below, above = 0.97 + 0.135 * len(lines), 0.42 + 0.2 * len(title)
-    height = above + edge + below
-    figure = Figure(figsize=(width, height))
-    figure.suptitle(
-        "\n".join(title), y=1 - 0.1 / height, va="top", fontsize=12, fontweight="bold",
-        parse_math=False,
+    figure, _, below = captioned_figure(
+        (width, 0.42 + edge + 0.97), f"cross-correlation of two views – family {both.family}",
+        _caption(both, shown), (56, round(17 * width)),
     )  # fmt: skip
-    figure.text(0.02, 0.08 / height, "\n".join(lines), fontsize=7.5, color="#333333")
+    below, height = below + 0.97, figure.get_figheight()
     panels = (
         ("untrained", both.untrained_DD, left),
         (f"trained for {both.steps} steps", both.trained_DD, left + edge + gap),
@@ -171,7 +134,7 @@ def drawn_correlations(both: Correlations) -> Figure:
         )  # fmt: skip
         axes.set_title(label, fontsize=10, pad=5)
         axes.tick_params(labelsize=8, labelleft=start == left)
-        diagonal, rest = _figures(matrix_DD)
+        diagonal, rest = diagonal_and_rest(matrix_DD)
         axes.set_xlabel(
             f"dimension of view B\nmean of the diagonal {diagonal:.3f}\n"
             f"rms off the diagonal {rest:.3f}",
@@ -186,14 +149,14 @@ def drawn_correlations(both: Correlations) -> Figure:
     return figure
 
 
-def _figures(matrix_DD: Tensor) -> tuple[float, float]:
+def diagonal_and_rest(matrix_DD: Tensor) -> tuple[float, float]:
     """The mean of the diagonal, and the root mean square of the rest."""
     size = len(matrix_DD)
     rest = off_diagonal(matrix_DD).square().sum() / max(size * (size - 1), 1)
     return float(matrix_DD.diagonal().mean()), float(rest.sqrt())
 
 
-def _correlation_caption(both: Correlations, shown: int) -> list[str]:
+def _caption(both: Correlations, shown: int) -> list[str]:
     size = len(both.trained_DD)
     lines = [
         f"C of the projector's output over the same {both.pairs} pairs of views. Off the diagonal, "
@@ -209,21 +172,3 @@ def _correlation_caption(both: Correlations, shown: int) -> list[str]:
             f"Shown are the first {shown} of {size} dimensions; the numbers are over all {size}."
         )
     return lines
-
-
-def _family(recipe: Recipe, name: str | None) -> str:
-    if name is None:
-        return next(iter(recipe.families))
-    if name not in recipe.families:
-        raise unknown("view family", name, recipe.families, "the recipe")
-    return name
-
-
-def _short(name: str) -> str:
-    name = printable(name)
-    half = MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[-half:]}"
-
-
-def _wrapped(texts: Sequence[str], columns: int) -> list[str]:
-    return [line for text in texts for line in textwrap.wrap(text, columns, break_on_hyphens=False)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.figures.style import EDGE
-from barlow_speech.benchmark.statistics.ranking import Ranking, verdict
-from barlow_speech.upstream.common.text import printable, shortened
+from barlow_speech.benchmark.figures.style import EDGE, styled, wrapped
+from barlow_speech.benchmark.statistics.ranking import Ranking
+from barlow_speech.upstream.common.text import counted, printable, shortened
 
 # All in inches: the diagram is drawn on one sheet, in these units.
 WIDTH = 8.0
@@ -26,13 +25,15 @@ MAX_NUMBERED = 12  # ranks that are each written at the axis
 LINE, NOTE = "#777777", "#333333"
 
 
+@styled()
 def critical_difference_figure(ranked: Ranking) -> Figure:
     """Draw average ranks on an axis, best on the left, with a bar under each clique.
 
     The diagram of Demšar (2006, figure 1). A thick bar joins upstreams that no test separates, and
-    the critical difference, where there is one, is drawn above the axis. What was tested, and what
-    was left out or limits the tests, is written beneath. Made for 2 to 20 upstreams. A long name
-    has two lines; a longer one is cut in the middle. The same ranking gives the same figure.
+    the critical difference, where there is one, is drawn above the axis. What was left out or
+    limits the tests is written beneath; the verdict stands on the page. Made for 2 to 20
+    upstreams. A long name has two lines; a longer one is cut in the middle. The same ranking gives
+    the same figure.
     """
     count = len(ranked.upstreams)
     labels = [
@@ -52,12 +53,8 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
     bars = _stacked(
         [(place_of[clique[0]] - 0.04, place_of[clique[-1]] + 0.04) for clique in ranked.cliques]
     )
-    caption = [
-        line
-        for text in (verdict(ranked), *ranked.notes, *ranked.left_out)
-        for line in textwrap.wrap(printable(text), COLUMNS)
-    ]
-    below = MARGIN + 0.15 * len(caption) + 0.12
+    caption = "\n".join(wrapped(text, COLUMNS) for text in (*ranked.notes, *ranked.left_out))
+    below = MARGIN + 0.15 * len(caption.splitlines()) + 0.12
     names_high = row_high * ((count + 1) // 2)
     bars_high = BAR_ROW * (1 + max((row for row, _, _ in bars), default=-1)) + 0.1
     axis = below + names_high + bars_high
@@ -68,8 +65,7 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
     axes.set_axis_off()
     axes.set_xlim(0, WIDTH)
     axes.set_ylim(0, height)
-    blocks = len(ranked.blocks)
-    title = f"average rank over {blocks} {'task' if blocks == 1 else 'tasks'} (1 is best)"
+    title = f"average rank over {counted(len(ranked.blocks), 'task')} (1 is best)"
     axes.text(WIDTH / 2, height - MARGIN, title, ha="center", va="top", fontsize=11, weight="bold")
     _draw_axis(axes, across, count, axis)
     if ranked.critical_difference is not None:
@@ -94,13 +90,18 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
         )  # fmt: skip
         axes.text(
             end - 0.05 if on_left else end + 0.05, level, label, fontsize=NAME_SIZE, va="center",
-            ha="right" if on_left else "left", parse_math=False,
+            ha="right" if on_left else "left",
         )  # fmt: skip
-    axes.text(
-        MARGIN, MARGIN, "\n".join(caption), fontsize=SMALL_SIZE, va="bottom", color=NOTE,
-        linespacing=1.35, parse_math=False,
-    )  # fmt: skip
+    axes.text(MARGIN, MARGIN, caption, fontsize=SMALL_SIZE, va="bottom", color=NOTE,
+              linespacing=1.35)  # fmt: skip
     return figure
+
+
+def critical_difference_text(ranked: Ranking) -> str:
+    """The diagram in words: the average ranks, and which upstreams are not separated."""
+    places = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks))
+    joined = "; ".join(", ".join(clique) for clique in ranked.cliques) or "none"
+    return f"Critical-difference diagram. Average ranks: {places}. Not separated: {joined}."
 
 
 def _in_lines(name: str) -> str:
@@ -123,10 +124,9 @@ def _stacked(spans: Sequence[tuple[float, float]]) -> list[tuple[int, float, flo
 def _draw_axis(axes: Any, across: Callable[[float], float], count: int, level: float) -> None:
     axes.plot([across(1), across(count)], [level, level], color="black", linewidth=1.0, zorder=2)
     step = 1 if count <= MAX_NUMBERED else 2
+    last_but_one = count - step + 1  # from there a number would be too near to the last
     for rank in range(1, count + 1):
-        numbered = (rank - 1) % step == 0 or rank == count
-        if rank == count - 1 and step > 1:
-            numbered = False  # too near to the last
+        numbered = rank == count or ((rank - 1) % step == 0 and rank < last_but_one)
         top = level + (0.07 if numbered else 0.04)
         axes.plot([across(rank)] * 2, [level, top], color="black", linewidth=1.0, zorder=2)
         if numbered:

@@ -1,4 +1,11 @@
-"""Two views of a recording, as waveforms and log-mel spectrograms."""
+"""Two views of a recording, as waveforms and log-mel spectrograms.
+
+It is the second figure of Brima et al. 2024 (Information 15(2), 114).
+
+Usage: drawn_views(views_of(recipe, [Path("a.flac"), Path("b.flac")]))
+
+Shapes: V = 2 views of one item, N samples, T frames, F mel bands.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +22,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from barlow_speech.benchmark.figures.correlation import WIDTH, _family, _short, _wrapped
-from barlow_speech.benchmark.figures.style import DOT, figure_kind, write_figure
+from barlow_speech.benchmark.figures.style import DOT, FRAME, captioned_figure, styled
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.text import printable
+from barlow_speech.upstream.common.text import printable, shortened
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.data.packed import PackedCorpus, pack
@@ -27,6 +33,10 @@ from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 from barlow_speech.upstream.pretraining.views.random import item_keys
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
+
+WIDTH = 6.4  # inches
+
+MAX_NAME = 54  # letters of a recording's name
 
 MEL_TICKS = (125, 250, 500, 1000, 2000, 4000, 7000)  # Hz
 
@@ -82,7 +92,7 @@ def views_of(
     """
     if not recordings:
         raise BarlowSpeechError("no recording was given; name one, and a second for mixup.")
-    name = _family(recipe, family)
+    name = recipe.family_name(family)
     # Of the other families only time would be spent.
     recipe = dataclasses.replace(recipe, families={name: recipe.families[name]}, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,48 +127,21 @@ def views_of(
         )
 
 
-def views_figure(
-    recipe: Recipe,
-    recordings: Sequence[Path],
-    path: Path,
-    family: str | None = None,
-    *,
-    seed: int = 0,
-    frontend: FrontEndSettings | None = None,
-) -> Path:
-    """Write `drawn_views` of what `views_of` returns to a path ending in .png or .pdf.
-
-    The same input gives the same bytes. It is written whole or not at all, and the path returned.
-
-    Raises:
-        BarlowSpeechError: as `views_of`, or the ending is unknown, or `path` cannot be written.
-    """
-    figure_kind(path)  # before any work
-    shown = views_of(recipe, recordings, family, seed=seed, frontend=frontend)
-    return write_figure(drawn_views(shown), path)
-
-
+@styled()
 def drawn_views(shown: ShownViews) -> Figure:
     """Both views of a recording: a column per view, waveform over log-mel.
 
     The views that are on stand beneath with their parameters, `p` being the probability of those
     that not every item goes through. Where nothing changed a waveform or a log-mel, it says so.
     """
-    lines = _wrapped(_views_caption(shown), 112)
-    title = _wrapped([f"{_short(shown.recording.name)} – view family {printable(shown.name)}"], 62)
-    below, above = 0.2 + 0.135 * len(lines), 0.24 + 0.2 * len(title)
-    height = above + 3.8 + below
-    figure = Figure(figsize=(WIDTH, height))
-    figure.suptitle(
-        "\n".join(title), y=1 - 0.1 / height, va="top", fontsize=12, fontweight="bold",
-        parse_math=False,
-    )  # fmt: skip
-    figure.text(
-        0.02, 0.08 / height, "\n".join(lines), fontsize=7.5, color="#333333", parse_math=False
+    name = shortened(printable(shown.recording.name), MAX_NAME)
+    figure, above, below = captioned_figure(
+        (WIDTH, 4.24), f"{name} – view family {shown.name}", _caption(shown), (62, 112)
     )
+    height = figure.get_figheight()
     grid = figure.add_gridspec(
         2, 3, width_ratios=(1, 1, 0.035), height_ratios=(1, 1.7), hspace=0.17, wspace=0.13,
-        left=0.105, right=0.91, top=1 - (above + 0.22) / height, bottom=(below + 0.4) / height,
+        left=0.105, right=0.91, top=1 - (above + 0.46) / height, bottom=(below + 0.6) / height,
     )  # fmt: skip
 
     seconds = shown.waves_VN.shape[1] / SAMPLE_RATE
@@ -176,9 +159,8 @@ def drawn_views(shown: ShownViews) -> Figure:
         axes.set(xlim=(0, seconds), ylim=(-1.08 * loudest, 1.08 * loudest))
         axes.set_title(f"view {'AB'[view]}", fontsize=10, pad=4)
         axes.tick_params(labelsize=8, labelbottom=False)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        mel = figure.add_subplot(grid[1, view])
+        with styled(FRAME):
+            mel = figure.add_subplot(grid[1, view])
         image = mel.imshow(
             frames[view].T, origin="lower", aspect="auto", cmap="cividis", vmin=low, vmax=high,
             extent=(0, frames.shape[1] * HOP / SAMPLE_RATE, -0.5, bands - 0.5),
@@ -210,7 +192,7 @@ def mel_band(hertz: float, bands: int) -> float:
     return (here - low) / (high - low) * (bands + 1) - 1
 
 
-def _views_caption(shown: ShownViews) -> list[str]:
+def _caption(shown: ShownViews) -> list[str]:
     crop_s = shown.plain_VN.shape[1] / SAMPLE_RATE
     which = (
         "one random segment, seen twice"

@@ -15,12 +15,12 @@ from barlow_speech.benchmark.statistics.speaker_bootstrap import Estimate
 DETERMINED = 0.995  # an association from which on one factor is said to determine the other
 
 
-def document(found: Study) -> Document:
+def document(study: Study) -> Document:
     """All sections of a study."""
     sections = (
-        _metrics(found), *_compared(found), _by_factor(found), _spectra(found), _probes(found),
+        _metrics(study), *_compared(study), _by_factor(study), _spectra(study), _probes(study),
     )  # fmt: skip
-    return Document(f"Disentanglement: {found.corpus}", "", sections)
+    return Document(f"Disentanglement: {study.corpus}", "", sections)
 
 
 def _section(
@@ -31,11 +31,11 @@ def _section(
     return Section(title, (), tuple(notes), (table,))
 
 
-def _metrics(found: Study) -> Section:
-    settings, several = found.settings, found.settings["resamples"]
+def _metrics(study: Study) -> Section:
+    settings, several = study.settings, study.settings["resamples"]
     rows = [
         (row.upstream or "for comparison", row.basis, *_headlines(row.estimates))
-        for row in found.rows
+        for row in study.rows
     ]
     sentences = [
         "All × 100. D, C, I: disentanglement, completeness and informativeness of DCI (Eastwood & "
@@ -43,8 +43,8 @@ def _metrics(found: Study) -> Section:
         "MIG: mutual information gap (Chen et al. 2018); SAP (Kumar et al. 2018); modularity and "
         f"explicitness (Ridgeway & Mozer 2018; mean area under the ROC curve). {settings['bins']} "
         "bins. What is predicted is learnt on train and evaluated on dev and test.",
-        _kept(found),
-        f"{settings['recordings']} recordings; {_classes(found)}. "
+        _kept(study),
+        f"{settings['recordings']} recordings; {_classes(study)}. "
         + (
             f"± is half a 95 % interval: {several} draws of {settings['speakers']} speakers, each "
             "with all recordings, and everything fitted anew."
@@ -56,8 +56,8 @@ def _metrics(found: Study) -> Section:
         "each factor, the number of its class (which nothing linear can read, so that it has no "
         "explicitness). Between them, or above, a metric says something. MIG and SAP are never "
         "under 0, so an interval that reaches 0 is that of a gap that cannot be told from none.",
-        *_dependence(found),
-        *(f"Note: {note}." for note in found.notes),
+        *_dependence(study),
+        *(f"Note: {note}." for note in study.notes),
     ]
     if settings["within"]:
         sentences.insert(
@@ -68,14 +68,15 @@ def _metrics(found: Study) -> Section:
     return _section("metrics", ("upstream", "basis", *HEADLINES.values()), rows, sentences)
 
 
-def _compared(found: Study) -> list[Section]:
-    if not found.differences:
+def _compared(study: Study) -> list[Section]:
+    if not study.differences:
         return []
     rows = []
-    for one in found.differences:
-        title = one.upstream if one.basis == OWN else f"{one.upstream}, {one.basis}"
-        less = "its " + one.less_basis if one.upstream == one.less_upstream else "random weights"
-        rows.append((title, f"less {less}", *_headlines(one.estimates, plus=True)))
+    for pair in study.differences:
+        title = pair.upstream if pair.basis == OWN else f"{pair.upstream}, {pair.basis}"
+        less = f"its {pair.less_basis}" if pair.upstream == pair.less_upstream else "random weights"
+        estimates = _headlines(pair.estimates, plus=True)
+        rows.append((title, f"less {less}", *estimates))
     sentence = (
         "Draw by draw on the same speakers. An interval that holds 0 says nothing; with this many "
         "of them, about one in twenty misses 0 by chance. Random weights are one draw of them "
@@ -85,12 +86,12 @@ def _compared(found: Study) -> list[Section]:
     return [_section("differences", columns, rows, [sentence])]
 
 
-def _by_factor(found: Study) -> Section:
+def _by_factor(study: Study) -> Section:
     names = list(dict.fromkeys(
-        key.partition("/")[2] for row in found.rows for key in row.estimates if "/" in key
+        key.partition("/")[2] for row in study.rows for key in row.estimates if "/" in key
     ))  # fmt: skip
     rows = []
-    for row in found.rows:
+    for row in study.rows:
         title = f"{row.upstream}, {row.basis}" if row.upstream else row.basis
         for name in names:
             metrics = (_text(row.estimates.get(f"{metric}/{name}")) for metric in BY_FACTOR)
@@ -99,19 +100,19 @@ def _by_factor(found: Study) -> Section:
     return _section("metrics of each factor", columns, rows)
 
 
-def _spectra(found: Study) -> Section:
+def _spectra(study: Study) -> Section:
     rows: tuple[tuple[Value, ...], ...] = tuple(
         (
             name,
-            found.sources[name],
-            one.dimensions,
-            f"{one.effective_rank:.1f}",
-            f"{one.participation:.1f}",
-            *one.components.values(),
+            study.sources[name],
+            spectrum.dimensions,
+            f"{spectrum.effective_rank:.1f}",
+            f"{spectrum.participation:.1f}",
+            *spectrum.components.values(),
         )
-        for name, one in found.spectra.items()
+        for name, spectrum in study.spectra.items()
     )
-    most = max(one.most for one in found.spectra.values())
+    most = max(spectrum.most for spectrum in study.spectra.values())
     sentence = (
         "Effective rank: exp of the entropy of the singular values (Roy & Vetterli 2007), at most "
         f"{most} with this many recordings; participation: (Σλ)² / Σλ² of the variances; 90 %, "
@@ -124,24 +125,23 @@ def _spectra(found: Study) -> Section:
     return Section(title, (), (sentence,), (Table(title, "", columns, rows, texts=2),))
 
 
-def _probes(found: Study) -> Section:
-    factors = list(found.classes)
+def _probes(study: Study) -> Section:
+    factors = list(study.classes)
     columns = ["upstream", "layer", "effective rank"]
     for factor in factors:
         columns += [factor, "PCs", "dims"]
     rows = []
-    for name, matrix in found.probes.items():
-        for layer, one in matrix.spectra.items():
+    for name, matrix in study.probes.items():
+        for layer, spectrum in matrix.spectra.items():
             probes = [text for factor in factors for text in _probe(matrix.at(layer, factor))]
-            rows.append((name, layer, f"{one.effective_rank:.1f}", *probes))
-    some = next(iter(found.probes.values())).probes
-    of_factors = {one.factor: one for one in some}
+            rows.append((name, layer, f"{spectrum.effective_rank:.1f}", *probes))
+    of_factors = {probe.factor: probe for probe in next(iter(study.probes.values())).probes}
     sentences = [
         "Balanced accuracy (%) of a logistic regression on the mean over time of a layer (or the "
         "embedding), its regularisation picked on dev, on the test recordings: "
         + ", ".join(
-            f"{name} {one.recordings} (chance {percent(one.chance)})"
-            for name, one in of_factors.items()
+            f"{name} {probe.recordings} (chance {percent(probe.chance)})"
+            for name, probe in of_factors.items()
         )
         + ". ± as above, but the probe is kept; it is left out where the test recordings are of "
         "fewer than five speakers, of whom a spread would say nothing.",
@@ -153,19 +153,19 @@ def _probes(found: Study) -> Section:
     return _section("probes", columns, rows, sentences)
 
 
-def _probe(one: Probe) -> list[str]:
-    few = (one.enough[COMPONENTS], one.enough[DIMENSIONS])
-    return [_text(one.accuracy), *(ABSENT if size is None else str(size) for size in few)]
+def _probe(probe: Probe) -> list[str]:
+    few = (probe.enough[COMPONENTS], probe.enough[DIMENSIONS])
+    return [_text(probe.accuracy), *(ABSENT if size is None else str(size) for size in few)]
 
 
-def _kept(found: Study) -> str:
-    own = [row for row in found.rows if row.basis == OWN]
+def _kept(study: Study) -> str:
+    own = [row for row in study.rows if row.basis == OWN]
     sizes = ", ".join(
         f"{row.facts['dimensions']} of {row.facts['of']} ({100 * row.facts['variance']:.0f} % of "
         f"the variance) of {row.upstream}"
         for row in own
     )
-    late = [row.upstream for row in found.rows if row.facts.get("converged") is False]
+    late = [row.upstream for row in study.rows if row.facts.get("converged") is False]
     return (
         "Every basis keeps the dimensions of the largest variance, as many in each, and "
         f"standardises them: {sizes}. PCA and ICA are fitted to all recordings, "
@@ -174,19 +174,19 @@ def _kept(found: Study) -> str:
     )
 
 
-def _classes(found: Study) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in found.classes.items())
+def _classes(study: Study) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in study.classes.items())
 
 
-def _dependence(found: Study) -> list[str]:
-    determined = [pair for pair, share in found.associations.items() if share >= DETERMINED]
+def _dependence(study: Study) -> list[str]:
+    determined = [pair for pair, share in study.associations.items() if share >= DETERMINED]
     others = [
         f"{b} tells {100 * share:.0f} % of {a}"
-        for (a, b), share in found.associations.items()
+        for (a, b), share in study.associations.items()
         if (a, b) not in determined
     ]
     sentences = [f"{b} determines {a}" for a, b in determined]
-    if not sentences and not others:
+    if not study.associations:
         return []
     tail = (
         " The metrics were made for factors that are independent: where one determines another, no "
@@ -201,5 +201,5 @@ def _headlines(values: Mapping[str, Estimate], plus: bool = False) -> list[str]:
     return [_text(values.get(key), plus) for key in HEADLINES]
 
 
-def _text(one: Estimate | None, plus: bool = False) -> str:
-    return ABSENT if one is None else estimate(one.value, one.reach, plus)
+def _text(value: Estimate | None, plus: bool = False) -> str:
+    return ABSENT if value is None else estimate(value.value, value.reach, plus)

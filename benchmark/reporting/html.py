@@ -55,8 +55,8 @@ def _prose(sentences: str) -> Markup:
 
 
 def _breakable(name: str) -> Markup:
-    """An escaped name that a narrow column breaks between its parts."""
-    return Markup(re.sub(r"([_/-])", r"\1<wbr>", str(escape(name))))
+    """An escaped name that a narrow column breaks between its parts; a unit ("MACs/s") is one."""
+    return Markup(re.sub(r"([_/-])(?!s\b)", r"\1<wbr>", str(escape(name))))
 
 
 def _lines(heading: str) -> tuple[str, str]:

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from barlow_speech.benchmark.figures.critical_difference import critical_difference_figure
+from barlow_speech.benchmark.figures.critical_difference import (
+    critical_difference_figure,
+    critical_difference_text,
+)
 from barlow_speech.benchmark.reporting.document import (
     Document,
     Entry,
@@ -43,7 +46,9 @@ from barlow_speech.benchmark.statistics.results import (
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.common.text import counted
 
+NAMES = ("upstream", "average rank")
 COSTS = {"parameters": "parameters", "macs_per_second": "MACs/s", "real_time_factor": "RTF"}
 # What a reader may look for where one task was measured in two ways.
 SETTINGS = (
@@ -174,7 +179,7 @@ def leaderboard(
     return Leaderboard(metric, boards, tuple(table for table in tables if table.rows))
 
 
-def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
+def merged(folders: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     """The cells of several results folders in one list; what is identical in two is taken once.
 
     Raises:
@@ -182,7 +187,7 @@ def merged(found: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
             folder holds two; the folders are named.
     """
     taken: dict[tuple[Any, ...], tuple[Path, TaskResult]] = {}
-    for folder, cells in found.items():
+    for folder, cells in folders.items():
         for cell in cells:
             key = (cell.upstream, cell.task, cell.corpus, cell.metric, cell.setup.comparison)
             other, earlier = taken.setdefault(key, (folder, cell))
@@ -205,64 +210,36 @@ def document(board: Leaderboard) -> Document:
     """The page: a section for each board, and one for each table of published scores."""
     upstreams = {row.upstream for one in board.boards for row in one.rows}
     tasks = {(column.task, column.corpus) for one in board.boards for column in one.columns}
-    extent = ", ".join(
-        [
-            metric_name(board.metric),
-            f"{len(upstreams)} upstream{'' if len(upstreams) == 1 else 's'}",
-            f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}.",
-        ]
-    )
+    counts = (counted(len(upstreams), "upstream"), counted(len(tasks), "task"))
+    published = (_published(table, board.metric) for table in board.published)
     return Document(
         "Leaderboard",
-        extent,
-        (*map(_section, board.boards), *(_published(one, board.metric) for one in board.published)),
+        f"{', '.join([metric_name(board.metric), *counts])}.",
+        (*map(_section, board.boards), *published),
     )
 
 
 def _section(board: Board) -> Section:
     """Scores with ranks and costs beside each other, and the diagram of the average ranks."""
-    average = "average rank"
-    rows = tuple(
-        (
-            row.upstream,
-            rank_text(row.average_rank),
-            *map(_entry, row.scores),
-            *cost_texts(board, row),
-        )
-        for row in board.rows
-    )
     head = f"Head: {board.head}. " if board.head else ""
     meaning = (
         f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
         "and in brackets the rank in the column. Bold: the best mean of a column."
     )
-    columns = (
-        "upstream",
-        average,
-        *(f"{column.task}\n{column.label}" for column in board.columns),
-        *COSTS.values(),
-    )
+    heads = (f"{column.task}\n{column.label}" for column in board.columns)
+    columns = (*NAMES, *heads, *COSTS.values())
+    rows = tuple((*_names(row), *map(_entry, row.scores), *cost_texts(board, row))
+                 for row in board.rows)  # fmt: skip
     parts: list[Part] = [Table(board.title, meaning, columns, rows)]
     ranked = board.ranking
-    if (
-        ranked is not None
-        and ranked.critical_difference is not None
-        and len(ranked.upstreams) <= MAX_IN_DIAGRAM
-    ):
-        joined = "; ".join(", ".join(clique) for clique in ranked.cliques) or "none"
-        places = ", ".join(
-            f"{name} {rank:.2f}" for name, rank in zip(ranked.upstreams, ranked.ranks)
-        )
-        parts.append(
-            Picture(
-                f"{board.title} ranks",
-                "",
-                f"Critical-difference diagram. Average ranks: {places}. Not separated: {joined}. "
-                f"{verdict(ranked)}",
-                critical_difference_figure(ranked),
-            )
-        )
+    if ranked and ranked.critical_difference and len(ranked.upstreams) <= MAX_IN_DIAGRAM:
+        figure, words = critical_difference_figure(ranked), critical_difference_text(ranked)
+        parts.append(Picture(f"{board.title} ranks", "", words, figure))
     return Section(board.title, _findings(board), notes(board), tuple(parts))
+
+
+def _names(row: Row) -> tuple[str, str]:
+    return row.upstream, rank_text(row.average_rank)
 
 
 def _entry(score: Score | None) -> Entry | None:
@@ -293,23 +270,20 @@ def terminal(board: Leaderboard) -> Document:
     """Of each board the average ranks and costs, then each of its columns, best first."""
     sections = []
     for one in board.boards:
-        names = tuple(
-            (row.upstream, rank_text(row.average_rank), *cost_texts(one, row)) for row in one.rows
-        )
+        rows = tuple((*_names(row), *cost_texts(one, row)) for row in one.rows)
+        upstreams = Table("", "", (*NAMES, *COSTS.values()), rows)
         sections += [
-            Section(one.title, (), (), (
-                Table("", "", ("upstream", "average rank", *COSTS.values()), names),
-            )),
+            Section(one.title, (), (), (upstreams,)),
             Section("", _findings(one), notes(one), (_by_column(one),)),
-        ]  # fmt: skip
+        ]
     for published in board.published:
-        metric = METRICS.get(board.metric, board.metric)
-        rows = tuple(
+        scores = tuple(
             (score.task, score.corpus, score.upstream, f"{score.score:.2f}")
             for score in published.rows
         )
+        metric = METRICS.get(board.metric, board.metric)
         columns = ("task", "corpus", "upstream", f"published {metric} (%)")
-        table = Table("", "", columns, rows, texts=3, groups=2)
+        table = Table("", "", columns, scores, texts=3, groups=2)
         sections.append(Section("", (), (f"{published.name}. {PUBLISHED_KEY}",), (table,)))
     return Document("", "", tuple(sections))
 
@@ -321,25 +295,13 @@ def _by_column(board: Board) -> Table:
         scored.sort(key=lambda pair: (pair[1].rank or 0, -pair[1].summary["mean"]))
         rows += [
             (
-                column.task,
-                column.label,
-                Entry(row.upstream, marked=score.leading),
-                score.rank,
-                score_text(score),
-                interval(score.summary["ci95"]),
-                score.summary["n"],
+                column.task, column.label, Entry(row.upstream, marked=score.leading), score.rank,
+                score_text(score), interval(score.summary["ci95"]), score.summary["n"],
             )
             for row, score in scored
-        ]
-    columns = (
-        "task",
-        "corpus",
-        "upstream",
-        "rank",
-        f"{metric_name(board.metric)} (%)",
-        "95 % CI",
-        "n",
-    )
+        ]  # fmt: skip
+    scores = f"{metric_name(board.metric)} (%)"
+    columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "n")
     return Table("", "", columns, tuple(rows), texts=3, groups=2)
 
 
@@ -355,42 +317,17 @@ def every_score(board: Leaderboard) -> Table:
             for column, score in zip(one.columns, row.scores):
                 if score is None:
                     continue
-                cost = score.cell.cost
                 low, high = score.summary["ci95"] or (None, None)
                 apart = None if score.rank is None else str(not score.leading).lower()
                 rows.append(
-                    {
-                        "protocol": one.protocol,
-                        "head": one.head,
-                        "selection": one.selection,
-                        "upstream": row.upstream,
-                        "task": column.task,
-                        "corpus": column.corpus,
-                        "comparison": column.comparison,
-                        "metric": one.metric,
-                        **{key: score.summary[key] for key in ("n", "mean", "std")},
-                        "ci95_low": low,
-                        "ci95_high": high,
-                        "rank": score.rank,
-                        "separable_from_best": apart,
-                        "average_rank": row.average_rank,
-                        **{key: getattr(cost, key) for key in (*COSTS, "device", "threads")},
-                        "published": "false",
-                    }
-                )
-    rows += [
-        {
-            "upstream": published.upstream,
-            "task": published.task,
-            "corpus": published.corpus,
-            "metric": published.metric,
-            "mean": round(published.score / 100.0, DIGITS),
-            "published": "true",
-            "source": cited(published),
-        }
-        for table in board.published
-        for published in table.rows
-    ]
+                    vars(one) | vars(column) | vars(row) | vars(score.cell.cost) | score.summary
+                    | {"ci95_low": low, "ci95_high": high, "rank": score.rank,
+                       "separable_from_best": apart, "published": "false"}
+                )  # fmt: skip
+    for table in board.published:
+        for other in table.rows:
+            mean = round(other.score / 100.0, DIGITS)
+            rows.append(vars(other) | {"mean": mean, "published": "true", "source": cited(other)})
     values = tuple(tuple(row.get(name) for name in EVERY_SCORE) for row in rows)
     return Table("leaderboard", "", EVERY_SCORE, values)
 
@@ -548,11 +485,10 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
 
 
 def _incomplete(name: str, tasks: Mapping[tuple[str, str], set[str]]) -> str:
-    missing = [
-        f"{task} of {corpus}" for (task, corpus), there in tasks.items() if name not in there
-    ]
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    return f"{name} has no average rank: no result on {missing[0]}{more}."
+    first, *more = (f"{task} of {corpus}" for (task, corpus), names in tasks.items()
+                    if name not in names)  # fmt: skip
+    others = f" and {len(more)} more" if more else ""
+    return f"{name} has no average rank: no result on {first}{others}."
 
 
 def _listed(value: Any) -> str:
@@ -563,4 +499,4 @@ def _device(cost: Cost) -> str:
     device, threads = str(cost.device), cost.threads
     if not device.startswith("cpu") or threads is None:
         return device
-    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+    return f"{device}, {counted(threads, 'thread')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from barlow_speech.benchmark.figures.correlation import (
-    DIMENSIONS_SHOWN,
-    correlation_figure,
-    correlations,
-)
-from barlow_speech.benchmark.figures.views import (
-    SPECTROGRAM_VIEWS,
-    mel_band,
-    views_figure,
-    views_of,
-)
+from barlow_speech.benchmark.commands.figures import write
+from barlow_speech.benchmark.figures.correlation import DIMENSIONS_SHOWN, correlations
+from barlow_speech.benchmark.figures.views import SPECTROGRAM_VIEWS, mel_band, views_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
@@ -86,6 +79,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: figures.append(self))
     return figures
+
+
+def views_figure(
+    recipe: Recipe, recordings: list[Path], out: Path, family: str | None = None, seed: int = 0
+) -> Path:
+    given = Namespace(kind="views", recordings=recordings, out=out, family=family, seed=seed)
+    return write(recipe, given)
+
+
+def correlation_figure(
+    recipe: Recipe, folder: Path, out: Path, packed: Path | None = None, family: str | None = None
+) -> Path:
+    given = Namespace(kind="correlation", folder=folder, out=out, packed=packed, family=family)
+    return write(recipe, given)
 
 
 def words_on(figure: Figure) -> str:

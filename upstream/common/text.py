@@ -27,6 +27,11 @@ def listed(names: Sequence[str], last: str = "and", most: int | None = None) -> 
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def counted(count: int, noun: str) -> str:
+    """The count with its noun: "1 task", "2 tasks"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def p_text(p: float) -> str:
     """A p value as "p = 0.012", or "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

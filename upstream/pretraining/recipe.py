@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import (
     LATER,
     as_plain,
@@ -110,6 +110,16 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """As `as_plain`, with the encoder's own defaults too."""
         return {**as_plain(self), "model": self.model.as_dict()}
+
+    def family_name(self, name: str | None) -> str:
+        """The name of a view family; None is the first.
+
+        Raises:
+            BarlowSpeechError: there is none of that name.
+        """
+        if name is not None and name not in self.families:
+            raise unknown("view family", name, self.families, "the recipe")
+        return name or next(iter(self.families))
 
 
 def read_recipe(
