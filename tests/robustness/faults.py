@@ -57,7 +57,7 @@ from barlow_speech.upstream.model.checkpoint import load_tensors
 
 PATIENCE_S = 1800.0  # a command that takes longer hangs, however busy the machine is
 UNSTEADY = ("time_spent", "costs")  # tables of what differs between any two runs
-TIMES = {"seconds", "cost"}
+TIMES = {"seconds", "cost", "recorded"}
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
         analyses, steps = planned(read, workspace, str(file))
     with timed("train and record"):
         for step in steps:
-            step.work.run(workspace)
+            step.stage.run(workspace)
     with timed("report"):
         run_study(read, workspace, analyses, steps, "bench_load")
     return found
