@@ -2,8 +2,9 @@
 
 New folders hold what is ours: `s3prl/upstream/barlow_speech` and a `s3prl/downstream/barlow_<task>`
 for each task. s3prl finds tasks by their folders, but upstreams only by an import in `hub.py`, so
-this file gets one line; and `__init__.py` another, by which what today's PyTorch lacks is fixed
-before any other import of the checkout asks for it.
+this file gets one line; `__init__.py` another, by which what today's PyTorch lacks is fixed before
+any other import of the checkout asks for it; and `run_downstream.py` a third, since ESPnet's asks
+for names that are gone before it imports s3prl.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SIGNATURE = "written by barlow-speech plug-into"
 LINES = {
     "__init__.py": f"from s3prl.upstream import barlow_speech as _  # {SIGNATURE}",
     "hub.py": f"from s3prl.upstream.barlow_speech.hubconf import *  # {SIGNATURE}",
+    "run_downstream.py": f"import s3prl  # {SIGNATURE}",
 }
 # The first line of each file has a digest of the rest: one that was edited since is left alone.
 HEADER = re.compile(rf"# {SIGNATURE} \(([0-9a-f]{{12}})\); --remove takes it away\n(.*)", re.S)
