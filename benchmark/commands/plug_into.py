@@ -21,6 +21,7 @@ from barlow_speech.downstream.s3prl.plug_into import (
     unplug,
 )
 from barlow_speech.downstream.s3prl.registry import PREFIX
+from barlow_speech.upstream.common.text import listed
 from barlow_speech.upstream.third_party.registry import NAMES
 
 
@@ -54,7 +55,7 @@ def run(given: argparse.Namespace) -> None:
     print(
         f"upstreams: {', '.join(NAMES)}\n"
         f"tasks:     {', '.join(PREFIX + name for name in task.names())}\n"
-        f"{' and '.join(LINES)} have one line more each{shown}"
+        f"{listed(list(LINES))} have one line more each{shown}"
     )
     folder, clone = shlex.quote(str(change.package)), shlex.quote(str(root))
     setting = "" if is_imported(change.package) else f"PYTHONPATH={clone} "

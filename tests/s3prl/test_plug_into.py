@@ -154,7 +154,7 @@ def test_the_installed_one_is_found_and_undone(
     assert "wrote   s3prl/upstream/barlow_speech/hubconf.py" in printed
     assert "undo: barlow-speech plug-into --remove --installed" in printed
     assert "git shows" not in printed and "run this again" in printed
-    assert git(checkout, "diff", "--numstat").count("\n") == 2
+    assert git(checkout, "diff", "--numstat").count("\n") == len(plug_into.LINES)
     assert run_command(entry.run, ["plug-into", "--installed", "--remove"]) == 0
     assert status(checkout) == ""
 
@@ -170,7 +170,7 @@ def test_without_an_installed_one_it_says_how_to_get_one(
 
 def test_twice_is_harmless_and_removing_restores_every_byte(checkout: Path, pristine: Path) -> None:
     first = plug_into.plug_into(checkout)
-    assert len(first.changed) == 4 + 3 * len(task.names()) and not first.kept
+    assert len(first.changed) == 5 + 3 * len(task.names()) and not first.kept
     before = status(checkout)
     assert plug_into.plug_into(checkout).changed == [] and status(checkout) == before
     removed = plug_into.unplug(checkout)
