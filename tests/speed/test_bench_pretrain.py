@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,13 +53,18 @@ def one_thread() -> Iterator[None]:
 
 
 def test_the_parts_are_the_whole_and_the_ratio_ends_the_report(
-    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    corpus: Path, tmp_path: Path
 ) -> None:
+    """In a process of its own: forked workers may break by the threads of other tests."""
     file = tmp_path / "figures.json"
     options = ["--quick", "--device", "cpu", "--rounds", "2", "--steps", "2", "--workers", "1"]
     recipe = ["--set", *TINY, "families.main.views.gain={}"]
-    bench([*options, "--files", str(corpus), "--json", str(file), *recipe])
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    command = [sys.executable, pretraining.__file__, *options, "--files", str(corpus)]
+    done = subprocess.run(
+        [*command, "--json", str(file), *recipe], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
     label, value = last.split()
     assert label == "ratio:"
     assert float(value) > 0
