@@ -97,8 +97,10 @@ def test_an_error_of_ours_is_passed_on_and_not_tried_again(
     evaluator = Evaluator(settings(tmp_path, checkpoint))
     (job, *_) = jobs(tones)
     wrong = Job(job.upstream, job.task, job.corpus, job.protocol, layer=99)
+    node = cluster.add_node(num_cpus=1, object_store_memory=10**8)  # whichever test comes first
     with pytest.raises(BarlowSpeechError, match="there is no layer 99"):
         run_jobs([wrong], evaluator, "ray", cluster.address)
+    cluster.remove_node(node)
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(
