@@ -83,7 +83,7 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path) -> None:
     check_folder(tmp_path / "new" / "folder")
-    assert not list((tmp_path / "new" / "folder").iterdir())
+    assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("old")
     with pytest.raises(BarlowSpeechError, match=r"cannot write .*file/below"):
         check_folder(tmp_path / "file" / "below")

@@ -56,14 +56,14 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder for what will take long to compute, so that it does not end for want of one.
+    """Refuse a folder that could not be written, before what takes long; nothing is made.
 
     Raises:
-        BarlowSpeechError: it cannot be made, or cannot be written.
+        BarlowSpeechError: it cannot be written, or cannot be made where it would be.
     """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise _unwritable(folder, error) from error
