@@ -52,17 +52,17 @@ def chosen_recipe(given: argparse.Namespace) -> Recipe:
     return read_recipe(configs.find("recipe", given.recipe), given.set, overrides)
 
 
-def data_root(given: argparse.Namespace) -> Path:
-    """The folder of the recipe's manifests; the toy corpus is spoken where none was given.
+def speech_folder(data_root: Path | None) -> Path:
+    """The folder that recipes' manifests are relative to; without one the toy corpus is spoken.
 
     Raises:
         BarlowSpeechError: it is no folder.
     """
-    if given.data_root is None:
+    if data_root is None:
         return toy_corpus().parent
-    if not given.data_root.is_dir():
-        raise BarlowSpeechError(f"--data-root {given.data_root} is no folder; check the path.")
-    return given.data_root
+    if not data_root.is_dir():
+        raise BarlowSpeechError(f"--data-root {data_root} is no folder; check the path.")
+    return data_root
 
 
 def add_permissions(parser: argparse.ArgumentParser) -> None:

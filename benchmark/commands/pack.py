@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.arguments import add_data_root, add_recipe, chosen_recipe, data_root
+from barlow_speech.benchmark.arguments import (
+    add_data_root,
+    add_recipe,
+    chosen_recipe,
+    speech_folder,
+)
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
 
@@ -22,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Do it, and say how much speech there is."""
     recipe = chosen_recipe(given)
-    folder = pack(chosen(recipe.data, data_root(given)), given.out)
+    folder = pack(chosen(recipe.data, speech_folder(given.data_root)), given.out)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     if given.verify:
         corpus.verify()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.arguments import add_data_root, add_recipe, chosen_recipe, data_root
+from barlow_speech.benchmark.arguments import (
+    add_data_root,
+    add_recipe,
+    chosen_recipe,
+    speech_folder,
+)
 from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.pretraining import distributed
 from barlow_speech.upstream.pretraining.run import pretrain
@@ -30,7 +35,7 @@ def run(given: argparse.Namespace) -> None:
     path = pretrain(
         chosen_recipe(given),
         given.out or Path("results/pretrain") / Path(given.recipe).stem,
-        data_root=data_root(given),
+        data_root=speech_folder(given.data_root),
         packed=given.packed,
         resume=given.resume,
         device=usable(given.device),

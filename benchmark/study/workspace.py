@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 
 from barlow_speech import configs
+from barlow_speech.benchmark.arguments import speech_folder
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -79,11 +80,7 @@ class Workspace:
         Raises:
             BarlowSpeechError: it is no folder.
         """
-        if self.data_root is None:
-            return toy_corpus().parent
-        if not self.data_root.is_dir():
-            raise BarlowSpeechError(f"--data-root {self.data_root} is no folder; check the path.")
-        return self.data_root
+        return speech_folder(self.data_root)
 
     def corpus(self, name: str) -> str:
         """A corpus of the study as jobs name it: paths are relative to the data root."""

@@ -18,23 +18,19 @@ import importlib
 import importlib.machinery
 import importlib.util
 import logging
-import os
 import re
 import sys
 import types
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio, save_audio
 from barlow_speech.upstream.third_party.sox import apply_effects_file, apply_effects_tensor
 from barlow_speech.upstream.third_party.stand_ins import patch_packages
-
-if TYPE_CHECKING:
-    Uri = str | os.PathLike[str] | BinaryIO
 
 TORCH_OLDEST = (2, 8)  # the first release of the range in setup.cfg
 
