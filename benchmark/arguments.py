@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from barlow_speech import configs
-from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
-from barlow_speech.upstream.third_party.permissions import Permissions
+
+if TYPE_CHECKING:
+    from barlow_speech.upstream.pretraining.recipe import Recipe
+    from barlow_speech.upstream.third_party.permissions import Permissions
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,8 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 
 def chosen_recipe(given: argparse.Namespace) -> Recipe:
     """The recipe with its changes."""
+    from barlow_speech.upstream.pretraining.recipe import read_recipe
+
     overrides = [configs.find("override", name) for name in given.overrides]
     return read_recipe(configs.find("recipe", given.recipe), given.set, overrides)
 
@@ -58,6 +62,8 @@ def speech_folder(data_root: Path | None) -> Path:
     Raises:
         BarlowSpeechError: it is no folder.
     """
+    from barlow_speech.downstream.toy.corpus import toy_corpus
+
     if data_root is None:
         return toy_corpus().parent
     if not data_root.is_dir():
@@ -81,4 +87,6 @@ def add_permissions(parser: argparse.ArgumentParser) -> None:
 
 def permissions(given: argparse.Namespace) -> Permissions:
     """What was permitted."""
+    from barlow_speech.upstream.third_party.permissions import Permissions
+
     return Permissions(given.trust_checkpoint, given.download)

@@ -1,22 +1,27 @@
-"""The installed commands: checks that must come before the heavy imports, then the real thing.
+"""The installed commands. A command line is read, or refused, before what it would need is loaded.
 
-`barlow-speech`'s verbs are the files of benchmark/commands. Nothing here imports torch at the top:
-a torch and a torchaudio that do not fit each other make every import of torchaudio fail, and the
-user is told so in one sentence instead.
+`barlow-speech`'s verbs are the files of benchmark/commands. What takes long to load (torch, scipy,
+matplotlib, s3prl) is imported where it is used, in a verb's `run`: help and a wrong flag need none
+of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import atexit
 import importlib
+import importlib.util
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from barlow_speech.benchmark import commands
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import run_command
-from barlow_speech.upstream.third_party.compatibility import import_torchaudio
 
 
 def run_downstream() -> None:
@@ -31,27 +36,35 @@ def barlow_speech() -> None:
     _command(run)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of all verbs."""
+def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The command line of all verbs; with its flags that of the one that `arguments` begin with."""
     result = argparse.ArgumentParser(
         prog="barlow-speech",
         description="Barlow Twins speech encoders, and a benchmark of repeated runs.",
     )
     verbs = result.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in module_names(commands.__path__):
-        module = importlib.import_module(f"{commands.__name__}.{name}")
-        summary, _, more = (module.__doc__ or "").partition("\n")
-        verb = verbs.add_parser(
-            name.replace("_", "-"),
+        verb = name.replace("_", "-")
+        summary, _, more = _docstring(name).partition("\n")
+        shown = verbs.add_parser(
+            verb,
             help=summary,
             description=f"{summary[:1].upper()}{summary[1:]}.",
             epilog=more.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(verb)
-        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        verb.set_defaults(run=module.run)
+        if verb in arguments[:1]:
+            module = importlib.import_module(f"{commands.__name__}.{name}")
+            module.add_arguments(shown)
+            shown.set_defaults(run=module.run)
+        shown.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return result
+
+
+def _docstring(name: str) -> str:
+    """That of a verb's file, which is not imported for it."""
+    source = Path(next(iter(commands.__path__)), f"{name}.py").read_bytes()
+    return ast.get_docstring(ast.parse(source)) or ""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -60,17 +73,33 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
-    given = parser().parse_args(arguments)
+    given = parser(arguments).parse_args(arguments)
     given.run(given)
 
 
 def _command(work: Callable[[Sequence[str]], None]) -> None:
     def run_it(arguments: Sequence[str]) -> None:
-        import_torchaudio()
-        work(arguments)
+        try:
+            work(arguments)
+        except (ImportError, OSError, RuntimeError, AttributeError):
+            # If torch and torchaudio do not fit each other, that is the sentence to say.
+            from barlow_speech.upstream.third_party.compatibility import import_torchaudio
+
+            import_torchaudio()
+            raise
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    sys.exit(run_command(run_it, sys.argv[1:]))
+    _leave(run_command(run_it, sys.argv[1:]))
+
+
+def _leave(status: int) -> None:
+    """End the process as `sys.exit` would, without taking torch apart piece by piece."""
+    if threading.active_count() > 1 or sys.gettrace() or sys.getprofile():
+        sys.exit(status)  # a thread is waited for, and a tracer has its own end
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

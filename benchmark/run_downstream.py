@@ -12,28 +12,17 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from barlow_speech.benchmark.analyses import _runs
+from barlow_speech import configs
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.evaluation.end_to_end import check_trainable
-from barlow_speech.benchmark.evaluation.evaluator import Evaluator
-from barlow_speech.benchmark.evaluation.executor import run_jobs
-from barlow_speech.benchmark.evaluation.job import Job, Settings
-from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
-from barlow_speech.benchmark.evaluation.protocol import names as protocols
-from barlow_speech.benchmark.evaluation.protocol import read_protocol
-from barlow_speech.benchmark.features.upstreams import check_name
-from barlow_speech.benchmark.reporting.document import Document
-from barlow_speech.benchmark.reporting.files import write_bare
-from barlow_speech.benchmark.reporting.tables import markdown_document
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.benchmark.statistics.summaries import cell_json
 from barlow_speech.downstream import task as tasks
-from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, check_folder, write_json, write_text
-from barlow_speech.upstream.common.machine import environment, usable
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.statistics.results import TaskResult
 
 EXAMPLES = """\
 examples:
@@ -56,6 +45,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line; flags that s3prl's run_downstream.py has keep its letters and meaning."""
+
     result = argparse.ArgumentParser(
         prog="run_downstream.py",
         description="Repeat tasks on upstreams, mostly frozen, and compare them with statistics.",
@@ -105,8 +95,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--protocol",
         metavar="NAME",
-        help=f"how it is repeated: {', '.join(protocols())}, or a .yaml (default: paper; for "
-        "SUPERB's tasks: superb)",
+        help=f"how it is repeated: {', '.join(configs.files('protocol'))}, or a .yaml "
+        "(default: paper; for SUPERB's tasks: superb)",
     )
     add(
         "--set",
@@ -176,6 +166,17 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
+    from barlow_speech.benchmark.analyses import _runs
+    from barlow_speech.benchmark.evaluation.evaluator import Evaluator
+    from barlow_speech.benchmark.evaluation.executor import run_jobs
+    from barlow_speech.benchmark.evaluation.job import Job, Settings
+    from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
+    from barlow_speech.benchmark.evaluation.protocol import read_protocol
+    from barlow_speech.benchmark.features.upstreams import check_name
+    from barlow_speech.benchmark.statistics.summaries import cell_json
+    from barlow_speech.downstream.corpus import check_names
+    from barlow_speech.upstream.common.machine import usable
+
     given = parser().parse_args(arguments)
     every = [tasks.names() if name == "all" else [name] for name in given.downstream]
     chosen = [tasks.read_task(name) for name in dict.fromkeys(itertools.chain(*every))]
@@ -271,6 +272,12 @@ def write_report(
         BarlowSpeechError: there are no results or `by_task` refuses one (nothing is written then),
             or the folder cannot be written.
     """
+    from barlow_speech.benchmark.analyses import _runs
+    from barlow_speech.benchmark.reporting.document import Document
+    from barlow_speech.benchmark.reporting.files import write_bare
+    from barlow_speech.benchmark.reporting.tables import markdown_document
+    from barlow_speech.benchmark.statistics.summaries import cell_json
+
     page = _runs.page(results, facts, command)
     (scores,) = (section for section in page.sections if section.title == "Results")
     write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
@@ -296,6 +303,8 @@ def _check_at_hand(chosen: Sequence[tasks.Task]) -> None:
 
 def _facts(device: str) -> dict[str, str]:
     """Versions and hardware as the report shows them."""
+    from barlow_speech.upstream.common.machine import environment
+
     facts = environment(device)
     return {
         name: str(value) for part in ("versions", "hardware") for name, value in facts[part].items()

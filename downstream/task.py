@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.upstream.common.errors import unknown
-from barlow_speech.upstream.common.settings import build, read_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -62,6 +61,8 @@ def read_task(name: str) -> Task:
     Raises:
         BarlowSpeechError: there is no such task, or its config.yaml is wrong.
     """
+    from barlow_speech.upstream.common.settings import build, read_yaml
+
     if name not in all_names():
         raise unknown("task", name, [*all_names(), "all"])
     path = FOLDER / name / "config.yaml"

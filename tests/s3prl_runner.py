@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from barlow_speech import configs
-from barlow_speech.downstream.heads import linear
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.downstream.s3prl import superb
 from barlow_speech.upstream.common.settings import override, read_yaml
 from barlow_speech.upstream.third_party.registry import register_upstream
@@ -70,7 +70,7 @@ def s3prl_runner(
     return runner
 
 
-def begin_with(runner: Any, head: linear.Head, outputs: Sequence[int]) -> None:
+def begin_with(runner: Any, head: Head, outputs: Sequence[int]) -> None:
     """Give the Runner our initial weights; `outputs` are s3prl's numbers of our classes."""
     expert = runner.downstream.model
     last = expert.model.post_net.linear

@@ -16,8 +16,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import MAX_LEVEL
 from barlow_speech.upstream.model.checkpoint import load_model
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model
-
-DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "barlow_speech.safetensors"
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 
 class UpstreamExpert(nn.Module):

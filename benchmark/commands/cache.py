@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from barlow_speech.benchmark.features.cache import entries, remove, verify
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir
 
@@ -32,6 +31,8 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: nothing says what to prune, or a shard is broken.
     """
+    from barlow_speech.benchmark.features.cache import entries, verify
+
     root = cache_dir() / "features"
     upstreams = [one for one in entries(root) if given.upstream in (None, one.upstream)]
     if given.action == "list":
@@ -56,6 +57,8 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _prune(given: argparse.Namespace, upstreams: list) -> None:
+    from barlow_speech.benchmark.features.cache import remove
+
     if not (
         given.all or given.upstream or given.older_than is not None or given.keep_gb is not None
     ):

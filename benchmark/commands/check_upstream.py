@@ -17,11 +17,13 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.features.upstream_check import Finding, check_upstream, subject
-from barlow_speech.benchmark.features.upstreams import Upstream, check_name
-from barlow_speech.upstream.common.machine import usable
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.features.upstream_check import Finding
+    from barlow_speech.benchmark.features.upstreams import Upstream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Check it, print the list and exit with 1 if a check failed."""
+    from barlow_speech.benchmark.features.upstream_check import check_upstream, subject
+    from barlow_speech.benchmark.features.upstreams import check_name
+    from barlow_speech.upstream.common.machine import usable
+
     check_name(given.upstream, given.upstream_ckpt)
     device = usable(given.device)
     tested = subject(given.upstream, given.upstream_ckpt, device, permissions(given))

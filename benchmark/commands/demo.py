@@ -11,10 +11,6 @@ import time
 from pathlib import Path
 
 from barlow_speech import configs
-from barlow_speech.benchmark import run_downstream
-from barlow_speech.downstream.toy.corpus import toy_corpus
-from barlow_speech.upstream.pretraining.recipe import read_recipe
-from barlow_speech.upstream.pretraining.run import pretrain
 
 UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
 
@@ -35,6 +31,11 @@ def demo(out: Path, runs: int = 50) -> None:
 
     What is there already is not done again.
     """
+    from barlow_speech.benchmark import run_downstream
+    from barlow_speech.downstream.toy.corpus import toy_corpus
+    from barlow_speech.upstream.pretraining.recipe import read_recipe
+    from barlow_speech.upstream.pretraining.run import pretrain
+
     started = time.monotonic()
     _say("1/3  speaking the toy corpus (eSpeak NG)")
     card = toy_corpus()

@@ -19,15 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.benchmark.arguments import add_permissions, permissions
-from barlow_speech.benchmark.disentanglement.representations import represent
-from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
-from barlow_speech.benchmark.reporting.tables import markdown_document, text_document
-from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
-from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.common.text import printable
-from barlow_speech.upstream.third_party.registry import NAMES as OURS
+from barlow_speech.upstream.names import NAMES as OURS
 
 RANDOM = "barlow_speech_random"
 
@@ -77,8 +72,13 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.measure import check_factors, study
     from barlow_speech.benchmark.disentanglement.record import json_study
+    from barlow_speech.benchmark.disentanglement.representations import represent
+    from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
     from barlow_speech.benchmark.figures.disentanglement import draw_study
     from barlow_speech.benchmark.reporting.disentanglement import document
+    from barlow_speech.benchmark.reporting.tables import markdown_document, text_document
+    from barlow_speech.downstream.corpus import read_corpus
+    from barlow_speech.upstream.common.machine import usable
 
     for name, least in (("dimensions", 2), ("resamples", 0), ("recordings", 8), ("workers", 1)):
         value = getattr(given, name)

@@ -17,9 +17,7 @@ from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import file_digest
-from barlow_speech.upstream.embedder import load
-from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
-from barlow_speech.upstream.model.checkpoint import save_tensors
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 # Of the files of a folder, those with these names are audio; a file that is named may have any.
 ENDINGS = (
@@ -48,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Embed the recordings and write the file, whole or not at all."""
+    from barlow_speech.upstream.embedder import load
+    from barlow_speech.upstream.model.checkpoint import save_tensors
+
     if given.out.is_dir():
         raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
     recordings = audio_files(given.files)

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import file_digest
-from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
-from barlow_speech.upstream.model.checkpoint import load_model
-from barlow_speech.upstream.model.onnx_export import export_onnx
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Export the encoder and say how near onnxruntime comes to it."""
+    from barlow_speech.upstream.model.checkpoint import load_model
+    from barlow_speech.upstream.model.onnx_export import export_onnx
+
     if given.out.is_dir():
         raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
     model = load_model(given.checkpoint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.arguments import add_recipe, chosen_recipe
-from barlow_speech.benchmark.figures.correlation import correlations, drawn_correlations
-from barlow_speech.benchmark.figures.style import figure_kind, write_figure
-from barlow_speech.benchmark.figures.views import drawn_views, views_of
-from barlow_speech.upstream.pretraining.recipe import Recipe
+
+if TYPE_CHECKING:
+    from barlow_speech.upstream.pretraining.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,10 @@ def write(recipe: Recipe, given: argparse.Namespace) -> Path:
         BarlowSpeechError: the file's ending is unknown, it cannot be written, or as `views_of` and
             `correlations`.
     """
+    from barlow_speech.benchmark.figures.correlation import correlations, drawn_correlations
+    from barlow_speech.benchmark.figures.style import figure_kind, write_figure
+    from barlow_speech.benchmark.figures.views import drawn_views, views_of
+
     figure_kind(given.out)  # before any work
     if given.kind == "views":
         views = views_of(recipe, given.recordings, given.family, seed=given.seed)

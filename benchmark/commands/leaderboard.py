@@ -14,22 +14,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.reporting.html import page
-from barlow_speech.benchmark.reporting.latex import latex_document
-from barlow_speech.benchmark.reporting.leaderboard import (
-    document,
-    every_score,
-    leaderboard,
-    merged,
-    terminal,
-)
-from barlow_speech.benchmark.reporting.published import read_published
-from barlow_speech.benchmark.reporting.tables import (
-    comma_separated,
-    markdown_document,
-    text_document,
-)
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.upstream.common.files import write_text
 
@@ -48,6 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Print the table and write the files."""
+    from barlow_speech.benchmark.evaluation.records import read_cells
+    from barlow_speech.benchmark.reporting.html import page
+    from barlow_speech.benchmark.reporting.latex import latex_document
+    from barlow_speech.benchmark.reporting.leaderboard import (
+        document,
+        every_score,
+        leaderboard,
+        merged,
+        terminal,
+    )
+    from barlow_speech.benchmark.reporting.published import read_published
+    from barlow_speech.benchmark.reporting.tables import (
+        comma_separated,
+        markdown_document,
+        text_document,
+    )
+
     published = [read_published(name) for name in dict.fromkeys(given.published)]
     cells = merged({folder: read_cells(folder, given.metric) for folder in given.results})
     board = leaderboard(cells, published, given.metric)

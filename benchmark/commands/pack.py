@@ -11,7 +11,6 @@ from barlow_speech.benchmark.arguments import (
     chosen_recipe,
     speech_folder,
 )
-from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say how much speech there is."""
+    from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
+
     recipe = chosen_recipe(given)
     folder = pack(chosen(recipe.data, speech_folder(given.data_root)), given.out)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)

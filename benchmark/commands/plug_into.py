@@ -13,16 +13,8 @@ import shlex
 from pathlib import Path
 
 from barlow_speech.downstream import task
-from barlow_speech.downstream.s3prl.plug_into import (
-    LINES,
-    installed_package,
-    is_imported,
-    plug_into,
-    unplug,
-)
-from barlow_speech.downstream.s3prl.registry import PREFIX
 from barlow_speech.upstream.common.text import listed
-from barlow_speech.upstream.third_party.registry import NAMES
+from barlow_speech.upstream.names import NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say what was changed."""
+    from barlow_speech.downstream.s3prl.plug_into import (
+        LINES,
+        installed_package,
+        is_imported,
+        plug_into,
+        unplug,
+    )
+    from barlow_speech.downstream.s3prl.registry import PREFIX
+
     checkout = installed_package() if given.installed else given.checkout
     change = unplug(checkout) if given.remove else plug_into(checkout)
     root = change.package.parent

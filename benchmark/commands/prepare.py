@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from barlow_speech.downstream.corpora._scan import Options
-from barlow_speech.downstream.preparation.audio_check import check_audio
-from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
-from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
+from barlow_speech.downstream import corpora
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.manifest import Recording, read_manifest
+
+if TYPE_CHECKING:
+    from barlow_speech.downstream.preparation.from_table import TableOptions
+    from barlow_speech.downstream.preparation.prepare import Prepared
+    from barlow_speech.upstream.data.manifest import Recording
 
 SILENCE = "_silence_"  # recordings of this class may be silent
 
@@ -24,7 +26,7 @@ SILENCE = "_silence_"  # recordings of this class may be silent
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help=f"the corpus: {', '.join(names())}")
+    add("name", nargs="?", metavar="NAME", help=f"the corpus: {', '.join(corpora.names())}")
     add("root", nargs="?", type=Path, metavar="ROOT", help="its folder, as it is published")
     add(
         "-o",
@@ -106,6 +108,10 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix; among it broken recordings.
     """
+    from barlow_speech.downstream.corpora._scan import Options
+    from barlow_speech.downstream.preparation.from_table import prepare_table
+    from barlow_speech.downstream.preparation.prepare import find_reader, prepare
+
     if given.workers is not None and given.workers < 1:
         raise BarlowSpeechError(f"--workers must be 1 or more, not {given.workers}.")
     if given.from_table is not None:
@@ -116,7 +122,7 @@ def run(given: argparse.Namespace) -> None:
             )
         prepared = prepare_table(given.from_table, given.out, _table_options(given))
     elif given.name is None:
-        for name in names():
+        for name in corpora.names():
             reader = find_reader(name)
             print(f"{name:20} {reader.title}: {reader.layout}")
         return
@@ -134,6 +140,8 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _table_options(given: argparse.Namespace) -> TableOptions:
+    from barlow_speech.downstream.preparation.from_table import TableOptions
+
     columns = {}
     for one in given.column:
         ours, equals, theirs = one.partition("=")
@@ -170,6 +178,9 @@ def _say(prepared: Prepared) -> None:
 
 
 def _check(prepared: Prepared, workers: int | None) -> None:
+    from barlow_speech.downstream.preparation.audio_check import check_audio
+    from barlow_speech.upstream.data.manifest import Recording, read_manifest
+
     allowed: dict[Recording, bool] = {}
     manifests = [read_manifest(file) for file in prepared.manifests]
     listed = {one for manifest in manifests for one in manifest.recordings}

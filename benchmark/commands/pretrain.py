@@ -11,9 +11,6 @@ from barlow_speech.benchmark.arguments import (
     chosen_recipe,
     speech_folder,
 )
-from barlow_speech.upstream.common.machine import usable
-from barlow_speech.upstream.pretraining import distributed
-from barlow_speech.upstream.pretraining.run import pretrain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say where the encoder is."""
+    from barlow_speech.upstream.common.machine import usable
+    from barlow_speech.upstream.pretraining import distributed
+    from barlow_speech.upstream.pretraining.run import pretrain
+
     path = pretrain(
         chosen_recipe(given),
         given.out or Path("results/pretrain") / Path(given.recipe).stem,

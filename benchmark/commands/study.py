@@ -19,10 +19,6 @@ from pathlib import Path
 from barlow_speech import configs
 from barlow_speech.benchmark.arguments import add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.study.config import read_study
-from barlow_speech.benchmark.study.planner import plan_text
-from barlow_speech.benchmark.study.workspace import Workspace
-from barlow_speech.upstream.common.machine import usable
 from barlow_speech.upstream.common.text import printable
 
 
@@ -53,7 +49,11 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
+    from barlow_speech.benchmark.study.config import read_study
+    from barlow_speech.benchmark.study.planner import plan_text
     from barlow_speech.benchmark.study.run import planned, run_study
+    from barlow_speech.benchmark.study.workspace import Workspace
+    from barlow_speech.upstream.common.machine import usable
 
     path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     study = read_study(path)

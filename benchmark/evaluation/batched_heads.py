@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
 from barlow_speech.downstream.heads import linear
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.upstream.model.speech_encoder import seeded
 
 EVALUATION_FLOATS = 1 << 24  # numbers in the largest block while evaluating, 64 MiB
@@ -47,8 +48,8 @@ def batched_heads(
     heads = []
     for seed in seeds:
         with seeded(seed):
-            heads.append(module.Head(settings, inputs.layers, inputs.width, classes))
-    kind = BatchedLinear if issubclass(module.Head, linear.Head) else BatchedFunctional
+            heads.append(Head(module, settings, inputs.layers, inputs.width, classes))
+    kind = BatchedLinear if module.forward is linear.forward else BatchedFunctional
     return kind([head.to(inputs.device, inputs.dtype) for head in heads])
 
 
@@ -73,7 +74,7 @@ class BatchedLinear:
     gradient sees of the input); else K is the batch.
     """
 
-    def __init__(self, heads: Sequence[linear.Head]) -> None:
+    def __init__(self, heads: Sequence[Any]) -> None:
         with torch.no_grad():
             self.weights_RL = torch.stack([head.weights for head in heads])
             self.w1_RPD = torch.stack([head.projector.weight for head in heads])

@@ -23,44 +23,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.benchmark.evaluation.head_training import (
-    Run,
-    RunPlan,
-    Training,
-    fused_optimiser,
-    row_batches,
-)
+from barlow_speech.benchmark.evaluation.head_training import fused_optimiser, row_batches
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.protocol import EncoderTraining
+from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, Run, RunPlan, Training
 from barlow_speech.benchmark.features.extraction import Selection
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.encoders import shorter, valid
 from barlow_speech.upstream.model.frontend import HOP
 from barlow_speech.upstream.model.readout import SMALLEST_VARIANCE, read_out
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder, random_model, seeded
-from barlow_speech.upstream.third_party.registry import NAMES
 
 FRAMES_PER_S = SAMPLE_RATE // HOP
 EVALUATION_FRAMES = (
     60 * FRAMES_PER_S
 )  # of a batch while dev and test are evaluated, padding included
-
-
-def check_trainable(name: str) -> None:
-    """Refuse an upstream whose encoder is not ours.
-
-    Raises:
-        BarlowSpeechError: it is not.
-    """
-    if name.partition("@")[0] not in NAMES:
-        raise BarlowSpeechError(
-            f"upstream '{name}' cannot be trained here, only {', '.join(NAMES)} can; leave -f away "
-            "to evaluate it frozen, or let s3prl fine-tune it (-m train -f)."
-        )
 
 
 @dataclass(frozen=True)
@@ -103,8 +84,8 @@ class Network(nn.Module):
             probe_BTF = torch.zeros(1, self.encoder.stride, self.frontend.n_mels)
             seen = self.eval()._seen(Batch(probe_BTF, torch.tensor([self.encoder.stride]), (HOP,)))
         with seeded(init):
-            self.head = module.Head(
-                head_settings(start.head), seen[0].shape[-2], seen[0].shape[-1], classes
+            self.head = Head(
+                module, head_settings(start.head), seen[0].shape[-2], seen[0].shape[-1], classes
             )
 
     def forward(self, batch: Batch) -> Tensor:

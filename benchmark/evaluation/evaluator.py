@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start, check_trainable
-from barlow_speech.benchmark.evaluation.head_training import Run
+from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.learning_rate import STEPS, search
 from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
-from barlow_speech.benchmark.evaluation.protocol import Protocol
+from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
+from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
 from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
 from barlow_speech.benchmark.evaluation.trainers import (

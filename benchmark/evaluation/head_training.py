@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads, batched_heads, predict
 from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
+from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -29,63 +30,11 @@ TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for
 
 
 @dataclass(frozen=True)
-class Training:
-    """How a head is trained: a fixed rate, gradients clipped per run; the best on dev is kept.
-
-    A step takes `accumulate` batches; its loss is the mean of their means, as in s3prl's Runner.
-    `sampling`: `shuffle` is a DataLoader with shuffle=True; `balanced` draws with replacement,
-    every class as often as another, and drops a short last batch, as SUPERB's keyword spotting
-    does. `selection` is the metric by which dev chooses. `label_fraction` is the share of each
-    class's training recordings that a run sees.
-    """
-
-    steps: int
-    batch: int
-    eval_step: int
-    clip: float = 1.0
-    accumulate: int = 1
-    sampling: str = "shuffle"
-    selection: str = "top1"
-    weight_decay: float = 0.0
-    optimiser: str = "adam"
-    label_fraction: float = 1.0
-
-
-@dataclass(frozen=True)
 class Split:
     """The utterances of a split and their class numbers."""
 
     inputs: Inputs
     labels_N: Tensor
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """One run to be made: its name, the seeds of what it draws, and its learning rate.
-
-    `resample` draws the training set anew (see `training_rows`); None takes it as it is.
-    """
-
-    seed: int
-    init: int
-    order: int
-    resample: int | None = None
-    lr: float = 1e-3
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run gave: `dev` is the selection metric of the weights that were best on dev.
-
-    `step` is where that was; `curve` has the step and the score of every evaluation on dev;
-    `predicted` the class number of every test utterance.
-    """
-
-    seed: int
-    dev: float
-    step: int
-    curve: tuple[tuple[int, float], ...]
-    predicted: np.ndarray = field(compare=False)
 
 
 def train_runs(
@@ -112,7 +61,7 @@ def train_runs(
     """
     module = head_module(head["name"])
     settings = head_settings(head)
-    if not hasattr(module, "Head"):
+    if not hasattr(module, "parts"):
         return _fit(module, settings, train, dev, test, training.label_fraction, plans, on_step)
     order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
     probe = batched_heads(module, settings, train.inputs, classes, [0])

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from barlow_speech.benchmark.evaluation.head_training import Run
+from barlow_speech.benchmark.evaluation.protocol import Run
 from barlow_speech.benchmark.evaluation.records import Integer, Number, Shape, reason_of
 from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.upstream.common.files import digest, write_json

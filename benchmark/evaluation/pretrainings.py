@@ -1,4 +1,4 @@
-"""The several pretrainings that one upstream's name may stand for."""
+"""What an upstream's name may stand for: several pretrainings, or an encoder to be trained."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import glob
 
 from barlow_speech.benchmark.evaluation.protocol import Protocol
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.names import NAMES
 
 
 def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
@@ -43,3 +44,16 @@ def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
             f"has {wanted} levels of pretrain_seed; let them agree."
         )
     return [(f"{plain}@{file}", 0) for file in files]
+
+
+def check_trainable(name: str) -> None:
+    """Refuse an upstream whose encoder is not ours.
+
+    Raises:
+        BarlowSpeechError: it is not.
+    """
+    if name.partition("@")[0] not in NAMES:
+        raise BarlowSpeechError(
+            f"upstream '{name}' cannot be trained here, only {', '.join(NAMES)} can; leave -f away "
+            "to evaluate it frozen, or let s3prl fine-tune it (-m train -f)."
+        )

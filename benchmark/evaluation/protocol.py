@@ -9,17 +9,19 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from itertools import islice, product
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from barlow_speech import configs
-from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import as_plain, build, merge, override, read_yaml
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SHORTEST_CROP_S = 0.1
@@ -53,6 +55,58 @@ class EncoderTraining:
 
 
 @dataclass(frozen=True)
+class Training:
+    """How a head is trained: a fixed rate, gradients clipped per run; the best on dev is kept.
+
+    A step takes `accumulate` batches; its loss is the mean of their means, as in s3prl's Runner.
+    `sampling`: `shuffle` is a DataLoader with shuffle=True; `balanced` draws with replacement,
+    every class as often as another, and drops a short last batch, as SUPERB's keyword spotting
+    does. `selection` is the metric by which dev chooses. `label_fraction` is the share of each
+    class's training recordings that a run sees.
+    """
+
+    steps: int
+    batch: int
+    eval_step: int
+    clip: float = 1.0
+    accumulate: int = 1
+    sampling: str = "shuffle"
+    selection: str = "top1"
+    weight_decay: float = 0.0
+    optimiser: str = "adam"
+    label_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run to be made: its name, the seeds of what it draws, and its learning rate.
+
+    `resample` draws the training set anew (see `training_rows`); None takes it as it is.
+    """
+
+    seed: int
+    init: int
+    order: int
+    resample: int | None = None
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run gave: `dev` is the selection metric of the weights that were best on dev.
+
+    `step` is where that was; `curve` has the step and the score of every evaluation on dev;
+    `predicted` the class number of every test utterance.
+    """
+
+    seed: int
+    dev: float
+    step: int
+    curve: tuple[tuple[int, float], ...]
+    predicted: np.ndarray = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One head's training, repeated.
 
@@ -69,7 +123,7 @@ class Protocol:
     `selection`, the earliest of equals, are evaluated on test, once per run.
 
     `clip` is the largest norm of a run's gradient, 0 for none. A step takes `accumulate` batches of
-    `batch` recordings. `sampling`: see `head_training.Training`. `label_fraction` is the share of
+    `batch` recordings. `sampling`: see `Training`. `label_fraction` is the share of
     each class's training recordings that a run sees: the same for every run, or with
     `train_resample` another one for each.
 
@@ -129,8 +183,8 @@ class Protocol:
     def sources(self, run: int) -> dict[str, int | None]:
         """The level of each source of variance in run `run`; None for a set that is not drawn."""
         if self.levels:
-            places = np.unravel_index(run, [self.levels[one] for one in self.varies])
-            at = dict(zip(self.varies, map(int, places)))
+            levels = [range(self.levels[one]) for one in self.varies]
+            at = dict(zip(self.varies, next(islice(product(*levels), run, None))))
         else:
             at = dict.fromkeys(self.varies, run)
         return {
@@ -156,11 +210,6 @@ class Protocol:
         """The runs of the learning-rate search: far from the reported ones."""
         seeds = [self.seed + SEARCH_SEEDS + run for run in range(self.search_runs)]
         return [RunPlan(seed, seed, seed, None, lr) for lr in self.learning_rates for seed in seeds]
-
-
-def names() -> list[str]:
-    """The built-in protocols."""
-    return list(configs.files("protocol"))
 
 
 def read_protocol(
@@ -202,7 +251,7 @@ def read_protocol(
 
 
 def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> None:
-    if not hasattr(head_module(protocol.head["name"]), "Head"):
+    if not hasattr(head_module(protocol.head["name"]), "parts"):
         raise BarlowSpeechError(
             f"{where}: the head '{protocol.head['name']}' is fitted without gradients and cannot "
             "train an encoder; choose another head, such as --set head.name=linear."
@@ -240,7 +289,7 @@ def _check(protocol: Protocol, where: str) -> None:
                 "let them agree."
             )
     drawn = set(protocol.varies) & {"train_resample", "pretrain_seed"}
-    if not hasattr(module, "Head") and not drawn and protocol.runs > 1:
+    if not hasattr(module, "parts") and not drawn and protocol.runs > 1:
         raise BarlowSpeechError(
             f"{where}: the head '{protocol.head['name']}' draws nothing at random, so that its "
             "runs would all be equal; let train_resample vary."

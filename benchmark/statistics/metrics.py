@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # every command line names the metrics, and most end before they count anything
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,32 +32,39 @@ class Counts:
     @cached_property
     def support(self) -> Any:
         """Recordings of each class [C]."""
-        if isinstance(self.truth_N, Tensor):
-            return torch.bincount(self.truth_N, minlength=self.classes).double()
-        return np.bincount(self.truth_N, minlength=self.classes)
+        return self._bincount(self.truth_N)
 
     @cached_property
     def true_positives(self) -> Any:
         """Those of them that were predicted as such [..., C]."""
         right = self.predicted == self.truth_N
-        if isinstance(self.predicted, Tensor):
-            zeros_RC = self._zeros_RC
-            return zeros_RC.index_add_(1, self.truth_N, right.double())
-        return np.bincount(self.truth_N[right], minlength=self.classes)
+        if self._several:
+            return self._zeros_RC.index_add_(1, self.truth_N, right.double())
+        return self._bincount(self.truth_N[right])
 
     @cached_property
     def predicted_count(self) -> Any:
         """How often each class was predicted [..., C]."""
-        if isinstance(self.predicted, Tensor):
-            return self._zeros_RC.scatter_add_(
-                1, self.predicted, torch.ones_like(self.predicted, dtype=torch.float64)
-            )
-        return np.bincount(self.predicted, minlength=self.classes)
+        if self._several:
+            ones_RN = self.predicted.new_ones(self.predicted.shape).double()
+            return self._zeros_RC.scatter_add_(1, self.predicted, ones_RN)
+        return self._bincount(self.predicted)
+
+    @property
+    def _several(self) -> bool:
+        return self.predicted.ndim == 2
 
     @property
     def _zeros_RC(self) -> Tensor:
-        shape = len(self.predicted), self.classes
-        return torch.zeros(shape, dtype=torch.float64, device=self.predicted.device)
+        zeros_RC: Tensor = self.predicted.new_zeros(len(self.predicted), self.classes).double()
+        return zeros_RC
+
+    def _bincount(self, x: Any) -> Any:
+        if hasattr(x, "bincount"):
+            return x.bincount(minlength=self.classes).double()
+        import numpy as np
+
+        return np.bincount(x, minlength=self.classes)
 
 
 Function = Callable[[Counts], Any]
@@ -112,5 +119,7 @@ def score(predicted_RN: Tensor, truth_N: Tensor, classes: int, metric: str) -> T
 
 def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """Counts [truth, predicted], C × C."""
+    import numpy as np
+
     cells = np.bincount(classes * truth_N.astype(np.int64) + predicted_N, minlength=classes**2)
     return cells.reshape(classes, classes)

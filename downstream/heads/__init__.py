@@ -2,13 +2,15 @@
 
 A file has a frozen dataclass `Settings` of its sizes, `INPUT` (what of a recording it sees) and
 
-- `Head(settings, layers, width, classes)`, a module with `forward`, trained by gradient descent: on
-  x_BLD for the input `mean` or `mean_std`, on (x_BTLD, lengths_B) for `frames`; or
+- `parts(settings, width, classes)`, the modules of a `Head` (`_head.py`) by name, and
+  `forward(head, …)`, which makes logits [B, C] of x_BD, the layers' weighted sum, or, for the input
+  `frames`, of x_BTD and lengths_B: it is trained by gradient descent; or
 - `fit(settings, train_NX, labels_N, dev_NX, dev_labels_N, seed)`, a closed form, which returns a
   function from x_NX to the class numbers [N].
 
 `NOTE` says in a few words what the head computes; it stands in every record. Adding a file adds a
-head. A head draws nothing at random but its initial weights: runs are trained side by side, and
+head. It imports torch where it needs it: whoever reads stored results does not.
+A head draws nothing at random but its initial weights: runs are trained side by side, and
 none may depend on how many there are.
 
 Shapes: B utterances, T frames, L layers, D width, N utterances of a split, X = L · D.

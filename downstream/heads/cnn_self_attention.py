@@ -7,9 +7,10 @@ behind an utterance's end is zero, and there is no dropout (s3prl: 0.4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 from barlow_speech.downstream.heads.attentive import attend
 
@@ -27,39 +28,44 @@ class Settings:
     pooling: int = 5
 
 
-class Head(nn.Module):
-    """Weighted layers → projector → CNN → self-attention pooling → logits."""
+def parts(settings: Settings, width: int, classes: int) -> dict[str, nn.Module]:
+    """Projector, three convolutions, attention, and two layers on what is pooled."""
+    from torch import nn
 
-    def __init__(self, settings: Settings, layers: int, width: int, classes: int) -> None:
-        super().__init__()
-        size, kernel = settings.hidden_dim, settings.kernel_size
-        self.pooling, self.kernel = settings.pooling, kernel
-        self.weights = nn.Parameter(torch.zeros(layers))
-        self.projector = nn.Linear(width, settings.projector_dim)
-        self.convolutions = nn.ModuleList(
+    size, kernel = settings.hidden_dim, settings.kernel_size
+    return {
+        "projector": nn.Linear(width, settings.projector_dim),
+        "convolutions": nn.ModuleList(
             nn.Conv1d(inputs, size, kernel, padding=kernel // 2)
             for inputs in (settings.projector_dim, size, size)
-        )
-        self.attention = nn.Linear(size, 1)
-        self.hidden = nn.Linear(size, size)
-        self.classifier = nn.Linear(size, classes)
+        ),
+        "attention": nn.Linear(size, 1),
+        "hidden": nn.Linear(size, size),
+        "classifier": nn.Linear(size, classes),
+    }
 
-    def forward(self, x_BTLD: Tensor, lengths_B: Tensor) -> Tensor:
-        """Frames of every layer, valid up to each length → logits [B, C]."""
-        summed_BTD = torch.einsum("l,btld->btd", self.weights.softmax(0), x_BTLD)
-        x_BDT = self.projector(summed_BTD).transpose(1, 2)
-        x_BDT = x_BDT * _valid(lengths_B, x_BDT.shape[2])
-        x_BDT = nn.functional.avg_pool1d(x_BDT, self.kernel, self.pooling, self.kernel // 2)
-        lengths_B = torch.div(lengths_B - 1, self.pooling, rounding_mode="floor") + 1
-        for i, convolution in enumerate(self.convolutions):
-            x_BDT = convolution(x_BDT * _valid(lengths_B, x_BDT.shape[2]))
-            if i < len(self.convolutions) - 1:
-                x_BDT = x_BDT.relu()
-        x_BTD = x_BDT.transpose(1, 2)
-        pooled_BD = attend(x_BTD, self.attention(x_BTD).squeeze(-1), lengths_B)
-        return self.classifier(self.hidden(pooled_BD).relu())
+
+def forward(head: Any, x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+    """See `heads`."""
+    from torch.nn.functional import avg_pool1d
+
+    pooling, kernel = head.settings.pooling, head.settings.kernel_size
+    x_BDT = head.projector(x_BTD).transpose(1, 2)
+    x_BDT = x_BDT * _valid(lengths_B, x_BDT.shape[2])
+    x_BDT = avg_pool1d(x_BDT, kernel, pooling, kernel // 2)
+    lengths_B = (lengths_B - 1).div(pooling, rounding_mode="floor") + 1
+    for i, convolution in enumerate(head.convolutions):
+        x_BDT = convolution(x_BDT * _valid(lengths_B, x_BDT.shape[2]))
+        if i < len(head.convolutions) - 1:
+            x_BDT = x_BDT.relu()
+    x_BTD = x_BDT.transpose(1, 2)
+    pooled_BD = attend(x_BTD, head.attention(x_BTD).squeeze(-1), lengths_B)
+    logits_BC: Tensor = head.classifier(head.hidden(pooled_BD).relu())
+    return logits_BC
 
 
 def _valid(lengths_B: Tensor, size: int) -> Tensor:
     """[B, 1, T], true before each length."""
+    import torch
+
     return (torch.arange(size, device=lengths_B.device) < lengths_B.unsqueeze(1)).unsqueeze(1)

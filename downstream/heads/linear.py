@@ -8,9 +8,10 @@ linear, so the mean over time of every layer is all that it can see of a recordi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 INPUT = "mean"
 NOTE = "SUPERB: weighted layers, linear, mean over time, linear; exact from the mean of each layer"
@@ -23,16 +24,17 @@ class Settings:
     projector_dim: int = 256
 
 
-class Head(nn.Module):
-    """One head: layer weights, projector, classifier."""
+def parts(settings: Settings, width: int, classes: int) -> dict[str, nn.Module]:
+    """Projector and classifier."""
+    from torch import nn
 
-    def __init__(self, settings: Settings, layers: int, width: int, classes: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(layers))
-        self.projector = nn.Linear(width, settings.projector_dim)
-        self.classifier = nn.Linear(settings.projector_dim, classes)
+    return {
+        "projector": nn.Linear(width, settings.projector_dim),
+        "classifier": nn.Linear(settings.projector_dim, classes),
+    }
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """Means over time of every layer → logits [B, C]."""
-        summed_BD = torch.einsum("l,bld->bd", self.weights.softmax(0), x_BLD)
-        return self.classifier(self.projector(summed_BD))
+
+def forward(head: Any, x_BD: Tensor) -> Tensor:
+    """See `heads`."""
+    logits_BC: Tensor = head.classifier(head.projector(x_BD))
+    return logits_BC

@@ -9,8 +9,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 INPUT = "mean_std"
 NOTE = "probe: logistic regression on standardised mean and standard deviation; C picked on dev"

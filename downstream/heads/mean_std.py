@@ -6,9 +6,9 @@ standard deviation that those of the layers do not give.
 
 from __future__ import annotations
 
-from barlow_speech.downstream.heads.linear import Head, Settings
+from barlow_speech.downstream.heads.linear import Settings, forward, parts
 
-__all__ = ["INPUT", "NOTE", "Head", "Settings"]
+__all__ = ["INPUT", "NOTE", "Settings", "forward", "parts"]
 
 INPUT = "mean_std"
 NOTE = "weighted layers of (mean, standard deviation over time), linear, linear"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 INPUT = "mean"
 NOTE = "weighted layers, mean over time, then an MLP with ReLU"
@@ -19,19 +20,20 @@ class Settings:
     hidden: tuple[int, ...] = (256,)
 
 
-class Head(nn.Module):
-    """Weighted layers → hidden layers → logits."""
+def parts(settings: Settings, width: int, classes: int) -> dict[str, nn.Module]:
+    """Hidden layers and classifier."""
+    from torch import nn
 
-    def __init__(self, settings: Settings, layers: int, width: int, classes: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(layers))
-        sizes = [width, *settings.hidden]
-        self.hidden = nn.ModuleList(nn.Linear(one, two) for one, two in pairwise(sizes))
-        self.classifier = nn.Linear(sizes[-1], classes)
+    sizes = [width, *settings.hidden]
+    return {
+        "hidden": nn.ModuleList(nn.Linear(one, two) for one, two in pairwise(sizes)),
+        "classifier": nn.Linear(sizes[-1], classes),
+    }
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """Means over time of every layer → logits [B, C]."""
-        x_BD = torch.einsum("l,bld->bd", self.weights.softmax(0), x_BLD)
-        for layer in self.hidden:
-            x_BD = layer(x_BD).relu()
-        return self.classifier(x_BD)
+
+def forward(head: Any, x_BD: Tensor) -> Tensor:
+    """See `heads`."""
+    for layer in head.hidden:
+        x_BD = layer(x_BD).relu()
+    logits_BC: Tensor = head.classifier(x_BD)
+    return logits_BC

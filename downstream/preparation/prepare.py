@@ -14,7 +14,6 @@ from barlow_speech.downstream import corpora
 from barlow_speech.downstream.corpora._scan import Options, Reader, Scan, Table, folders, listing
 from barlow_speech.downstream.corpus import SPLITS, Card, Corpus, read_card, write_card
 from barlow_speech.downstream.task import read_task
-from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import write_text
 from barlow_speech.upstream.data.allowed_folders import allow
@@ -217,7 +216,7 @@ def _check_root(name: str, reader: Reader, root: Path) -> None:
         raise BarlowSpeechError(f"{root} cannot be read; check its permissions.")
     if reader.recognises(root):
         return
-    for other in names():
+    for other in corpora.names():
         if other != name and find_reader(other).recognises(root):
             raise BarlowSpeechError(
                 f"{root} looks like {find_reader(other).title}, not {reader.title}; run "
@@ -253,18 +252,13 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def names() -> list[str]:
-    """The corpora there are."""
-    return module_names(corpora.__path__)
-
-
 def find_reader(name: str) -> Reader:
     """The reader of a corpus.
 
     Raises:
         BarlowSpeechError: there is no such corpus.
     """
-    if name not in names():
-        raise unknown("corpus", name, names(), "prepare")
+    if name not in corpora.names():
+        raise unknown("corpus", name, corpora.names(), "prepare")
     reader: Reader = importlib.import_module(f"{corpora.__name__}.{name}").READER
     return reader

@@ -29,7 +29,7 @@ from barlow_speech.upstream.common.s3prl_package import (
     find_s3prl,
     read_s3prl,
 )
-from barlow_speech.upstream.third_party.registry import NAMES
+from barlow_speech.upstream.names import NAMES
 
 SIGNATURE = "written by barlow-speech plug-into"
 LINES = {

@@ -239,7 +239,7 @@ def test_features_have_a_new_key_for_new_weights_or_recordings(
 def test_every_head_gives_a_cell_and_says_what_it_is(
     command: Callable[..., dict], tmp_path: Path, head: str
 ) -> None:
-    closed = not hasattr(heads.head_module(head), "Head")
+    closed = not hasattr(heads.head_module(head), "parts")
     more = ["--set", f"head.name={head}", *(["varies=[train_resample]"] if closed else [])]
     (cell,) = command("-u", "barlow_speech", "-d", "gender", *more)["cells"]
     assert len(cell["values"]) == 4

@@ -22,6 +22,7 @@ import soundfile
 
 from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
+from barlow_speech.downstream import corpora
 from barlow_speech.downstream.corpora import (
     emodb,
     librispeech,
@@ -34,7 +35,6 @@ from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora._splits import split_names, split_shares, split_speakers
 from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corpus
 from barlow_speech.downstream.preparation import from_table
-from barlow_speech.downstream.preparation import prepare as prepare_module
 from barlow_speech.downstream.preparation.audio_check import check_audio
 from barlow_speech.downstream.preparation.prepare import find_reader, prepare
 from barlow_speech.downstream.task import read_task
@@ -110,7 +110,7 @@ def test_the_published_counts_are_found_in_a_whole_corpus(
     )
 
 
-@pytest.mark.parametrize("name", prepare_module.names())
+@pytest.mark.parametrize("name", corpora.names())
 def test_what_was_written_serves_its_tasks(name: str, made: Callable[[str], dict]) -> None:
     corpora = made(name)
     assert set(corpora) == set(find_reader(name).cards)
@@ -131,7 +131,7 @@ def test_what_was_written_serves_its_tasks(name: str, made: Callable[[str], dict
                     assert train - {""} and not (train & test) - {""}
 
 
-@pytest.mark.parametrize("name", prepare_module.names())
+@pytest.mark.parametrize("name", corpora.names())
 def test_the_built_in_card_finds_the_manifest_below_a_data_root(
     name: str, data: Path, tmp_path: Path
 ) -> None:
@@ -144,14 +144,14 @@ def test_the_built_in_card_finds_the_manifest_below_a_data_root(
 
 
 def test_every_card_is_a_reader_s() -> None:
-    ours = {card for name in prepare_module.names() for card in find_reader(name).cards}
+    ours = {card for name in corpora.names() for card in find_reader(name).cards}
     assert ours == set(configs.files("corpus"))
 
 
-@pytest.mark.parametrize("name", prepare_module.names())
+@pytest.mark.parametrize("name", corpora.names())
 def test_the_corpus_is_named_that_a_folder_really_is(name: str, data: Path, tmp_path: Path) -> None:
     root = data / FOLDERS.get(name, name)
-    for other in prepare_module.names():
+    for other in corpora.names():
         if other == name:
             continue
         with pytest.raises(BarlowSpeechError) as caught:
@@ -164,7 +164,7 @@ def test_the_corpus_is_named_that_a_folder_really_is(name: str, data: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", prepare_module.names())
+@pytest.mark.parametrize("name", corpora.names())
 def test_a_folder_above_the_corpus_says_where_it_is(name: str, data: Path, tmp_path: Path) -> None:
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "below").symlink_to(data / FOLDERS.get(name, name))
@@ -839,7 +839,7 @@ def test_the_silence_of_a_keyword_task_may_be_silent(
 def test_the_command_lists_the_corpora(capsys: pytest.CaptureFixture[str]) -> None:
     assert command() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == prepare_module.names()
+    assert [line.split()[0] for line in lines] == corpora.names()
 
 
 @pytest.mark.parametrize(

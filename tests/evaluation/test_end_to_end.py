@@ -15,18 +15,17 @@ import torch
 from barlow_speech.benchmark import run_downstream
 from barlow_speech.benchmark.evaluation import end_to_end, evaluator
 from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Network, Start
-from barlow_speech.benchmark.evaluation.head_training import (
-    Run,
-    RunPlan,
-    Split,
-    Training,
-    batch_order,
-    train_runs,
-)
+from barlow_speech.benchmark.evaluation.head_training import Split, batch_order, train_runs
 from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.log_mels import LogMels, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, read_protocol
+from barlow_speech.benchmark.evaluation.protocol import (
+    EncoderTraining,
+    Run,
+    RunPlan,
+    Training,
+    read_protocol,
+)
 from barlow_speech.benchmark.evaluation.records import read_cells
 from barlow_speech.benchmark.features.extraction import Selection, features
 from barlow_speech.benchmark.features.upstreams import load_upstream
@@ -49,7 +48,7 @@ CROPS = EncoderTraining(crop_s=0.25)
 FROZEN = EncoderTraining(crop_s=0, rate=0, batch_norm="kept")
 WHOLE = EncoderTraining(crop_s=0, batch_norm="kept")
 LINEAR = {"name": "linear", "projector_dim": 8}
-GRADIENT_HEADS = [name for name in heads.names() if hasattr(heads.head_module(name), "Head")]
+GRADIENT_HEADS = [name for name in heads.names() if hasattr(heads.head_module(name), "parts")]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, Protocol, names, read_protocol
+from barlow_speech import configs
+from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, Protocol, read_protocol
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -16,7 +17,7 @@ from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import LATER
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", configs.files("protocol"))
 def test_every_built_in_protocol_reads_for_every_task(name: str) -> None:
     for task in tasks.names():
         protocol = read_protocol(name, task)

@@ -13,25 +13,25 @@ from barlow_speech.benchmark.evaluation import batched_heads as stacks
 from barlow_speech.benchmark.evaluation import head_training as runs
 from barlow_speech.benchmark.evaluation.batched_heads import batched_heads, clip_per_run, predict
 from barlow_speech.benchmark.evaluation.head_training import (
-    RunPlan,
     Split,
-    Training,
     balanced_order,
     batch_order,
     train_runs,
     training_rows,
 )
 from barlow_speech.benchmark.evaluation.inputs import Frames, Means
+from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.downstream import heads
 from barlow_speech.downstream.heads import attentive, cnn_self_attention, linear
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.third_party.compatibility import s3prl_hub
 
 CLASSES = 3
 LINEAR = {"name": "linear", "projector_dim": 8}
-GRADIENT_HEADS = [name for name in heads.names() if hasattr(heads.head_module(name), "Head")]
+GRADIENT_HEADS = [name for name in heads.names() if hasattr(heads.head_module(name), "parts")]
 CLOSED_HEADS = [name for name in heads.names() if name not in GRADIENT_HEADS]
 SMALL: dict[str, dict] = {
     "linear": {"projector_dim": 8},
@@ -160,7 +160,7 @@ def test_losses_and_logits_follow_s3prl(
             adam.zero_grad()
             assert math.isclose(np.mean(losses), losses_SR[step, run].item(), abs_tol=tolerance)
         # The final weights, through s3prl's modules and through ours.
-        final = stacks.BatchedLinear([linear.Head(settings, *mean_NLD.shape[1:], CLASSES)])
+        final = stacks.BatchedLinear([Head(linear, settings, *mean_NLD.shape[1:], CLASSES)])
         with torch.no_grad():
             weights = [
                 featurizer.weights, projector.weight, projector.bias[None],
@@ -194,7 +194,7 @@ def test_a_stack_has_the_losses_gradients_and_logits_of_its_heads_one_by_one(
         for run, seed in enumerate(seeds):
             alone = batched_heads(module, settings, split.inputs, CLASSES, [seed])
             torch.manual_seed(seed)
-            head = module.Head(settings, split.inputs.layers, split.inputs.width, CLASSES)
+            head = Head(module, settings, split.inputs.layers, split.inputs.width, CLASSES)
             logits_BC = head(*split.inputs.examples(rows_RB[run]))
             labels_B = split.labels_N[rows_RB[run]]
             loss = (
@@ -418,7 +418,7 @@ def test_attentive_pooling_is_s3prls_where_nothing_is_padded() -> None:
     s3prl_hub()
     from s3prl.downstream.model import UtteranceLevel
 
-    head = attentive.Head(attentive.Settings(6), layers=1, width=5, classes=CLASSES)
+    head = Head(attentive, attentive.Settings(6), layers=1, width=5, classes=CLASSES)
     theirs = UtteranceLevel(6, CLASSES, pooling="AttentivePooling")
     with torch.no_grad():
         theirs.pooling.sap_layer.W_a.load_state_dict(head.hidden.state_dict())
@@ -435,7 +435,7 @@ def test_cnn_self_attention_is_s3prls_where_nothing_is_padded() -> None:
     from s3prl.downstream.emotion.model import CNNSelfAttention
 
     settings = cnn_self_attention.Settings(projector_dim=6, hidden_dim=7, kernel_size=5, pooling=5)
-    head = cnn_self_attention.Head(settings, layers=1, width=4, classes=CLASSES)
+    head = Head(cnn_self_attention, settings, layers=1, width=4, classes=CLASSES)
     theirs = CNNSelfAttention(6, 7, 5, 2, 5, 0.0, CLASSES)
     convolutions = [one for one in theirs.model_seq if isinstance(one, torch.nn.Conv1d)]
     with torch.no_grad():
@@ -455,7 +455,7 @@ def test_cnn_self_attention_is_s3prls_where_nothing_is_padded() -> None:
 )
 def test_frame_heads_do_not_see_padding(name: str) -> None:
     settings = heads.head_settings({"name": name, **SMALL[name]})
-    head = heads.head_module(name).Head(settings, 2, 5, CLASSES)
+    head = Head(heads.head_module(name), settings, 2, 5, CLASSES)
     short, long = torch.randn(4, 2, 5), torch.randn(11, 2, 5)
     together = torch.zeros(2, 11, 2, 5)
     together[0, :4], together[1] = short, long

@@ -36,7 +36,7 @@ from barlow_speech.benchmark.features.upstreams import (
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording
-from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 from barlow_speech.upstream.third_party import permissions
 from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
 from barlow_speech.upstream.third_party.permissions import Permissions

@@ -13,13 +13,14 @@ import barlow_speech
 from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import build
-from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT, UpstreamExpert
+from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.model.checkpoint import (
     load_model,
     load_tensors,
     save_model,
     save_tensors,
 )
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 from barlow_speech.upstream.third_party.registry import register_upstream
 

@@ -32,9 +32,8 @@ from torch import nn
 
 from barlow_speech import configs
 from barlow_speech.benchmark.analyses import _runs
-from barlow_speech.benchmark.evaluation.head_training import Run
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
-from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
+from barlow_speech.benchmark.evaluation.protocol import Protocol, Run, read_protocol
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, read_cells
 from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features.cache import Folder, recording_keys

@@ -20,7 +20,7 @@ from barlow_speech.downstream import task
 from barlow_speech.downstream.s3prl import plug_into
 from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
-from barlow_speech.upstream.third_party.registry import NAMES
+from barlow_speech.upstream.names import NAMES
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -24,18 +24,17 @@ from torch.nn.utils.rnn import pad_sequence
 from barlow_speech.benchmark.evaluation import head_training as runs
 from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads
 from barlow_speech.benchmark.evaluation.head_training import (
-    RunPlan,
     Split,
-    Training,
     balanced_order,
     batch_order,
     train_runs,
 )
 from barlow_speech.benchmark.evaluation.inputs import Means
-from barlow_speech.benchmark.evaluation.protocol import read_protocol
+from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training, read_protocol
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.heads import linear
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.upstream.model.speech_encoder import seeded
 
 STEPS, RATE = 200, 3e-3
@@ -159,7 +158,7 @@ def test_every_loss_and_the_last_logits_are_the_runner_s(
             order = batch_order(len(examples), training.batch, seed)
         layers, width = train.inputs.layers, train.inputs.width
         with seeded(seed):
-            head = linear.Head(linear.Settings(PROJECTOR), layers, width, OUTPUTS[task])
+            head = Head(linear, linear.Settings(PROJECTOR), layers, width, OUTPUTS[task])
         begin_with(runner, head, range(OUTPUTS[task]))
         if dtype == torch.float64:
             remember(runner)

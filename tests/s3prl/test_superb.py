@@ -39,6 +39,7 @@ from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.downstream.heads import linear
+from barlow_speech.downstream.heads._head import Head
 from barlow_speech.downstream.preparation.prepare import prepare
 from barlow_speech.downstream.s3prl.registry import register_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -254,7 +255,7 @@ def by_s3prl(
     with seeded(seed):
         layers = len(runner.featurizer.model.weights)
         width = runner.featurizer.model.output_dim
-        head = linear.Head(linear.Settings(), layers, width, len(examples.classes))
+        head = Head(linear, linear.Settings(), layers, width, len(examples.classes))
     begin_with(runner, head, outputs)
     if case.ours == "superb_ks":
         # The exact proportions of s3prl's draw with replacement, every class as often as another.

@@ -31,9 +31,9 @@ from barlow_speech.upstream.common.machine import environment, peak_mb
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.embedder import load
-from barlow_speech.upstream.expert import DEFAULT_CHECKPOINT
 from barlow_speech.upstream.model.chunks import forward_in_chunks
 from barlow_speech.upstream.model.speech_encoder import parameter_count
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 INPUT_S = 10
 COMPARED_S = 600

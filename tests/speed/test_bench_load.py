@@ -9,8 +9,9 @@ import torch
 from load import CLASSES, phases_of_leaderboard, phases_of_study, write_corpus
 
 from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.head_training import RunPlan, Split, Training, train_runs
+from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
 from barlow_speech.benchmark.evaluation.inputs import Means
+from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.benchmark.evaluation.records import read_cells
 
 

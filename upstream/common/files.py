@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 log = logging.getLogger(__name__)
@@ -96,6 +94,8 @@ def locked(path: Path, doing: str) -> Iterator[None]:
     If one is, a warning says what it is `doing`, and it is waited for. Where the file system knows
     no locks, both go on.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path)
     with contextlib.suppress(OSError):
         try:

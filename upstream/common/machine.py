@@ -8,8 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 
@@ -22,6 +20,8 @@ def environment(device: str) -> dict[str, Any]:
     Raises:
         BarlowSpeechError: the s3prl that is here is of neither kind.
     """
+    import torch
+
     s3prl = find_s3prl()
     return {
         "versions": {
@@ -45,6 +45,8 @@ def usable(device: str) -> str:
     Raises:
         BarlowSpeechError: nothing can.
     """
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from barlow_speech.upstream import hubconf
+from barlow_speech.upstream.names import NAMES
 from barlow_speech.upstream.third_party.compatibility import s3prl_hub
-
-NAMES = ("barlow_speech", "barlow_speech_local", "barlow_speech_random")
 
 
 def register_upstream() -> Any:

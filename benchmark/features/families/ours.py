@@ -9,8 +9,8 @@ from barlow_speech.benchmark.features.families import split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.model.checkpoint import describe, load_settings
+from barlow_speech.upstream.names import NAMES
 from barlow_speech.upstream.third_party.permissions import Permissions
-from barlow_speech.upstream.third_party.registry import NAMES
 
 # Until FEATURES_VERSION 3 a digest of our sources stood here. The last one stays, so that features
 # and records of then are found; it goes when the version is raised.
