@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from barlow_speech.benchmark.disentanglement.representations import Representations
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import Corpus, named_after
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording
-from barlow_speech.upstream.pretraining.recipe import Recipe
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.disentanglement.representations import Representations
+    from barlow_speech.upstream.pretraining.recipe import Recipe
 
 
 class Member(Protocol):

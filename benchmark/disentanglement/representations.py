@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from barlow_speech.benchmark.features.extraction import Selection, features
+from barlow_speech.benchmark.features.extraction import features
+from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.data.manifest import Recording
 

@@ -27,7 +27,7 @@ from barlow_speech.benchmark.evaluation.head_training import fused_optimiser, ro
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, Run, RunPlan, Training
-from barlow_speech.benchmark.features.extraction import Selection
+from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.downstream.heads._head import Head

@@ -6,35 +6,27 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
 from barlow_speech.benchmark.evaluation.job import Job, Settings
-from barlow_speech.benchmark.evaluation.learning_rate import STEPS, search
-from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
-from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
-from barlow_speech.benchmark.evaluation.trainers import (
-    Trainer,
-    check_selection,
-    head_trainer,
-    input_of,
-)
-from barlow_speech.benchmark.features.cost import measure_cost
-from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
-from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
+from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
+from barlow_speech.benchmark.features.cache import features_key
+from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.machine import environment
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.expert import UpstreamExpert
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.evaluation.log_mels import LogMels
+    from barlow_speech.benchmark.evaluation.trainers import Trainer
+    from barlow_speech.benchmark.features.extraction import Features, Kind
+    from barlow_speech.benchmark.features.upstreams import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +84,21 @@ class Evaluator:
         task_data, protocol = task_data or self.task_data(job.task, job.corpus), job.protocol
         if protocol.encoder is not None:
             check_trainable(job.upstream)
+        seeds = [protocol.seed + run for run in range(protocol.runs)]
+        if not self.settings.overwrite and not self.settings.verify_cache:
+            whole = self._stored(job, task_data)
+            # What has a leak that was allowed goes the long way, to be refused if it is no more.
+            if whole and set(whole.facts["notes"]) <= {*task_data.notes, ON_DEV}:
+                return cell_of(whole, seeds, self.settings.metric)
+        return self._completed(job, task_data, seeds)
+
+    def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
+        """The result of a job of which something is missing, computed and stored."""
+        from barlow_speech.benchmark.evaluation.trainers import check_selection, head_trainer
+
+        protocol = job.protocol
         upstreams = self._load(job.upstream, protocol)
-        extracted = self._extract(upstreams, task_data.corpus, _kind(job))
+        extracted = self._extract(upstreams, task_data.corpus, job.kind)
         task_data = self._without_identical(task_data, extracted[0])
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
@@ -106,7 +111,6 @@ class Evaluator:
         if self.settings.overwrite:
             record = Record(job.upstream, job.task, corpus, record.identity)
             partial_runs.clear()
-        seeds = [protocol.seed + run for run in range(protocol.runs)]
         missing = [run for run, seed in enumerate(seeds) if seed not in record.runs]
         if missing:
             started = time.monotonic()
@@ -145,18 +149,31 @@ class Evaluator:
         Raises:
             BarlowSpeechError: corpus, task or upstream is not there.
         """
+        return self._stored(job, self.task_data(job.task, job.corpus)) is not None
+
+    def _stored(self, job: Job, task_data: TaskData) -> Record | None:
+        """The record of a job if it has every run; an upstream that is known is not loaded."""
+        protocol, corpus = job.protocol, task_data.corpus
         if not self.store.may_have(job.upstream, job.task):
-            return False
-        task_data, protocol = self.task_data(job.task, job.corpus), job.protocol
-        corpus = task_data.corpus
+            return None
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
         keys = [
-            features_key(one, corpus.recordings, corpus.manifest.file, _kind(job))
-            for one in self._load(job.upstream, protocol)
+            features_key(name, fingerprint, corpus.recordings, corpus.manifest.file, job.kind)
+            for name, fingerprint in self._fingerprints(job.upstream, protocol)
         ]
         record = self._record(job, task_data, keys)
-        return all(protocol.seed + run in record.runs for run in range(protocol.runs))
+        whole = all(protocol.seed + run in record.runs for run in range(protocol.runs))
+        return record if whole else None
+
+    def _fingerprints(self, name: str, protocol: Protocol) -> list[tuple[str, str]]:
+        """Name and fingerprint of an upstream, or of its several pretrainings."""
+        given, members = self.settings, pretrainings(name, protocol)
+        known = [(one, recall(given.cache, one, given.checkpoint, seed)) for one, seed in members]
+        found = [(one, fingerprint) for one, fingerprint in known if fingerprint]
+        if len(found) == len(members):
+            return found
+        return [(one.name, one.fingerprint) for one in self._load(name, protocol)]
 
     def _record(self, job: Job, task_data: TaskData, features: list[str]) -> Record:
         """The record of a job, stored or empty; its identity is all that decides its numbers."""
@@ -170,20 +187,26 @@ class Evaluator:
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
+        from barlow_speech.benchmark.features.upstreams import load_upstream
+
         wanted = f"{name}\0{protocol.varies}\0{protocol.levels}\0{protocol.runs}"
         if self._upstreams[0] != wanted:
             self._features.clear()
-            given = self.settings
+            given, members = self.settings, pretrainings(name, protocol)
             self._upstreams = (
                 wanted,
                 [
                     load_upstream(member, given.checkpoint, given.device, seed, given.permissions)
-                    for member, seed in pretrainings(name, protocol)
+                    for member, seed in members
                 ],
             )
+            for (member, seed), loaded in zip(members, self._upstreams[1]):
+                remember(given.cache, member, given.checkpoint, seed, loaded.fingerprint)
         return self._upstreams[1]
 
     def _extract(self, upstreams: list[Upstream], corpus: Corpus, kind: Kind) -> list[Features]:
+        from barlow_speech.benchmark.features.extraction import features
+
         if (corpus.name, kind) not in self._features:
             cache, verify, listed_in = (
                 self.settings.cache, self.settings.verify_cache, corpus.manifest.file
@@ -198,6 +221,12 @@ class Evaluator:
         self, job: Job, task_data: TaskData, upstreams: list[Upstream], partial_runs: PartialRuns
     ) -> list[list[Trainer]]:
         """For each pretraining and fold: encoder and head together."""
+        import torch
+
+        from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
+        from barlow_speech.benchmark.evaluation.log_mels import LogMels
+        from barlow_speech.upstream.expert import UpstreamExpert
+
         protocol, corpus = job.protocol, task_data.corpus
         assert protocol.encoder is not None
         # From scratch each run draws an encoder of its own, unless the protocol says which it has.
@@ -239,6 +268,9 @@ class Evaluator:
         extracted: Sequence[Features],
         seconds: float,
     ) -> None:
+        from barlow_speech.benchmark.features.cost import measure_cost
+        from barlow_speech.upstream.common.machine import environment
+
         card, folds = task_data.corpus.card, task_data.folds
         upstream = upstreams[0]
         if upstream.fingerprint not in self._costs:
@@ -275,11 +307,6 @@ class Evaluator:
         }
 
 
-def _kind(job: Job) -> Kind:
-    """Of an upstream that is trained, features say only what it starts from, and its size."""
-    return "frames" if input_of(job) == "frames" and job.protocol.encoder is None else "pooled"
-
-
 def _complete(
     record: Record,
     job: Job,
@@ -288,6 +315,8 @@ def _complete(
     missing: Sequence[int],
 ) -> None:
     """Search the learning rate if that is not done, and add the missing runs."""
+    from barlow_speech.benchmark.evaluation.learning_rate import STEPS, search
+
     protocol = job.protocol
     if "learning_rate" not in record.facts:
         record.facts["learning_rate"] = search(job, trainers)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 
 Executor = Literal["local", "ray"]
 
@@ -101,4 +103,6 @@ def _run_job(job: Job, settings: Settings) -> TaskResult:
 @lru_cache(maxsize=1)
 def _evaluator(settings: Settings) -> Evaluator:
     """One for all jobs that a worker is given: it keeps the upstream and its features at hand."""
+    from barlow_speech.benchmark.evaluation.evaluator import Evaluator
+
     return Evaluator(settings)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.features.extraction import Selection
+from barlow_speech.benchmark.features.kinds import Kind, Selection
+from barlow_speech.downstream.heads import Input, head_module
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 
@@ -36,3 +37,17 @@ class Job:
     protocol: Protocol
     selection: Selection = "hidden_states"
     layer: int | None = None
+
+    @property
+    def input(self) -> Input:
+        """What of a recording the head sees."""
+        return head_module(self.protocol.head["name"]).INPUT
+
+    @property
+    def kind(self) -> Kind:
+        """What has to be kept of a recording.
+
+        Of an upstream that is trained, features say only what it starts from, and its size.
+        """
+        frozen = self.protocol.encoder is None
+        return "frames" if self.input == "frames" and frozen else "pooled"

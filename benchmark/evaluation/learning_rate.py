@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from barlow_speech.benchmark.evaluation.job import Job
-from barlow_speech.benchmark.evaluation.trainers import Trainer
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.upstream.common.progress import progress
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.evaluation.trainers import Trainer
 
 STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
 

@@ -15,7 +15,6 @@ from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
 from barlow_speech.benchmark.features.extraction import Features
 from barlow_speech.downstream.corpus import SPLITS, Examples
-from barlow_speech.downstream.heads import Input, head_module
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
@@ -73,16 +72,11 @@ def head_trainer(job: Job, fold: Examples, features: Features, device: str) -> H
     return HeadTrainer(job.protocol.head, splits, len(fold.classes), job.protocol.training())
 
 
-def input_of(job: Job) -> Input:
-    """What of a recording the job's head sees."""
-    return head_module(job.protocol.head["name"]).INPUT
-
-
 def _inputs(job: Job, features: Features, rows: np.ndarray, device: torch.device) -> Inputs:
     """The recordings of a split as the protocol's head sees them."""
     if job.selection == "embedding":
         return Means(features.embeddings(rows).to(device))
-    kind, layers = input_of(job), features.shape[0]
+    kind, layers = job.input, features.shape[0]
     chosen = slice(None) if job.layer is None else slice(job.layer % layers, job.layer % layers + 1)
     if kind == "frames":
         return Frames([one[:, chosen] for one in features.frames(rows)], device)
@@ -96,7 +90,7 @@ def check_selection(job: Job, layers: int) -> None:
         BarlowSpeechError: there is no such layer, or an embedding where the head needs frames.
     """
     if job.selection == "embedding":
-        if input_of(job) == "frames":
+        if job.input == "frames":
             raise BarlowSpeechError(
                 f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
                 "has none; use -s hidden_states, or another head."

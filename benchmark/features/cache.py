@@ -20,17 +20,16 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, locked, write_json
 from barlow_speech.upstream.data.manifest import Recording
-from barlow_speech.upstream.model.checkpoint import CHECKSUM, checksum, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +68,18 @@ def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[byt
     return keys
 
 
+def features_key(
+    upstream: str, fingerprint: str, recordings: Sequence[Recording], listed_in: Path, kind: str
+) -> str:
+    """The `key` of these features, computed or not.
+
+    Raises:
+        BarlowSpeechError: a recording does not exist.
+    """
+    folder = Folder(Path(), upstream, fingerprint, kind)
+    return folder.key_of(recording_keys(recordings, listed_in))
+
+
 class Shard:
     """One file of features; its tensors are mapped, not read, until they are used."""
 
@@ -87,6 +98,8 @@ class Shard:
         Raises:
             ValueError: it was changed since it was written.
         """
+        from barlow_speech.upstream.model.checkpoint import CHECKSUM, checksum
+
         metadata = self._file.metadata()
         stored = metadata.pop(CHECKSUM)
         if checksum({name: self.tensor(name) for name in self.names}, metadata) != stored:
@@ -189,6 +202,10 @@ class Folder:
 
     def add(self, keys: Sequence[bytes], tensors: dict[str, Tensor], seconds: float) -> None:
         """Write a shard, whole or not at all; `tensors` have the recordings first, or `offsets`."""
+        import torch
+
+        from barlow_speech.upstream.model.checkpoint import write_tensors
+
         stacked = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 16)
         contents = {"keys": stacked, **{k: v.contiguous() for k, v in tensors.items()}}
         name = hashlib.sha256(b"".join(sorted(keys))).hexdigest()[:24] + SUFFIX

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from barlow_speech.benchmark.features.cache import Folder, Shard, recording_keys
+from barlow_speech.benchmark.features.kinds import Kind
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -34,9 +34,6 @@ BATCH_S = 120.0  # seconds of audio, padding included, that run through an upstr
 FLUSH_S, FLUSH_SHARE, FLUSH_BYTES = 30.0, 0.1, 1 << 30
 HALF_MAX = 60_000.0  # largest magnitude that is kept in half precision
 READERS = 2  # threads that read audio ahead
-
-Kind = Literal["pooled", "frames"]
-Selection = Literal["hidden_states", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -170,18 +167,6 @@ def features(
         _shards=shards,
         _places=places,
     )
-
-
-def features_key(
-    upstream: Upstream, recordings: Sequence[Recording], listed_in: Path, kind: Kind = "pooled"
-) -> str:
-    """The `key` of these features, computed or not.
-
-    Raises:
-        BarlowSpeechError: a recording does not exist.
-    """
-    folder = Folder(Path(), upstream.name, upstream.fingerprint, kind)
-    return folder.key_of(recording_keys(recordings, listed_in))
 
 
 def _missing(keys: Sequence[bytes], shards: Sequence[Shard]) -> list[int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from barlow_speech.benchmark.figures.style import (
     BOX,
@@ -26,6 +24,9 @@ from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MIN_FOR_BOX = 5  # quartiles of fewer runs would look like more than they are
 
@@ -45,6 +46,9 @@ def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
     Raises:
         BarlowSpeechError: the cells are of several tasks or none, or one is refused by `by_task`.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     groups = by_task(cells)
     if len(groups) != 1:
         raise BarlowSpeechError(

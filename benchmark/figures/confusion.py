@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.figure import Figure
 
 from barlow_speech.benchmark.figures.style import EDGE, FRAME, WIDTH, styled, with_unit
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
 
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
 MAX_CLASSES = 40  # with more, neither a row nor a name can be read
 MAX_WITH_NUMBERS = 12  # classes up to which each field holds its percentage
 MAX_CLASS_NAME = 14  # letters
 MAX_MISTAKES = 3  # named in words
 
-# From white to one dark blue: lightness alone says the value, in greyscale as in colour.
-SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
+
+@functools.cache
+def _shades() -> Colormap:
+    """From white to one dark blue: lightness alone says the value, in greyscale as in colour."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
 
 
 def confusion_counts(cell: TaskResult) -> np.ndarray | None:
@@ -45,7 +55,9 @@ def confusion_shares(cell: TaskResult) -> np.ndarray:
 
 def shade(share: float) -> str:
     """The colour of a share (0..1), as #rrggbb; lightness falls as the share rises."""
-    return to_hex(SHADES(share))
+    from matplotlib.colors import to_hex
+
+    return to_hex(_shades()(share))
 
 
 @styled(FRAME)
@@ -59,6 +71,8 @@ def confusion_figure(cell: TaskResult) -> Figure:
     Raises:
         BarlowSpeechError: no confusion is recorded, or there are over 40 classes.
     """
+    from matplotlib.figure import Figure
+
     counts = confusion_counts(cell)
     if counts is None or len(counts) > MAX_CLASSES:
         raise BarlowSpeechError(
@@ -70,7 +84,7 @@ def confusion_figure(cell: TaskResult) -> Figure:
 
     figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(percents, cmap=SHADES, vmin=0, vmax=100, aspect="equal")
+    image = axes.imshow(percents, cmap=_shades(), vmin=0, vmax=100, aspect="equal")
     letters = min(9.0, 190.0 / classes)  # points; the fields share some 3.6 inches
     across = max(map(len, names)) > 24 // classes
     axes.set_xticks(range(classes), names, fontsize=letters, rotation=90 if across else 0)

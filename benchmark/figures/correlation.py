@@ -11,12 +11,10 @@ import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from barlow_speech.benchmark.figures.style import DOTS_PER_INCH, FRAME, captioned_figure, styled
@@ -33,15 +31,16 @@ from barlow_speech.upstream.pretraining.objective import (
 from barlow_speech.upstream.pretraining.recipe import Recipe
 from barlow_speech.upstream.pretraining.trainer import TRAINING, Pretraining
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 DIMENSIONS_SHOWN = 256  # of C, as more would have less than two dots each
 
 DOTS_OF_MATRIX = 512  # about, along an edge
 
 # Blue for what correlates, orange for the opposite: told apart by every kind of colour vision. The
 # blue end is far darker than the orange one, so that in greyscale only a dark grey is positive.
-DIVERGING = LinearSegmentedColormap.from_list(
-    "correlation", ["#c96a00", "#fbbf73", "#ffffff", "#6fa3cc", "#0b2239"], N=511
-)
+DIVERGING = ["#c96a00", "#fbbf73", "#ffffff", "#6fa3cc", "#0b2239"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,8 @@ def drawn_correlations(both: Correlations) -> Figure:
     Of more than 256 dimensions the first 256 are shown; the mean of the diagonal and the root mean
     square of the rest, beneath, are always over all.
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     size = len(both.trained_DD)
     shown = min(size, DIMENSIONS_SHOWN)
     # A whole number of dots an entry: rounding would make parts of the diagonal thicker.
@@ -122,6 +123,7 @@ def drawn_correlations(both: Correlations) -> Figure:
         _caption(both, shown), (56, round(17 * width)),
     )  # fmt: skip
     below, height = below + 0.97, figure.get_figheight()
+    colours = LinearSegmentedColormap.from_list("correlation", DIVERGING, N=511)
     panels = (
         ("untrained", both.untrained_DD, left),
         (f"trained for {both.steps} steps", both.trained_DD, left + edge + gap),
@@ -129,7 +131,7 @@ def drawn_correlations(both: Correlations) -> Figure:
     for label, matrix_DD, start in panels:
         axes = figure.add_axes((start / width, below / height, edge / width, edge / height))
         image = axes.imshow(
-            matrix_DD[:shown, :shown].numpy(), cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto",
+            matrix_DD[:shown, :shown].numpy(), cmap=colours, vmin=-1, vmax=1, aspect="auto",
             interpolation="nearest",
         )  # fmt: skip
         axes.set_title(label, fontsize=10, pad=5)

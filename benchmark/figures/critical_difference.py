@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.figures.style import EDGE, styled, wrapped
 from barlow_speech.benchmark.statistics.ranking import Ranking
 from barlow_speech.upstream.common.text import counted, printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # All in inches: the diagram is drawn on one sheet, in these units.
 WIDTH = 8.0
@@ -35,6 +36,8 @@ def critical_difference_figure(ranked: Ranking) -> Figure:
     upstreams. A long name has two lines; a longer one is cut in the middle. The same ranking gives
     the same figure.
     """
+    from matplotlib.figure import Figure
+
     count = len(ranked.upstreams)
     labels = [
         f"{_in_lines(printable(name))}  {rank:.2f}"

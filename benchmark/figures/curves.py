@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
 
 from barlow_speech.benchmark.figures.style import CHANCE, draw_grid, styled, with_unit, wrapped
 from barlow_speech.upstream.common.text import printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, from dark to light; in greyscale
 # the marker and the dashes tell.
@@ -57,6 +58,9 @@ def lines_figure(
     `x_names` are the ticks, where they are no numbers. The heading stands over all panels, the
     note beneath, over the labels.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
     across = 1 if len(panels) == 1 else 2
     down = math.ceil(len(panels) / across)
     labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
@@ -99,6 +103,8 @@ def spectrum_figure(
     spectra: Mapping[str, np.ndarray | Sequence[float]], y_label: str, heading: str = ""
 ) -> Figure:
     """What each principal component holds, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     handles = {}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.disentanglement.bases import INDEPENDENT, LABELS, NOISE, OWN, PRINCIPAL
 from barlow_speech.benchmark.disentanglement.measure import Study
@@ -27,6 +26,9 @@ from barlow_speech.benchmark.figures.style import (
     write_figure,
 )
 from barlow_speech.upstream.common.text import printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH = 9.5  # inches
 MAX_NAME = 30  # letters
@@ -57,6 +59,8 @@ def draw_study(study: Study, folder: Path, kinds: Sequence[str] = ("png", "pdf")
 @styled()
 def metrics_figure(study: Study) -> Figure:
     """A panel per metric, a line per representation, with what noise and the labels get."""
+    from matplotlib.figure import Figure
+
     shown = [row for row in study.rows if row.upstream]
     across = 4
     down = -(-len(HEADLINES) // across)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from barlow_speech.benchmark.figures.style import NO_FRAME, styled, wrapped
 from barlow_speech.upstream.common.text import printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIELD = (0.72, 0.34)  # inches
 
@@ -35,6 +36,9 @@ def matrix_figure(
     digits: int = 1,
 ) -> Figure:
     """Darker is more, over all fields or, `by_column`, within each column; NaN stays empty."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
     names = [shortened(printable(name), 30) for name in rows]
     heads = [wrapped(name, 22) for name in columns]
     left = 0.075 * max(map(len, names)) + 0.2
@@ -69,6 +73,8 @@ def differences_figure(
     and the rows the other upstreams against it. `pairs` are those of `compare_all` or alike; two
     that share no seed have no difference to show.
     """
+    from matplotlib.figure import Figure
+
     rows = [label for label in labels if label != reference]
     columns = rows
     titles = [f"{task} – {corpus}" for task, corpus in pairs]

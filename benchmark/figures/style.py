@@ -9,15 +9,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.upstream.common.errors import unknown
 from barlow_speech.upstream.common.files import written_whole
 from barlow_speech.upstream.common.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
 FORMATS = ("pdf", "png", "svg")  # of SVG, matplotlib never writes the same bytes twice
 
@@ -43,6 +43,8 @@ STYLE = {
 @contextmanager
 def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Decorates what makes a figure: in it matplotlib's defaults are `STYLE` and the changes."""
+    import matplotlib
+
     with matplotlib.rc_context(STYLE | dict(changes or {})):
         yield
 
@@ -54,6 +56,8 @@ def draw_grid(axes: Any, axis: str = "both", linewidth: float = 0.7) -> None:
 
 def with_unit(unit: str = " %", factor: float = 1.0) -> FuncFormatter:
     """Ticks as numbers times a factor, with their unit."""
+    from matplotlib.ticker import FuncFormatter
+
     return FuncFormatter(lambda value, _: f"{factor * value:g}{unit}")
 
 
@@ -69,6 +73,8 @@ def captioned_figure(
 
     `size` is in inches, without them; `columns` are the letters in a line of either.
     """
+    from matplotlib.figure import Figure
+
     heading = wrapped(title, columns[0])
     small = "\n".join(textwrap.fill(t, columns[1], break_on_hyphens=False) for t in caption)
     above, below = 0.2 * (heading.count("\n") + 1), 0.135 * (small.count("\n") + 1)

@@ -15,11 +15,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from barlow_speech.benchmark.figures.style import DOT, FRAME, captioned_figure, styled
@@ -33,6 +32,9 @@ from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 from barlow_speech.upstream.pretraining.views.random import item_keys
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH = 6.4  # inches
 

@@ -10,14 +10,15 @@ import functools
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
-from matplotlib.figure import Figure
 
 from barlow_speech.benchmark.figures.style import figure_bytes
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Sound:
     @functools.cached_property
     def wav(self) -> bytes:
         """A WAV file of 16 bits."""
+        import soundfile
+
         stream = io.BytesIO()
         soundfile.write(stream, np.clip(self.wave_N, -1, 1), SAMPLE_RATE, "PCM_16", format="WAV")
         return stream.getvalue()

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
 from scipy.special import ndtri
 
 from barlow_speech.benchmark.statistics.intervals import mean_interval, summary
@@ -166,6 +165,8 @@ def wilcoxon_p(differences: Sequence[float]) -> float:
     (exact up to 50 without ties, else the normal approximation corrected for ties). If no
     difference is left, p is 1.
     """
+    from scipy import stats
+
     sample = np.asarray(differences, dtype=np.float64)
     kept = sample[sample != 0]
     if len(kept) <= ENUMERABLE:
@@ -197,6 +198,8 @@ def improvement_interval(a: Sequence[float], b: Sequence[float]) -> list[float]:
     Raises:
         BarlowSpeechError: there are not two pairs, or the two are not equally long.
     """
+    from scipy import optimize
+
     if len(a) != len(b) or len(a) < 2:
         raise BarlowSpeechError(
             f"an interval of A12 needs two or more pairs of runs, not {len(a)} and {len(b)} runs."

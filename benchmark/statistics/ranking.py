@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 from barlow_speech.benchmark.statistics.comparison import compare_all
 from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
@@ -178,6 +177,8 @@ def ranks(scores_BU: np.ndarray) -> np.ndarray:
 
     Scores that are equal to nine digits share the average of their ranks.
     """
+    from scipy import stats
+
     return stats.rankdata(-np.round(scores_BU, DIGITS), axis=1)
 
 
@@ -198,6 +199,8 @@ def friedman(scores_BU: np.ndarray, seed: int = 0) -> Friedman:
     Raises:
         BarlowSpeechError: there are not two blocks and three upstreams.
     """
+    from scipy import stats
+
     blocks, upstreams = scores_BU.shape
     if blocks < 2 or upstreams < 3:
         raise BarlowSpeechError(
@@ -234,6 +237,8 @@ def critical_difference(upstreams: int, blocks: int, level: float = LEVEL) -> fl
 
     q · sqrt(k (k + 1) / 6N), q from the studentised range over √2 (Demšar 2006, section 3.2.2).
     """
+    from scipy import stats
+
     q = stats.studentized_range.ppf(1.0 - level, upstreams, np.inf) / math.sqrt(2.0)
     return float(q * math.sqrt(upstreams * (upstreams + 1) / (6.0 * blocks)))
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from barlow_speech import configs
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
-from barlow_speech.benchmark.features.extraction import Selection
+from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown

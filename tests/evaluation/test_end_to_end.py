@@ -27,7 +27,8 @@ from barlow_speech.benchmark.evaluation.protocol import (
     read_protocol,
 )
 from barlow_speech.benchmark.evaluation.records import read_cells
-from barlow_speech.benchmark.features.extraction import Selection, features
+from barlow_speech.benchmark.features.extraction import features
+from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
 from barlow_speech.benchmark.statistics.results import TaskResult

@@ -7,7 +7,9 @@ A file has
 - `load(name, checkpoint, seed, permissions)`: the bare s3prl-like module, with weights that are
   drawn by `seed` where they are random;
 - `identity(name, module, weights)`: a JSON-able list of what decides its features: a name, the
-  digest of its weights, and versions and settings that are in neither.
+  digest of its weights, and versions and settings that are in neither;
+- `origin(name, checkpoint, seed)`: a JSON-able list of all that decides its identity, known without
+  loading it (`known.py`); None where only loading tells.
 
 `checkpoint` is that of `-k`, which only our own upstreams take; others have theirs in the name.
 Adding a file adds a family. A name that none of the others matches is one of s3prl's hub.

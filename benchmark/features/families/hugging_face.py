@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.upstream.common.files import digest
-from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream, read_folder
 from barlow_speech.upstream.third_party.permissions import Permissions
+
+if TYPE_CHECKING:
+    from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
 
 PREFIX = "hf:"
 
@@ -20,6 +22,8 @@ def matches(name: str) -> bool:
 
 def check(name: str, checkpoint: Path | None) -> None:
     """See `families`; as `read_folder`."""
+    from barlow_speech.upstream.third_party.huggingface import read_folder
+
     read_folder(Path(name.removeprefix(PREFIX)))
 
 
@@ -27,7 +31,13 @@ def load(
     name: str, checkpoint: Path | None, seed: int, permissions: Permissions
 ) -> HuggingFaceUpstream:
     """See `families`."""
+    from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
+
     return HuggingFaceUpstream(Path(name.removeprefix(PREFIX)))
+
+
+def origin(name: str, checkpoint: Path | None, seed: int) -> None:
+    """See `families`: its files are many and large."""
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.features.families import split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.expert import UpstreamExpert
-from barlow_speech.upstream.model.checkpoint import describe, load_settings
-from barlow_speech.upstream.names import NAMES
+from barlow_speech.upstream.common.files import file_digest
+from barlow_speech.upstream.names import DEFAULT_CHECKPOINT, NAMES
 from barlow_speech.upstream.third_party.permissions import Permissions
+
+if TYPE_CHECKING:
+    from barlow_speech.upstream.expert import UpstreamExpert
 
 # Until FEATURES_VERSION 3 a digest of our sources stood here. The last one stays, so that features
 # and records of then are found; it goes when the version is raised.
@@ -28,6 +32,8 @@ def check(name: str, checkpoint: Path | None) -> None:
     Raises:
         BarlowSpeechError: the checkpoint is missing or of another kind.
     """
+    from barlow_speech.upstream.model.checkpoint import describe, load_settings
+
     plain, own = split_name(name)
     file = own or checkpoint
     if file is None:
@@ -48,9 +54,21 @@ def check(name: str, checkpoint: Path | None) -> None:
 
 def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions) -> UpstreamExpert:
     """See `families`; without s3prl, whose import takes seconds."""
+    from barlow_speech.upstream.expert import UpstreamExpert
+
     check(name, checkpoint)
     plain, own = split_name(name)
     return UpstreamExpert(own or checkpoint, seed if plain == "barlow_speech_random" else None)
+
+
+def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
+    """See `families`; PyTorch's version says how random weights are drawn."""
+    plain, own = split_name(name)
+    with contextlib.suppress(OSError):
+        weights = file_digest(own or checkpoint or DEFAULT_CHECKPOINT)
+        drawn = seed if plain.endswith("_random") else None
+        return [plain, weights, SOURCES, drawn, version("torch")]
+    return None
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.features.families import split_name
+from barlow_speech.upstream.common.errors import unknown
 from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
+from barlow_speech.upstream.names import NAMES
+from barlow_speech.upstream.third_party.hub_names import BASELINE, hub_names
 from barlow_speech.upstream.third_party.permissions import Permissions
-from barlow_speech.upstream.third_party.s3prl_upstreams import build_third_party, find_third_party
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def matches(name: str) -> bool:
@@ -20,13 +24,32 @@ def matches(name: str) -> bool:
 
 
 def check(name: str, checkpoint: Path | None) -> None:
-    """See `families`; as `find_third_party`."""
-    find_third_party(*split_name(name))
+    """See `families`; as `find_third_party`, without s3prl where its files say enough."""
+    plain, own = split_name(name)
+    names = hub_names()
+    if names and plain not in names:  # without s3prl there are none, which is another sentence
+        known = [*NAMES, *(one for one, module in names.items() if module)]
+        raise unknown("upstream", plain, known, "-u (any name on s3prl.hub)")
+    if own is None and names.get(plain) == BASELINE and not plain.endswith("_local"):
+        return
+    from barlow_speech.upstream.third_party.s3prl_upstreams import find_third_party
+
+    find_third_party(plain, own)
 
 
 def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions) -> nn.Module:
     """See `families`; as `build_third_party`."""
+    from barlow_speech.upstream.third_party.s3prl_upstreams import build_third_party
+
     return build_third_party(*split_name(name), permissions)
+
+
+def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
+    """See `families`: what s3prl downloads may be another file each time."""
+    plain, own = split_name(name)
+    if own is None and hub_names().get(plain) != BASELINE:
+        return None
+    return [version("torch"), seed, *identity(name, None, "")]
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:

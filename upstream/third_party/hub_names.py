@@ -1,0 +1,37 @@
+"""The names on s3prl's hub, read from its files: importing them takes seconds."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from barlow_speech.upstream.common.s3prl_package import find_s3prl
+
+IMPORT = re.compile(r"^from s3prl\.([\w.]+) import ([\w*, ]+)$", re.MULTILINE)
+FACTORY = re.compile(r"^def ([^_\W]\w*)\(", re.MULTILINE)
+IMPORTED = re.compile(r"^from \S+ import (?:\w+ as )?([^_\W]\w*)$", re.MULTILINE)
+BASELINE = "upstream.baseline.hubconf"  # of features without weights: fbank, mfcc, …
+
+
+@functools.cache
+def hub_names() -> dict[str, str]:
+    """Each public name of `s3prl/hub.py` and the module of s3prl that defines it as a factory.
+
+    The module is "" where a file only imports the name, which may or may not be a factory.
+
+    Raises:
+        BarlowSpeechError: the s3prl that is here is of neither kind.
+    """
+    s3prl = find_s3prl()
+    names: dict[str, str] = {}
+    if s3prl is None:
+        return names
+    hub = (s3prl.folder / "hub.py").read_text(encoding="utf-8")
+    for module, imported in IMPORT.findall(hub):
+        file = s3prl.folder / f"{module.replace('.', '/')}.py"
+        text = file.read_text(encoding="utf-8")
+        here = dict.fromkeys(IMPORTED.findall(text), "")
+        here |= dict.fromkeys(FACTORY.findall(text), module)
+        wanted = here if imported == "*" else imported.split(", ")
+        names |= {name: here[name] for name in wanted if name in here}
+    return names
