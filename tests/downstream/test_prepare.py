@@ -19,6 +19,7 @@ import corpus_trees as trees
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
@@ -30,6 +31,7 @@ from barlow_speech.downstream.corpora import (
     timit,
     voxceleb1,
 )
+from barlow_speech.downstream.corpora._iemocap_dialogues import DIALOGUES
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora._splits import split_names, split_shares, split_speakers
 from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corpus
@@ -559,6 +561,40 @@ def test_iemocap_is_s3prl_s(data: Path, tmp_path: Path) -> None:
         for name, gender, speaker in columns(corpus, "gender", "speaker")
     }
     assert genders == {("F", "female", "F"), ("M", "male", "M")}
+
+
+def test_dev_of_iemocap_follows_the_order_of_s3prl_s_label_files(tmp_path: Path) -> None:
+    """Two dialogues a session whose names sort the other way, and one that s3prl does not have."""
+    assert [sum(one.startswith(f"Ses0{n}") for one in DIALOGUES) for n in range(1, 6)] == [
+        28, 30, 32, 30, 31,
+    ]  # fmt: skip
+    root, in_order = tmp_path / "IEMOCAP", []
+    for session in range(1, 6):
+        own = [one for one in DIALOGUES if one.startswith(f"Ses0{session}")]
+        after = next(i for i in range(len(own)) if own[i + 1] < own[i])
+        for dialogue in (*own[after : after + 2], f"Ses0{session}F_impro99"):
+            evaluation = root / f"Session{session}/dialog/EmoEvaluation/{dialogue}.txt"
+            evaluation.parent.mkdir(parents=True, exist_ok=True)
+            names = [f"{dialogue}_{actor}{n:03d}" for actor in "FM" for n in range(6)]
+            labels = ("neu", "hap", "ang", "sad", "exc", "xxx")
+            lines = [
+                f"[1.0 - 2.0]\t{name}\t{labels[i % 6]}\t[2, 2, 2]" for i, name in enumerate(names)
+            ]
+            evaluation.write_text("\n".join(lines) + "\n")
+            folder = f"Session{session}/sentences/wav/{dialogue}"
+            trees.touch(root, [f"{folder}/{name}.wav" for name in names])
+            in_order += [(session, name) for i, name in enumerate(names) if labels[i % 6] != "xxx"]
+    prepare("iemocap", root, options=PARTIAL)
+    corpus = read_corpus(str(root / "iemocap.yaml"))
+    for task in ("emotion", "superb_er"):
+        for test, examples in enumerate(corpus.folds(read_task(task)), start=1):
+            others = [name for session, name in in_order if session != test]
+            torch.manual_seed(0)
+            train = int(0.8 * len(others))
+            drawn = torch.utils.data.random_split(others, [train, len(others) - train])
+            for split, theirs in zip(("train", "dev"), drawn):
+                ours = {corpus.recordings[row].path.stem for row in examples.rows[split]}
+                assert ours == set(theirs)
 
 
 def test_speech_commands_are_s3prl_s(data: Path, made: Callable[[str], dict]) -> None:
