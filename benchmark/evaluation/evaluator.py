@@ -255,6 +255,12 @@ class Evaluator:
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split in SPLITS
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
