@@ -41,11 +41,9 @@ def edited(tones: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def test_classes_are_counted_with_their_speakers(tmp_path: Path) -> None:
     lines = ["path\tspeaker\tgender\tsplit"]
-    for number, (speaker, gender, split) in enumerate(
-        [("a", "f", "train"), ("a", "f", "train"), ("b", "f", "train"), ("c", "m", "train")]
-        + [("", "m", "train"), ("d", "f", "dev"), ("e", "m", "dev"), ("", "m", "test")]
-        + [("f", "f", "test"), ("f", "f", "test"), ("g", "", "test"), ("h", "m", "")]
-    ):
+    rows = "a-f-train a-f-train b-f-train c-m-train -m-train d-f-dev e-m-dev -m-test f-f-test"
+    for number, row in enumerate(f"{rows} f-f-test g--test h-m-".split()):
+        speaker, gender, split = row.split("-")
         lines.append(f"{number}.wav\t{speaker}\t{gender}\t{split}")
     (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n")
     corpus = read_corpus(str(tmp_path / "manifest.tsv"))
