@@ -50,10 +50,11 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 
 def chosen_recipe(given: argparse.Namespace) -> Recipe:
     """The recipe with its changes."""
-    from barlow_speech.upstream.pretraining.recipe import read_recipe
-
     overrides = [configs.find("override", name) for name in given.overrides]
-    return read_recipe(configs.find("recipe", given.recipe), given.set, overrides)
+    path = configs.find("recipe", given.recipe)
+    from barlow_speech.upstream.pretraining.recipe import read_recipe  # after what is refused
+
+    return read_recipe(path, given.set, overrides)
 
 
 def speech_folder(data_root: Path | None) -> Path:

@@ -166,17 +166,6 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
-    from barlow_speech.benchmark.analyses import _runs
-    from barlow_speech.benchmark.evaluation.evaluator import Evaluator
-    from barlow_speech.benchmark.evaluation.executor import run_jobs
-    from barlow_speech.benchmark.evaluation.job import Job, Settings
-    from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
-    from barlow_speech.benchmark.evaluation.protocol import read_protocol
-    from barlow_speech.benchmark.features.upstreams import check_name
-    from barlow_speech.benchmark.statistics.summaries import cell_json
-    from barlow_speech.downstream.corpus import check_names
-    from barlow_speech.upstream.common.machine import usable
-
     given = parser().parse_args(arguments)
     every = [tasks.names() if name == "all" else [name] for name in given.downstream]
     chosen = [tasks.read_task(name) for name in dict.fromkeys(itertools.chain(*every))]
@@ -187,23 +176,39 @@ def run(arguments: Sequence[str]) -> None:
         "batch": given.batch_size,
         "learning_rates": given.lr,
     }
+    from barlow_speech.benchmark.evaluation.protocol import read_protocol
+
     read = {
         one.name: read_protocol(
             given.protocol or one.protocol, one.name, given.set, changes, given.upstream_trainable
         )
         for one in chosen
     }
+    from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
+    from barlow_speech.benchmark.features.families import check_name
+    from barlow_speech.benchmark.features.known import recall
+
+    features = cache_dir() / "features"
     upstreams = list(dict.fromkeys(given.upstream))
     for name in upstreams:
         if given.upstream_trainable:
             check_trainable(name)
-        for member, _ in pretrainings(name, read[chosen[0].name]):
-            check_name(member, given.upstream_ckpt)
+        for member, seed in pretrainings(name, read[chosen[0].name]):
+            if recall(features, member, given.upstream_ckpt, seed) is None:
+                check_name(member, given.upstream_ckpt)
+    if given.device not in ("auto", "cpu"):
+        from barlow_speech.upstream.common.machine import usable
+
+        usable(given.device)
+    from barlow_speech.benchmark.evaluation.evaluator import Evaluator
+    from barlow_speech.benchmark.evaluation.job import Job, Settings
+    from barlow_speech.downstream.corpus import check_names
+
     evaluator = Evaluator(
         Settings(
             results=given.expdir,
-            cache=cache_dir() / "features",
-            device=usable(given.device),
+            cache=features,
+            device=given.device,
             metric=given.metric,
             data_root=given.data_root,
             checkpoint=given.upstream_ckpt,
@@ -247,9 +252,19 @@ def run(arguments: Sequence[str]) -> None:
         for name in upstreams
     ]
     check_folder(given.expdir)
+    from barlow_speech.benchmark.analyses import _runs
+    from barlow_speech.benchmark.evaluation.executor import run_jobs
+    from barlow_speech.benchmark.reporting.files import Made
+    from barlow_speech.benchmark.statistics.summaries import cell_json
+    from barlow_speech.upstream.common.machine import versions
+
     ordered = run_jobs(jobs, evaluator, given.executor, given.address)
     command = shlex.join(["run_downstream.py", *arguments])
-    page = write_report(given.expdir, ordered, _facts(evaluator.settings.device), command)
+    page = given.expdir / "report.html"
+    made = Made(given.expdir, [command, given.device, versions(), ordered])
+    if not made.still_there():
+        page = write_report(given.expdir, ordered, _facts(evaluator.device), command)
+        made.note()
     if given.json:
         print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
     else:

@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Check it, print the list and exit with 1 if a check failed."""
+    from barlow_speech.benchmark.features.families import check_name
     from barlow_speech.benchmark.features.upstream_check import check_upstream, subject
-    from barlow_speech.benchmark.features.upstreams import check_name
     from barlow_speech.upstream.common.machine import usable
 
     check_name(given.upstream, given.upstream_ckpt)

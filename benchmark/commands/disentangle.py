@@ -73,7 +73,8 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.benchmark.disentanglement.measure import check_factors, study
     from barlow_speech.benchmark.disentanglement.record import json_study
     from barlow_speech.benchmark.disentanglement.representations import represent
-    from barlow_speech.benchmark.features.upstreams import check_name, load_upstream
+    from barlow_speech.benchmark.features.families import check_name
+    from barlow_speech.benchmark.features.upstreams import load_upstream
     from barlow_speech.benchmark.figures.disentanglement import draw_study
     from barlow_speech.benchmark.reporting.disentanglement import document
     from barlow_speech.benchmark.reporting.tables import markdown_document, text_document

@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say how much speech there is."""
+    recipe = chosen_recipe(given)
     from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
-    recipe = chosen_recipe(given)
     folder = pack(chosen(recipe.data, speech_folder(given.data_root)), given.out)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     if given.verify:

@@ -29,12 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say where the encoder is."""
+    recipe = chosen_recipe(given)
     from barlow_speech.upstream.common.machine import usable
     from barlow_speech.upstream.pretraining import distributed
     from barlow_speech.upstream.pretraining.run import pretrain
 
     path = pretrain(
-        chosen_recipe(given),
+        recipe,
         given.out or Path("results/pretrain") / Path(given.recipe).stem,
         data_root=speech_folder(given.data_root),
         packed=given.packed,

@@ -49,13 +49,13 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
+    path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     from barlow_speech.benchmark.study.config import read_study
     from barlow_speech.benchmark.study.planner import plan_text
     from barlow_speech.benchmark.study.run import planned, run_study
     from barlow_speech.benchmark.study.workspace import Workspace
     from barlow_speech.upstream.common.machine import usable
 
-    path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     study = read_study(path)
     workspace = Workspace(
         folder=given.out or Path("results/study") / path.stem,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -48,6 +48,17 @@ class Evaluator:
         self._features: dict[tuple[str, Kind], list[Features]] = {}
         self._costs: dict[str, dict[str, Any]] = {}
         self._log_mels: dict[tuple[str, int], LogMels] = {}
+
+    @cached_property
+    def device(self) -> str:
+        """Where it is computed, found when something is.
+
+        Raises:
+            BarlowSpeechError: as `usable`.
+        """
+        from barlow_speech.upstream.common.machine import usable
+
+        return usable(self.settings.device)
 
     def corpus(self, name: str) -> Corpus:
         """A corpus, read once.
@@ -119,7 +130,7 @@ class Evaluator:
                 if protocol.encoder is not None:
                     trainers = self._end_to_end(job, task_data, upstreams, partial_runs)
                 else:
-                    device = self.settings.device
+                    device = self.device
                     trainers = [
                         [head_trainer(job, fold, one, device) for fold in task_data.folds]
                         for one in extracted
@@ -133,6 +144,9 @@ class Evaluator:
             self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
+        elif "speakers" not in record.facts:  # it was written before they were kept
+            record.facts["speakers"] = [pack(one) for one in task_data.speakers]
+            self.store.save(record)
         return cell_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
@@ -196,7 +210,7 @@ class Evaluator:
             self._upstreams = (
                 wanted,
                 [
-                    load_upstream(member, given.checkpoint, given.device, seed, given.permissions)
+                    load_upstream(member, given.checkpoint, self.device, seed, given.permissions)
                     for member, seed in members
                 ],
             )
@@ -250,7 +264,7 @@ class Evaluator:
                         len(fold.classes),
                         protocol.training(),
                         protocol.encoder,
-                        torch.device(self.settings.device),
+                        torch.device(self.device),
                         partial_runs,
                         {"pretraining": member, "fold": i},
                     )
@@ -286,7 +300,14 @@ class Evaluator:
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split in SPLITS
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
+            "speakers": [pack(one) for one in task_data.speakers],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
@@ -303,7 +324,7 @@ class Evaluator:
                 "features": round(sum(one.seconds for one in extracted), 3),
                 "heads": round(heads, 3),
             },
-            **environment(self.settings.device),
+            **environment(self.device),
         }
 
 

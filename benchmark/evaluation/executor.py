@@ -6,6 +6,7 @@ that every node sees.
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Sequence
 from functools import lru_cache
@@ -42,7 +43,8 @@ def run_jobs(
         order = sorted(range(len(jobs)), key=lambda i: first[jobs[i].upstream])
         results = {i: evaluator.run(jobs[i]) for i in order}
         return [results[i] for i in range(len(jobs))]
-    return _run_on_ray(jobs, evaluator.settings, address)
+    settings = dataclasses.replace(evaluator.settings, device=evaluator.device)
+    return _run_on_ray(jobs, settings, address)
 
 
 def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) -> list[TaskResult]:

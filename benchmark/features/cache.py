@@ -232,7 +232,7 @@ def entries(root: Path) -> list[Entry]:
         paths = list(about.parent.glob(f"*{SUFFIX}"))
         recordings = 0
         for path in paths:
-            with contextlib.suppress(*DAMAGE), safetensors.safe_open(path, framework="pt") as file:
+            with contextlib.suppress(*DAMAGE), safetensors.safe_open(path, framework="np") as file:
                 recordings += file.get_slice("keys").get_shape()[0]
         days = (time.time() - about.stat().st_mtime) / 86400
         size = sum(path.stat().st_size for path in about.parent.iterdir())

@@ -92,16 +92,6 @@ def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def check_name(name: str, checkpoint: Path | None) -> None:
-    """Refuse a name that nothing can be loaded for, before anything is computed.
-
-    Raises:
-        BarlowSpeechError: there is no such upstream, or its checkpoint is missing or of another
-            kind.
-    """
-    family_of(name).check(name, checkpoint)
-
-
 def load_upstream(
     name: str,
     checkpoint: Path | None,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from barlow_speech.benchmark.figures.style import figure_bytes
 from barlow_speech.benchmark.reporting.document import Document, Facts, Part, Picture, Sound, Table
@@ -15,9 +19,10 @@ from barlow_speech.benchmark.reporting.html import page
 from barlow_speech.benchmark.reporting.latex import latex_file
 from barlow_speech.benchmark.reporting.tables import comma_separated, markdown_file
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import write_text, written_whole
+from barlow_speech.upstream.common.files import digest, write_json, write_text, written_whole
 from barlow_speech.upstream.common.progress import progress
 
+BENCHMARK = Path(__file__).parents[1]
 MAX_STEM = 80  # bytes, far below what file systems take
 TABLE_FORMATS = {"md": markdown_file, "tex": latex_file, "csv": comma_separated}
 
@@ -65,6 +70,46 @@ def write_bare(document: Document, folder: Path) -> Path:
     path = folder / "report.html"
     write_text(path, page(document))
     return path
+
+
+class Made:
+    """What a page in a folder was made of, and its files: whether they have to be made again.
+
+    It stands in `.made.json`. `of` is a tree of plain values and dataclasses; what makes the page
+    counts too, by the sizes and times of change of the project's files.
+    """
+
+    def __init__(self, folder: Path, of: Any) -> None:
+        self.folder, self._note = folder, folder / ".made.json"
+        rooms = (BENCHMARK / room for room in ("analyses", "figures", "reporting", "statistics"))
+        code = [_state(path) for room in rooms for path in sorted(room.rglob("*.[pjhc]*"))]
+        self._of = digest([code, json.dumps(of, default=asdict)])
+        self._before = self._files()
+
+    def still_there(self) -> bool:
+        """Whether the same was made before, and every file is as it was written."""
+        noted: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            noted = dict(json.loads(self._note.read_text(encoding="utf-8")))
+        files = noted.get("files")
+        whole = isinstance(files, dict) and files.items() <= self._before.items()
+        return whole and noted.get("of") == self._of
+
+    def note(self) -> None:
+        """Note what was written since."""
+        now = self._files()
+        files = {name: state for name, state in now.items() if self._before.get(name) != state}
+        write_json(self._note, {"of": self._of, "files": files})
+
+    def _files(self) -> dict[str, str]:
+        if not self.folder.is_dir():
+            return {}
+        return {path.name: _state(path) for path in self.folder.iterdir() if path.is_file()}
+
+
+def _state(path: Path) -> str:
+    found = path.stat()
+    return f"{path.name} {found.st_size} {found.st_mtime_ns}"
 
 
 def stem(name: str) -> str:

@@ -27,6 +27,7 @@ from barlow_speech.benchmark.evaluation.protocol import (
     read_protocol,
 )
 from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.features import cost, upstreams
 from barlow_speech.benchmark.features.extraction import features
 from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.benchmark.features.upstreams import load_upstream
@@ -339,7 +340,7 @@ def cells(
     checkpoint: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[TaskResult]]:
     """Make cells of the tone corpus as the command does with -f, without its page."""
-    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
 
     def make(
         upstreams: Sequence[str],
@@ -422,7 +423,7 @@ def test_a_killed_job_goes_on_where_it_was(
 def test_overwriting_takes_nothing_that_a_killed_job_left(
     checkpoint: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
     short = ["runs=2", "steps=3", "learning_rates=[0.01]", "encoder.crop_s=0.2"]
     job = evaluator.Job(
         "barlow_speech",
@@ -492,14 +493,14 @@ def test_the_checkpoint_is_not_changed(
 ) -> None:
     before = file_digest(checkpoint)
     fingerprints = []
-    load = evaluator.load_upstream
+    load = upstreams.load_upstream
 
     def remember(*given: Any, **named: Any) -> Any:
         upstream = load(*given, **named)
         fingerprints.append((upstream, upstream.module.state_dict()["model.encoder.first.weight"]))
         return upstream
 
-    monkeypatch.setattr(evaluator, "load_upstream", remember)
+    monkeypatch.setattr(upstreams, "load_upstream", remember)
     cells(["barlow_speech"])
     assert file_digest(checkpoint) == before
     ((_, kept),) = fingerprints

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from barlow_speech.benchmark.evaluation import evaluator
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.task_data import TaskData
+from barlow_speech.benchmark.features import cost
 from barlow_speech.downstream.corpus import Corpus
 
 
@@ -35,7 +35,7 @@ def test_splits_are_checked_once_for_a_task_on_a_corpus(
 
     for owner, name in ((Corpus, "folds"), (Corpus, "leaks"), (TaskData, "with_identical")):
         counted(owner, name)
-    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
     ours = Evaluator(Settings(tmp_path / "out", tmp_path / "cache", checkpoint=checkpoint))
     short = ["runs=2", "steps=2", "learning_rates=[0.01]"]
     jobs = [

@@ -25,11 +25,10 @@ from torch import nn
 
 from barlow_speech.benchmark.features import families
 from barlow_speech.benchmark.features.extraction import features
-from barlow_speech.benchmark.features.families import family_of
+from barlow_speech.benchmark.features.families import check_name, family_of
 from barlow_speech.benchmark.features.upstreams import (
     Upstream,
     batch_difference,
-    check_name,
     depends_on_batch,
     load_upstream,
 )

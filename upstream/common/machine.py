@@ -22,13 +22,8 @@ def environment(device: str) -> dict[str, Any]:
     """
     import torch
 
-    s3prl = find_s3prl()
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in PACKAGES},
-            "s3prl": s3prl.version if s3prl else "(not installed)",
-        },
+        "versions": versions(),
         "hardware": {
             "machine": platform.machine(),
             "processor": processor(),
@@ -36,6 +31,20 @@ def environment(device: str) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and what the numbers come from.
+
+    Raises:
+        BarlowSpeechError: as `environment`.
+    """
+    s3prl = find_s3prl()
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "s3prl": s3prl.version if s3prl else "(not installed)",
     }
 
 

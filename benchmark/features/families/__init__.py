@@ -37,3 +37,13 @@ def split_name(name: str) -> tuple[str, Path | None]:
     """(plain name, checkpoint) of `name@checkpoint`; None where there is no `@`."""
     plain, _, own = name.partition("@")
     return plain, Path(own) if own else None
+
+
+def check_name(name: str, checkpoint: Path | None) -> None:
+    """Refuse a name that nothing can be loaded for, before anything is computed.
+
+    Raises:
+        BarlowSpeechError: there is no such upstream, or its checkpoint is missing or of another
+            kind.
+    """
+    family_of(name).check(name, checkpoint)

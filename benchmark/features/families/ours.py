@@ -32,8 +32,6 @@ def check(name: str, checkpoint: Path | None) -> None:
     Raises:
         BarlowSpeechError: the checkpoint is missing or of another kind.
     """
-    from barlow_speech.upstream.model.checkpoint import describe, load_settings
-
     plain, own = split_name(name)
     file = own or checkpoint
     if file is None:
@@ -42,6 +40,8 @@ def check(name: str, checkpoint: Path | None) -> None:
                 "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
             )
         return
+    from barlow_speech.upstream.model.checkpoint import describe, load_settings
+
     what = describe(file)
     if file.exists() and "safetensors" not in what:
         raise BarlowSpeechError(
