@@ -26,6 +26,7 @@ from barlow_speech.benchmark.evaluation.trainers import (
     head_trainer,
     input_of,
 )
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
@@ -259,6 +260,7 @@ class Evaluator:
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
+            "features_version": FEATURES_VERSION,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {
