@@ -60,10 +60,10 @@ def contents(
     for path, state, digest in _read(unread, listed_in):
         result[path] = digest
         before = known.get(names[path], UNKNOWN)
-        if before[0] == state and before[1] != digest:
-            log.warning("%s is another file than it was, though size and times are the same", path)
         if state and before != (state, digest):
             learnt.append((names[path], state, digest))
+        if state and before[0] == state and before[1] != digest:
+            log.warning("%s is another file than it was, though size and times are the same", path)
     if learnt:
         insert = "INSERT OR REPLACE INTO contents VALUES (?, ?, ?)"
         _with_memory(lambda memory: memory.executemany(insert, learnt), None)
