@@ -11,6 +11,7 @@ from pathlib import Path
 
 from barlow_speech import configs
 from barlow_speech.downstream import corpora
+from barlow_speech.downstream.corpora._known_faults import correct, known_faults
 from barlow_speech.downstream.corpora._scan import Options, Reader, Scan, Table, folders, listing
 from barlow_speech.downstream.corpus import SPLITS, Card, Corpus, read_card, write_card
 from barlow_speech.downstream.task import read_task
@@ -23,6 +24,7 @@ from barlow_speech.upstream.data.manifest import Manifest, manifest_text, parse_
 ENOUGH = 0.99  # of the published files or speakers; with fewer, a download is not whole
 
 WHOLE = ("files", "speakers")  # how the names of such items begin
+GENDERS = ("female speakers", "male speakers")  # which a copy's table may have corrected
 
 DEFAULTS = Options()
 
@@ -39,6 +41,7 @@ class Prepared:
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     hours: float | None = None
 
 
@@ -81,9 +84,25 @@ def prepare(
     }
     if elsewhere:  # a part of the corpus that its reader found beside the folder
         allow(Path(os.path.commonpath(elsewhere)))
+    tables, faults = _corrected(name, scan)
     cards = [read_card(configs.find("corpus", card)) for card in reader.cards]
-    prepared = write_corpora(scan.tables, cards, root, out, scan.revision, scan.notes)
-    return dataclasses.replace(prepared, differences=differences, hours=scan.hours)
+    prepared = write_corpora(tables, cards, root, out, scan.revision, [*scan.notes, *faults])
+    notes = [note for note in prepared.notes if note not in faults]
+    return dataclasses.replace(
+        prepared, differences=differences, hours=scan.hours, notes=notes, faults=faults
+    )
+
+
+def _corrected(name: str, scan: Scan) -> tuple[dict[str, Table], list[str]]:
+    """The tables without the known faults of the corpus, and a sentence for each fault."""
+    tables, sentences = {}, dict.fromkeys(scan.faults)
+    for stem, table in scan.tables.items():
+        tables[stem] = table
+        if table.rows and known_faults(name):
+            columns, own = correct(name, dict(zip(table.columns, map(list, zip(*table.rows)))))
+            tables[stem] = Table(table.columns, list(zip(*columns.values())))
+            sentences |= dict.fromkeys(own)
+    return tables, list(sentences)
 
 
 def compare(scan: Scan) -> tuple[list[str], list[str]]:
@@ -93,7 +112,8 @@ def compare(scan: Scan) -> tuple[list[str], list[str]]:
         count = scan.counts.get(item, 0)
         if count == expected:
             continue
-        if count == 0 or (item.startswith(WHOLE) and count < ENOUGH * expected):
+        whole = item.startswith(WHOLE) and count < ENOUGH * expected
+        if whole or (count == 0 and not item.startswith(GENDERS)):
             missing.append(f"{expected - count} of {expected} {item}")
         else:
             differences.append(f"{item}: {expected} published, {count} found")
