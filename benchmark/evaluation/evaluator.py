@@ -131,6 +131,9 @@ class Evaluator:
             self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
+        elif "speakers" not in record.facts:  # it was written before they were kept
+            record.facts["speakers"] = [pack(one) for one in task_data.speakers]
+            self.store.save(record)
         return cell_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
@@ -256,7 +259,14 @@ class Evaluator:
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split in SPLITS
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
+            "speakers": [pack(one) for one in task_data.speakers],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,

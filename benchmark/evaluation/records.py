@@ -89,6 +89,7 @@ class _Facts(Shape):
     classes: Annotated[list[str], Field(min_length=2)]
     truth: Annotated[list[str], Field(min_length=1)]
     recordings: _Recordings
+    speakers: list[str] = []  # of the test recordings of each fold; records of before have none
     most_frequent: list[Count] = []
     chance: dict[str, Share] = {}
     learning_rate: _LearningRate
@@ -286,6 +287,8 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
             tuple(facts["classes"]),
             tuple(facts["truth"]),
             tuple(tuple(fold["predicted"] for fold in run["folds"]) for run in runs),
+            tuple(facts.get("speakers", ())),
+            record.identity["examples"],
         ),
         curves=tuple(_curve(run) for run in runs),
         cost=Cost(**{one.name: cost.get(one.name) for one in fields(Cost)}),
@@ -363,6 +366,8 @@ def _checked_scores(
         raise ValueError("its test recordings are not as many as it says")
     if any(one.max() >= classes for one in truth):
         raise ValueError("a test recording is of a class that it does not have")
+    if facts.get("speakers") and [len(unpack(one)) for one in facts["speakers"]] != counts:
+        raise ValueError("its speakers are not those of its test recordings")
     most = facts.get("most_frequent", [0] * len(truth))
     if len(most) != len(truth) or max(most) >= classes:
         raise ValueError("its most frequent classes are not one of its own for each fold")
