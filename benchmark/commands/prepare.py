@@ -160,9 +160,11 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
 
 
 def _say(prepared: Prepared) -> None:
-    for line in prepared.tasks:
+    for line, classes in zip(prepared.tasks, prepared.classes):
         print(f"task        {line}")
+        print(f"classes     {classes}")
     told = {"difference": prepared.differences, "note": prepared.notes, "fault": prepared.faults}
+    told["few"] = prepared.few
     for title, lines in told.items():
         for line in lines:
             print(f"{title:11} {line}", file=sys.stderr)

@@ -27,6 +27,7 @@ from barlow_speech.benchmark.evaluation.trainers import (
     head_trainer,
     input_of,
 )
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
@@ -304,11 +305,18 @@ class Evaluator:
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split, folds in zip(SPLITS, (folds, folds, task_data.judged))
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
             "speakers": [pack(one) for one in task_data.speakers],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
+            "features_version": FEATURES_VERSION,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {

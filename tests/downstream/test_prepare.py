@@ -934,6 +934,8 @@ def test_the_command_says_what_it_did_and_what_differs(
     said = capsys.readouterr()
     assert f"wrote       {root / 'emodb.tsv'}\nwrote       {root / 'emodb.yaml'}" in said.out
     assert "emodb, emotion by split_speaker_disjoint: 2 classes, 36/12/12" in said.out
+    assert "classes     anger 18/6/6 of 6/2/2 speakers; neutral 18/6/6 of 6/2/2" in said.out
+    assert "few         emodb, emotion by split_speaker_disjoint: fewer than 10" in said.err
     assert "60 recordings, 0.00 h decoded" in said.out
     assert "missing: 475 of 535 files" in said.err
     (root / "wav" / "03a01Wa.wav").write_bytes(b"")
