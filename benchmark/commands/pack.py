@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
     add_data_root(parser)
     parser.add_argument(
-        "--verify", action="store_true", help="read it back and compare the checksum"
+        "--verify",
+        action="store_true",
+        help="read the recordings, and what was packed, and see that neither has changed",
     )
 
 
@@ -28,7 +30,8 @@ def run(given: argparse.Namespace) -> None:
     recipe = chosen_recipe(given)
     from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
-    folder = pack(chosen(recipe.data, speech_folder(given.data_root)), given.out)
+    recordings = chosen(recipe.data, speech_folder(given.data_root))
+    folder = pack(recordings, given.out, given.verify)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     if given.verify:
         corpus.verify()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
@@ -14,11 +16,11 @@ from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pre
 from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
 from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
-from barlow_speech.benchmark.features.cache import features_key
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key
 from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import SPLITS, Corpus, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
@@ -43,6 +45,7 @@ class Evaluator:
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
         self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
         self._features: dict[tuple[str, Kind], list[Features]] = {}
@@ -70,17 +73,30 @@ class Evaluator:
             self._corpora[name] = read_corpus(name, self.settings.data_root)
         return self._corpora[name]
 
-    def task_data(self, task: str, corpus: str) -> TaskData:
+    def task_data(self, task: str, corpus: str, protocol: Protocol | None = None) -> TaskData:
         """A task on a corpus, its labels and splits checked once, before anything is computed.
 
+        A protocol that divides it anew by speaker gives the first of its divisions.
+
         Raises:
-            BarlowSpeechError: as `read_task_data`.
+            BarlowSpeechError: as `read_task_data` and `TaskData.by_speaker`.
         """
+        if protocol is not None and protocol.split is not None:
+            return self._division(task, corpus, protocol, 0)
         if (task, corpus) not in self._task_data:
             self._task_data[task, corpus] = read_task_data(
                 task, self.corpus(corpus), self.settings.allow_leakage
             )
         return self._task_data[task, corpus]
+
+    def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
+        key = (task, corpus, protocol.split, protocol.seed + number)
+        if key not in self._divisions:
+            assert protocol.split is not None
+            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+                protocol.split, protocol.seed + number, self.settings.allow_leakage
+            )
+        return self._divisions[key]
 
     def run(self, job: Job, task_data: TaskData | None = None) -> TaskResult:
         """The result of a job: from the store, or computed and stored.
@@ -92,7 +108,8 @@ class Evaluator:
                 splits, when the loss of a run is not finite, and when the protocol trains the
                 upstream and it is not one of ours.
         """
-        task_data, protocol = task_data or self.task_data(job.task, job.corpus), job.protocol
+        protocol = job.protocol
+        task_data = task_data or self.task_data(job.task, job.corpus, protocol)
         if protocol.encoder is not None:
             check_trainable(job.upstream)
         seeds = [protocol.seed + run for run in range(protocol.runs)]
@@ -105,7 +122,7 @@ class Evaluator:
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
         """The result of a job of which something is missing, computed and stored."""
-        from barlow_speech.benchmark.evaluation.trainers import check_selection, head_trainer
+        from barlow_speech.benchmark.evaluation.trainers import check_selection
 
         protocol = job.protocol
         upstreams = self._load(job.upstream, protocol)
@@ -130,12 +147,15 @@ class Evaluator:
                 if protocol.encoder is not None:
                     trainers = self._end_to_end(job, task_data, upstreams, partial_runs)
                 else:
-                    device = self.device
-                    trainers = [
-                        [head_trainer(job, fold, one, device) for fold in task_data.folds]
-                        for one in extracted
-                    ]
-                _complete(record, job, task_data, trainers, missing)
+                    trainers = self._heads(job, task_data, extracted)
+                _complete(
+                    record,
+                    job,
+                    task_data,
+                    trainers,
+                    missing,
+                    partial(self._trained_on, job, extracted, (task_data, trainers)),
+                )
             except BarlowSpeechError as error:
                 raise BarlowSpeechError(
                     f"upstream '{job.upstream}', task '{job.task}', corpus '{corpus}': {error}"
@@ -163,7 +183,7 @@ class Evaluator:
         Raises:
             BarlowSpeechError: corpus, task or upstream is not there.
         """
-        return self._stored(job, self.task_data(job.task, job.corpus)) is not None
+        return self._stored(job, self.task_data(job.task, job.corpus, job.protocol)) is not None
 
     def _stored(self, job: Job, task_data: TaskData) -> Record | None:
         """The record of a job if it has every run; an upstream that is known is not loaded."""
@@ -231,6 +251,34 @@ class Evaluator:
             ]
         return self._features[corpus.name, kind]
 
+    def _heads(
+        self, job: Job, task_data: TaskData, extracted: Sequence[Features]
+    ) -> list[list[Trainer]]:
+        """For each pretraining and fold: heads on its features."""
+        from barlow_speech.benchmark.evaluation.trainers import head_trainer
+
+        device = self.device
+        return [
+            [head_trainer(job, fold, one, device) for fold in task_data.folds] for one in extracted
+        ]
+
+    def _trained_on(
+        self,
+        job: Job,
+        extracted: Sequence[Features],
+        first: tuple[TaskData, list[list[Trainer]]],
+        member: int,
+        division: int,
+    ) -> tuple[TaskData, list[Trainer]]:
+        """The folds of a division, and their trainers for a pretraining; those of the first are at
+        hand."""
+        task_data, trainers = first
+        if division == 0:
+            return task_data, trainers[member]
+        task_data = self._division(job.task, job.corpus, job.protocol, division)
+        self._without_identical(task_data, extracted[member])
+        return task_data, self._heads(job, task_data, [extracted[member]])[0]
+
     def _end_to_end(
         self, job: Job, task_data: TaskData, upstreams: list[Upstream], partial_runs: PartialRuns
     ) -> list[list[Trainer]]:
@@ -295,10 +343,10 @@ class Evaluator:
             "protocol": job.protocol.name,
             "head": job.protocol.head_note(),
             "classes": folds[0].classes,
-            "truth": [pack(fold.labels["test"]) for fold in folds],
+            "truth": [pack(fold.labels["test"]) for fold in task_data.judged],
             "recordings": {
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
-                for split in SPLITS
+                for split, folds in zip(SPLITS, (folds, folds, task_data.judged))
             },
             # Of a task whose speakers are its classes there is nothing to count.
             "class_counts": [
@@ -311,6 +359,7 @@ class Evaluator:
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
+            "features_version": FEATURES_VERSION,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {
@@ -334,6 +383,7 @@ def _complete(
     task_data: TaskData,
     trainers: Sequence[Sequence[Trainer]],
     missing: Sequence[int],
+    trained_on: Callable[[int, int], tuple[TaskData, Sequence[Trainer]]],
 ) -> None:
     """Search the learning rate if that is not done, and add the missing runs."""
     from barlow_speech.benchmark.evaluation.learning_rate import STEPS, search
@@ -342,24 +392,43 @@ def _complete(
     if "learning_rate" not in record.facts:
         record.facts["learning_rate"] = search(job, trainers)
     rate = record.facts["learning_rate"]["chosen"]
-    # Runs that share a pretraining are trained together.
-    members: dict[int, list[int]] = {}
+    # Runs that share a pretraining and a division are trained together.
+    groups: dict[tuple[int, int], list[int]] = {}
     for run in missing:
         member = (protocol.sources(run)["pretrain_seed"] or 0) % len(trainers)
-        members.setdefault(member, []).append(run)
+        groups.setdefault((member, protocol.division(run)), []).append(run)
     total = protocol.steps * len(task_data.folds)
     what = f"{job.task}, {len(missing)} runs for {job.upstream}"
     with progress(total, what, "step", bar_format=STEPS) as bar:
-        for member, runs in members.items():
+        for (member, division), runs in groups.items():
             plans = [protocol.plan(run, rate) for run in runs]
             on_step = partial(_advance, bar, len(runs) / len(missing))
-            folds = [trainer.train(plans, on_step, True) for trainer in trainers[member]]
+            divided, of_division = trained_on(member, division)
+            folds = [trainer.train(plans, on_step, True) for trainer in of_division]
             for run, plan, *of_folds in zip(runs, plans, *folds):
+                whole = [_fold(one) for one in of_folds]
+                if divided.pool is not None:
+                    whole = [_together(divided, divided.pool, of_folds)]
                 record.runs[plan.seed] = {
                     "seed": plan.seed,
                     "sources": {**protocol.sources(run), "pretrain_seed": member},
-                    "folds": [_fold(one) for one in of_folds],
+                    "folds": whole,
                 }
+
+
+def _together(task_data: TaskData, pool: Examples, folds: Sequence[Run]) -> dict[str, Any]:
+    """What a run gave on all folds of a division: each recording is in the test of one."""
+    predicted_N = np.zeros(len(pool.rows["test"]), dtype=np.int64)
+    for fold, run in zip(task_data.folds, folds):
+        predicted_N[np.searchsorted(pool.rows["test"], fold.rows["test"])] = run.predicted
+    mean = {step: float(np.mean([dict(run.curve)[step] for run in folds]))
+            for step, _ in folds[0].curve}  # fmt: skip
+    return {
+        "dev": float(np.mean([run.dev for run in folds])),
+        "steps": [run.step for run in folds],
+        "curve": [[step, round(score, 6)] for step, score in mean.items()],
+        "predicted": pack(predicted_N),
+    }
 
 
 def _advance(bar: Any, share: float, part: float) -> None:

@@ -16,10 +16,6 @@ from barlow_speech.upstream.third_party.permissions import Permissions
 if TYPE_CHECKING:
     from barlow_speech.upstream.expert import UpstreamExpert
 
-# Until FEATURES_VERSION 3 a digest of our sources stood here. The last one stays, so that features
-# and records of then are found; it goes when the version is raised.
-SOURCES = "b4535ad1c2ed6ca4dc0031d66c9705f7593ce513d09e02a1477eec88de8860a8"
-
 
 def matches(name: str) -> bool:
     """See `families`."""
@@ -67,10 +63,10 @@ def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
     with contextlib.suppress(OSError):
         weights = file_digest(own or checkpoint or DEFAULT_CHECKPOINT)
         drawn = seed if plain.endswith("_random") else None
-        return [plain, weights, SOURCES, drawn, version("torch")]
+        return [plain, weights, drawn, version("torch")]
     return None
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:
     """See `families`."""
-    return [split_name(name)[0], weights, SOURCES]
+    return [split_name(name)[0], weights]
