@@ -35,7 +35,7 @@ from barlow_speech.upstream.model.chunks import states_in_chunks
 from barlow_speech.upstream.model.readout import read_out_chunks
 
 PART_S = 300  # seconds of a file that are decoded and resampled at once
-BATCH_S = 30.0  # seconds of audio, padding included, that run together
+BATCH_S = 10.0  # seconds of audio, padding included, that run together: what caches hold
 MAX_CHANNELS = 8  # of a two-dimensional array; more look like a batch
 MAX_LEVEL = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
 

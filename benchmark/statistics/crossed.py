@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from barlow_speech.benchmark.statistics.results import LEVEL
 
@@ -87,11 +87,11 @@ class Crossed:
             return 1.0
         if self.variance < 1e-24:
             return min(1.0, 2.0 * 0.5**self.clusters)
-        return float(2.0 * stats.t.sf(abs(self.mean) / math.sqrt(self.variance), self.df))
+        return float(2.0 * stdtr(self.df, -abs(self.mean) / math.sqrt(self.variance)))
 
     def interval(self, low: float = -1.0, high: float = 1.0) -> list[float]:
         """The 95 % interval of the mean, cut at the smallest and the largest that there can be."""
-        reach = float(stats.t.isf(LEVEL / 2, self.df)) * math.sqrt(self.variance)
+        reach = -float(stdtrit(self.df, LEVEL / 2)) * math.sqrt(self.variance)
         return [max(low, self.mean - reach), min(high, self.mean + reach)]
 
 

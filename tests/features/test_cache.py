@@ -144,7 +144,9 @@ def test_an_upstream_that_depends_on_its_batch_is_given_equal_lengths(tmp_path: 
     for row, one in enumerate(some):
         alone = get(peer, [one], tmp_path / f"cache{row}").means(np.arange(1))
         torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-5)
-    batches = features._batches(False, {0: 0.5, 1: 0.375, 2: 0.5, 3: 0.3751, 4: 0.5, 5: 0.375})
+    batches = features._batches(
+        False, {0: 0.5, 1: 0.375, 2: 0.5, 3: 0.3751, 4: 0.5, 5: 0.375}, 120.0
+    )
     assert batches == [[0, 2, 4], [3], [1, 5]]
 
 
