@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from barlow_speech.benchmark.features import cost
 from barlow_speech.benchmark.evaluation import evaluator
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.job import Job, Settings
@@ -122,7 +123,7 @@ def evaluate(
 def test_all_folds_of_a_run_are_one_result(
     tones: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
     cell, _ = evaluate(tones, tmp_path, checkpoint, [])
     kept = cell.predictions
     assert kept is not None and len(kept.truth) == 1
@@ -146,7 +147,7 @@ def test_all_folds_of_a_run_are_one_result(
 def test_a_record_of_before_is_given_its_speakers(
     tones: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "measure_cost", lambda upstream: {})
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
     cell, _ = evaluate(tones, tmp_path, checkpoint, [])
     store = Store(tmp_path)
     (record,) = store.records()

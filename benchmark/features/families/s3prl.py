@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,9 @@ def matches(name: str) -> bool:
 def check(name: str, checkpoint: Path | None) -> None:
     """See `families`; as `find_third_party`, without s3prl where its files say enough."""
     plain, own = split_name(name)
-    names = hub_names()
-    if names and plain not in names:  # without s3prl there are none, which is another sentence
+    # Without s3prl there are none, which is another sentence; one that is loaded may know more.
+    names = {} if "s3prl.hub" in sys.modules else hub_names()
+    if names and plain not in names:
         known = [*NAMES, *(one for one, module in names.items() if module)]
         raise unknown("upstream", plain, known, "-u (any name on s3prl.hub)")
     if own is None and names.get(plain) == BASELINE and not plain.endswith("_local"):
