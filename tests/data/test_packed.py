@@ -412,3 +412,24 @@ def test_a_folder_of_format_1_is_read_whoever_wrote_it(tmp_path: Path) -> None:
     corpus.verify()
     np.testing.assert_array_equal(corpus.samples(2000, 5000), samples[2000:])
     assert sorted(set(corpus.names(np.arange(9)))) == ["one.wav", "two.wav"]
+
+
+def test_packed_by_another_meanwhile(
+    folder: Path, recordings: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder comes whole, by renaming: at any moment, and if equal it is taken as it is."""
+    late = tmp_path / "late"
+    replace = Path.replace
+
+    def second(self: Path, target: Path) -> Path:
+        if not late.exists():
+            shutil.copytree(folder, late)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", second)
+    assert pack(recordings, late) == late
+    assert PackedCorpus(late, CROP_S, 0).index == PackedCorpus(folder, CROP_S, 0).index
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+    shutil.rmtree(late)
+    with pytest.raises(BarlowSpeechError, match="late holds other recordings than these"):
+        pack(recordings[1:], late)

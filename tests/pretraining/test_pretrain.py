@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tensorboardX import SummaryWriter
 
 from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -388,6 +390,23 @@ def test_kill_and_resume_gives_the_same_weights(
         assert (said, process.returncode) == ("it trains\n", -signal.SIGKILL), errors
     subprocess.run([*command, str(out)], check=True, env=environment, capture_output=True)
     assert same(weights(out / "encoder.safetensors"), weights(reference / "encoder.safetensors"))
+
+
+def test_logs_of_processes_that_start_together_are_files_of_their_own(
+    recipe_file: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tensorboardX makes its folder with no second process in mind, and names files by second."""
+    there = []
+
+    def log_of(folder: str, **options: Any) -> SummaryWriter:
+        there.append(Path(folder).is_dir())
+        return SummaryWriter(folder, **options)
+
+    monkeypatch.setattr("barlow_speech.upstream.pretraining.run.SummaryWriter", log_of)
+    pretrain(read_recipe(recipe_file), tmp_path / "run", data_root=tones.parent)
+    assert there == [True]
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert events.name.endswith(f".{os.getpid()}")
 
 
 def test_a_finished_run_is_left_alone_and_another_recipe_refused(

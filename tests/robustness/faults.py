@@ -456,7 +456,9 @@ def judge(
 ) -> None:  # fmt: skip
     """Note what is wrong with what a command left."""
     if any(statuses):
-        said = said_in(out).read_text()[-300:]
+        said = said_in(out).read_text()
+        at = max(said.rfind("Traceback "), said.rfind("error: "))  # others may have spoken since
+        said = said[at:][:3000] if at >= 0 else said[-300:]
         tally.wrong.append(f"{target.name} {how}: it ends with status {statuses}: {said}")
     elif None in statuses:
         tally.wrong.append(f"{target.name} {how}: it hangs")

@@ -55,6 +55,19 @@ def written_whole(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def made_folder(folder: Path) -> Path:
+    """The folder, made with its parents where it is missing, whoever else makes it meanwhile.
+
+    Raises:
+        BarlowSpeechError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder that could not be written, before what takes long; nothing is made.
 

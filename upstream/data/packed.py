@@ -100,11 +100,31 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
             cannot be written.
     """
     contents = _contents(recordings)
-    old = _read_index(folder) if (folder / INDEX).exists() else None
-    if old and old.get("contents") == contents:
-        return folder
-    if old is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    old = _packed(folder)
+    if old is None or old.get("contents") != contents:
+        _write(recordings, folder, contents, old)
+    return folder
+
+
+def _packed(folder: Path) -> dict[str, Any] | None:
+    """The index of a packed folder, or None where there is none yet.
+
+    Raises:
+        BarlowSpeechError: the folder holds something else.
+    """
+    # Looked at before the index: a folder comes whole, by renaming, and may come now.
+    used = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if (folder / INDEX).exists():
+        return _read_index(folder)
+    if used:
         raise BarlowSpeechError(f"{folder} is in use; choose a folder that is new or empty.")
+    return None
+
+
+def _write(
+    recordings: Sequence[Recording], folder: Path, contents: str, old: dict[str, Any] | None
+) -> None:
+    """Write the packed folder; of one that is there, with `old` as its index, the index alone."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -135,23 +155,27 @@ def pack(recordings: Sequence[Recording], folder: Path) -> Path:
             "sha256": checksum.hexdigest(),
             "offsets_sha256": file_digest(part / OFFSETS),
         }
-        if old and any(old.get(key) != index[key] for key in ("sha256", "offsets_sha256")):
+        (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        unmask(part, 0o777)
+        if not old:
+            try:
+                part.replace(folder)
+                return
+            except OSError:
+                old = _packed(folder)
+                if not old:  # else another process was there first
+                    raise
+        if any(old.get(key) != index[key] for key in CHECKSUMS):
             raise BarlowSpeechError(
                 f"{folder} holds other recordings than these; choose another folder or remove it."
             )
-        (part / INDEX).write_text(json.dumps(index, indent=1) + "\n")
-        unmask(part, 0o777)
-        if old:
-            (part / INDEX).replace(folder / INDEX)
-        else:
-            part.replace(folder)
+        (part / INDEX).replace(folder / INDEX)
     except OSError as error:
         raise BarlowSpeechError(
             f"cannot write {folder}: {error.strerror}; free some space."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return folder
 
 
 def _contents(recordings: Sequence[Recording]) -> str:

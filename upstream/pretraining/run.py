@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from tensorboardX import SummaryWriter
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import made_folder
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 from barlow_speech.upstream.model.checkpoint import save_model
@@ -80,13 +82,24 @@ def pretrain(
     return out / ENCODER
 
 
+def _event_log(folder: Path, first: int) -> SummaryWriter:
+    """TensorBoard's log from step `first` on.
+
+    tensorboardX 2.6 looks whether its folder is there before it makes it, and names its file by the
+    second alone: of two processes that start together one dies, or both write one file.
+    """
+    return SummaryWriter(
+        str(made_folder(folder)), purge_step=first, filename_suffix=f".{os.getpid()}"
+    )
+
+
 def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
     """All steps that are left; the process that `leads` shows, logs and saves. The last figures."""
     recipe, first = run.recipe, run.steps_done
     started = time.monotonic()
     figures: dict[str, float] = {}
     warned = not leads
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=first) if leads else None
+    writer = _event_log(out / "tensorboard", first) if leads else None
     with progress(recipe.steps if leads else 0, "pretrain", "step", initial=first) as bar:
         while not run.done:
             figures |= run.step()
