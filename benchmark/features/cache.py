@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # Of what a shard holds and of how it is computed: the resampler and the front-end, the encoders,
 # the readout, the cut into frames and the pooling. Whoever changes a number there raises it by
 # hand; features of before are then computed again, and a comment throws none away.
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
 DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
 # What a shard holds of each recording, or of all their frames; `embedding` may be there as well.

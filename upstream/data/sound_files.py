@@ -70,7 +70,7 @@ CONTAINERS = (
     (0, b"\x0b\x77", "ac3", "AC-3"),
 )
 ADTS = ((0xFF, 0xF0), (0xFF, 0xF6))  # value and mask of its first two bytes
-NO_LENGTH = ("aac", "ac3", "amr")  # for these ffmpeg estimates a length
+NO_LENGTH = ("aac", "ac3", "amr", "asf")  # for these ffmpeg estimates a length
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
 
     def decode(first: int) -> Iterator[np.ndarray]:
         most = max(1, BLOCK // file.channels)
-        begin = _seek(file, first)
+        begin = 0 if unknown else _seek(file, first)
         left = (1 << 62) if unknown else frames - begin
         skip = first - begin
         while left > 0:
