@@ -44,8 +44,8 @@ def read_audio(
             raise _no_sample(sound, None, start_s, end_s)
         wave = _joined(path, _resampled(_mono(sound.blocks(first, last)), sound.rate))
         if sound.frames is None:
-            wanted = 1 if last is None else (last - first - SLACK_S * sound.rate)
-            if len(wave) * sound.rate < wanted * SAMPLE_RATE:
+            wanted = 0 if last is None else last - first - SLACK_S * sound.rate
+            if len(wave) == 0 or len(wave) * sound.rate < wanted * SAMPLE_RATE:
                 _end(sound, _frames(path), start_s, end_s)
     if not np.abs(wave).max() <= MAX_LEVEL:  # false for NaN too
         raise BarlowSpeechError(
@@ -95,7 +95,7 @@ def _counted(path: Path, *state: int) -> int:
 
 def _sample(sound: Sound, seconds: float) -> int:
     """The sample at a time; -1 for a time that is none."""
-    return round(seconds * sound.rate) if 0 <= seconds < 1e12 else -1
+    return round(seconds * sound.rate) if abs(seconds) < 1e12 else -1
 
 
 def _end(sound: Sound, frames: int, start_s: float, end_s: float | None) -> int:

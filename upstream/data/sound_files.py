@@ -42,7 +42,7 @@ SIZES = re.compile(
     r"^ *(?:data|BODY|Data Size|riff) *: (?P<promised>\d+) \(should be (?P<found>\d+)\)"
     r"|read from 'COMM' chunk \((?P<comm>\d+)\)"
     r"|does not match value from 'ds64' chunk of (?P<ds64>\d+)"
-    r"|(?P<said>truncated)",
+    r"|(?P<said>Seems to be a truncated|File seems to be truncated)",
     re.MULTILINE,
 )
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
