@@ -156,7 +156,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add(
-        "--verify-cache", action="store_true", help="compare kept frames, too, with their checksums"
+        "--verify-cache",
+        action="store_true",
+        help="read every recording and all that is kept of it, and see that neither has changed",
     )
     add_permissions(result)
     add("--overwrite", action="store_true", help="run again what is already in --expdir")

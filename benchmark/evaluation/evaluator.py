@@ -26,6 +26,7 @@ from barlow_speech.benchmark.evaluation.trainers import (
     head_trainer,
     input_of,
 )
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
@@ -130,6 +131,9 @@ class Evaluator:
             self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
+        elif "speakers" not in record.facts:  # it was written before they were kept
+            record.facts["speakers"] = [pack(one) for one in task_data.speakers]
+            self.store.save(record)
         return cell_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
@@ -255,10 +259,18 @@ class Evaluator:
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
                 for split in SPLITS
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
+            "speakers": [pack(one) for one in task_data.speakers],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
+            "features_version": FEATURES_VERSION,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {

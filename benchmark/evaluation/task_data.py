@@ -56,6 +56,18 @@ class TaskData:
         """The most frequent class of the train split of each fold; always saying it is chance."""
         return [int(np.bincount(fold.labels["train"]).argmax()) for fold in self.folds]
 
+    @cached_property
+    def speakers(self) -> list[np.ndarray]:
+        """The number of the speaker of each test recording of each fold, from 1; 0 is unknown.
+
+        Empty where the corpus names no speaker.
+        """
+        if not any(self.corpus.manifest.columns.get("speaker", ())):
+            return []
+        names, number_M = np.unique(self.corpus.manifest.column("speaker"), return_inverse=True)
+        first = 0 if names[0] == "" else 1
+        return [number_M[fold.rows["test"]] + first for fold in self.folds]
+
     def with_identical(self, audio_N: np.ndarray, allowed: bool) -> TaskData:
         """With a note where samples of one split are, bit for bit, those of another.
 
