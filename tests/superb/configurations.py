@@ -86,7 +86,7 @@ def main(checkout: Path) -> int:
         )
         fields += len(ours.keys() | theirs.keys())
         for key in sorted(ours.keys() | theirs.keys()):
-            pair = [one[key] if key in one else "(absent)" for one in (ours, theirs)]
+            pair = [one.get(key, "(absent)") for one in (ours, theirs)]
             if pair[0] == pair[1]:
                 continue
             pattern = next((one for one in MEANT if fnmatch.fnmatchcase(key, one)), "")
