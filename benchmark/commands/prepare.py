@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--statistics",
         type=Path,
         metavar="FILE",
-        help="published counts of a release of Common Voice, datasets/<release>.json of the "
-        "repository common-voice/cv-dataset",
+        help="published counts of a release of Common Voice, "
+        "datasets/scripted-speech/<release>.json of the repository common-voice/cv-dataset",
     )
     table = parser.add_argument_group("a table of your own")
     add = table.add_argument
@@ -95,8 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         choices=["speaker", "recording"],
-        help="make splits: by speaker, none in two of them; by recording, in equal shares of every "
-        "speaker (or, without speakers, of every class)",
+        help="make splits: by speaker, none in two of them (also of common_voice, of all that is "
+        "validated); by recording, in equal shares of every speaker (or, without speakers, of "
+        "every class)",
     )
     add(
         "--shares",
@@ -139,7 +140,14 @@ def run(given: argparse.Namespace) -> None:
             f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
         )
     else:
-        options = Options(given.partial, given.genders, given.test_set, given.statistics)
+        by_speaker = given.split_by == ["speaker"]
+        if given.split_by and not by_speaker:
+            raise BarlowSpeechError(
+                "--split-by recording is for a table of your own (--from-table); leave it out."
+            )
+        options = Options(
+            given.partial, given.genders, given.test_set, given.statistics, by_speaker
+        )
         prepared = prepare(given.name, given.root, given.out, options)
     _say(prepared)
     if given.check_audio:
@@ -189,6 +197,7 @@ def _say(prepared: Prepared) -> None:
 
 def _check(prepared: Prepared, workers: int | None) -> None:
     from barlow_speech.downstream.preparation.audio_check import check_audio
+    from barlow_speech.downstream.preparation.plausibility import implausible
     from barlow_speech.upstream.data.manifest import Recording, read_manifest
 
     allowed: dict[Recording, bool] = {}
@@ -206,6 +215,14 @@ def _check(prepared: Prepared, workers: int | None) -> None:
     print(f"audio       {len(allowed):,} recordings, {decoded.hours:.2f} h decoded{published}")
     for line in decoded.broken:
         print(f"broken      {line}")
+    files = {recording.path for recording in allowed}
+    wrong, unlike = implausible(files, decoded.hours, prepared.hours, prepared.rate)
+    for line in (*wrong, *unlike):
+        print(f"unlike      {line}")
+    if wrong and not decoded.broken:
+        raise BarlowSpeechError(
+            f"this cannot be the corpus as published: {wrong[0]}; take its original recordings."
+        )
     if decoded.broken:
         raise BarlowSpeechError(
             f"{len(decoded.broken)} of {len(allowed)} recordings are broken and listed above; "

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.features import cost
-from barlow_speech.benchmark.evaluation import evaluator
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.protocol import Protocol, SpeakerSplit, read_protocol
 from barlow_speech.benchmark.evaluation.records import Store, read_cells
 from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
+from barlow_speech.benchmark.features import cost
 from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
