@@ -38,7 +38,7 @@ class UpstreamExpert(nn.Module):
         if random_seed is not None:
             model = random_model(model.settings, random_seed).eval()
         # The same numbers in an order that convolutions on a CPU take 1.6 times as fast.
-        self.model: SpeechEncoder = model.to(memory_format=torch.channels_last)
+        self.model: SpeechEncoder = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per hidden state, of every `key`."""
