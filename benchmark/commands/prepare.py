@@ -160,6 +160,8 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
 
 
 def _say(prepared: Prepared) -> None:
+    if prepared.rows:
+        print(f"rows        {prepared.rows}")
     for line, classes in zip(prepared.tasks, prepared.classes):
         print(f"task        {line}")
         print(f"classes     {classes}")

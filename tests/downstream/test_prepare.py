@@ -1111,9 +1111,28 @@ def test_a_table_without_labels_or_splits_says_so(
         ("path,word\n", "no row below its header"),
         ("", "no row below its header"),
         ("path,word,word\nclips/1.wav,a,b\n", "two columns 'word'"),
-        ("path,word\nclips/1.wav,a\nclips/2.wav\n", "row 3: 1 cells where the header has 2"),
+        ("path,word\nclips/1.wav,a\nclips/2.wav\n", "line 3: 1 cells where the header has 2"),
+        ("path,start_s\n\nclips/1.wav,0\nclips/2.wav,1_5\n", "line 4: start_s .* not '1_5'"),
+        ('path;end_s\nclips/1.wav;"0,5"\n', "line 2: end_s .* '0,5'; write a point for the comma"),
+        ("path\tword\nclips/1.wav\ta\nclips/2.wav\n", "line 3: 1 cells"),
+        ("path,word\nclips/1.wav,a\n".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        ("path,word\nclips/1.wav,a\n".encode("utf-16-le"), "UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        # A quotation mark that nothing closes, or that the next one closes by chance.
+        ('path,word,x\nclips/1.wav,"a,1\nclips/2.wav,b,2\n', "line 2: it is no row of a CSV"),
+        ('path,word,x\nclips/1.wav,"a,1\nclips/2.wav,"b,2\n', "line 2: it is no row of a CSV"),
+        (
+            'path,word,x\nclips/1.wav,"a,1\nclips/2.wav,b,2\nclips/3.wav,b",3\n',
+            "line 2: a quoted cell takes in the row of clips/2.wav",
+        ),
+        (
+            'path\tword\n"clips/1.wav"\t"a\nclips/2.wav\tb"\n'.replace(
+                "path\tword", '"path"\t"word"'
+            ),
+            "line 2: a quoted cell takes in the row of clips/2.wav",
+        ),
         ("path,word\nclips/1.wav,a\nclips/x.wav,a\n", "1 of 2 files of .*clips/x.wav, are not"),
-        (b"path,word\nclips/1.wav,\xff\n", "not UTF-8"),
+        (b"path,word\nclips/1.wav,\xff\n", "not UTF-8 text in line 2; save it as UTF-8"),
     ],
 )
 def test_tables_that_cannot_work_are_named(content: str | bytes, words: str, sounds: Path) -> None:
@@ -1123,6 +1142,31 @@ def test_tables_that_cannot_work_are_named(content: str | bytes, words: str, sou
         from_table.prepare_table(table)
     assert str(table) in str(caught.value)
     assert not table.with_suffix(".tsv").exists()
+
+
+@pytest.mark.parametrize("said", ['"Stop it, she said', 'he said "no"', '"', "U+2028:\u2028", "5'"])
+def test_in_a_tab_separated_table_a_quotation_mark_is_a_character(
+    said: str, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = sounds.with_name("other.tsv")
+    rows = [f"clips/{i}.wav\t{said if i in (5, 17) else i}\t{'ab'[i % 2]}" for i in range(48)]
+    table.write_text("\n".join(["path\tsentence\tkeyword", *rows]), encoding="utf-8")
+    assert command("--from-table", table, "--corpus-name", "t", "--split-by", "recording") == 0
+    assert "rows        48 read, 48 written\n" in capsys.readouterr().out
+    manifest = read_manifest(table.with_name("t.tsv"))
+    assert len(manifest) == 48 and manifest.column("sentence")[17] == " ".join(said.split())
+
+
+def test_a_tab_separated_table_may_quote_every_cell(
+    sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As R's write.table does."""
+    table = sounds.with_name("other.tsv")
+    table.write_text('"path"\t"keyword"\n"clips/1.wav"\t"a ""b"""\n"clips/2.wav"\t"c\nd"\n')
+    assert command("--from-table", table, "--corpus-name", "t") == 0
+    said = capsys.readouterr().out
+    assert "rows        2 read, 1 of them over several lines, 2 written\n" in said
+    assert read_manifest(table.with_name("t.tsv")).column("keyword") == ['a "b"', "c d"]
 
 
 def test_a_column_of_a_table_that_is_not_there_is_named(sounds: Path) -> None:
@@ -1146,5 +1190,6 @@ def test_files_of_a_table_that_are_not_there_may_be_left_out(sounds: Path) -> No
     (sounds.parent / "clips/5.wav").unlink()
     options = from_table.TableOptions(columns={"path": "file", "keyword": "word"}, partial=True)
     prepared = from_table.prepare_table(sounds, options=options)
+    assert prepared.rows == "90 read, 1 of them over several lines, 89 written"
     assert len(read_manifest(prepared.manifests[0])) == 89
     assert "1 of 90 files" in prepared.notes[0]

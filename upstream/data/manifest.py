@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.common.files import read_text, write_text
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.allowed_folders import VARIABLE, AllowedFolders
 
 # Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
 UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
+# As `float` reads them, without what else it takes for a number: 1_5, nan, inf.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 MAX_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
 
 
@@ -71,11 +73,15 @@ def _end(one: Recording) -> float:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The columns of a manifest file, all of one length, and the recordings they describe."""
+    """The columns of a manifest file, all of one length, and the recordings they describe.
+
+    `lines` are those of the file that the rows stand in.
+    """
 
     file: Path
     columns: dict[str, list[str]]
     recordings: list[Recording]
+    lines: list[int]
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -98,15 +104,7 @@ def read_manifest(file: Path) -> Manifest:
         BarlowSpeechError: the file is missing, empty, not TSV with a `path` column, or a line is
             malformed or leads out of the folder (its number is named).
     """
-    try:
-        if file.exists() and not file.is_file() and not file.is_dir():
-            raise ValueError("it may have no end, as a device has")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise BarlowSpeechError(
-            f"cannot read manifest {file}: {reason}; check the path."
-        ) from error
+    text = read_text(file, f"manifest {file}")
     return parse_manifest(text, file)
 
 
@@ -129,7 +127,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             f"manifest {file} names a column twice in its first line; rename one."
         )
     columns: dict[str, list[str]] = {name: [] for name in header}
-    recordings = []
+    recordings, lines_of = [], []
     allowed = AllowedFolders(file.parent)
     with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
         for number, line in enumerate(lines[1:], start=2):
@@ -145,7 +143,9 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             row = dict(zip(header, cells))
             for name, cell in row.items():
                 columns[name].append(cell)
-            recordings.append(_recording(file, number, row))
+            where = f"manifest {file}, line {number}"
+            recordings.append(recording_of(row, file.parent, where))
+            lines_of.append(number)
             if not allowed.holds(row["path"]):
                 raise BarlowSpeechError(
                     f"manifest {file}, line {number}: {recordings[-1].path} is outside of the "
@@ -154,32 +154,32 @@ def parse_manifest(text: str, file: Path) -> Manifest:
                 )
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
-    return Manifest(file, columns, recordings)
+    return Manifest(file, columns, recordings, lines_of)
 
 
-def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
+def recording_of(row: Mapping[str, str], folder: Path, where: str) -> Recording:
+    """The recording of a row, whose `path` is relative to `folder`; `where` is for messages.
+
+    Raises:
+        BarlowSpeechError: there is no path, or a number is none or out of its bounds.
+    """
     if not row["path"] or "\0" in row["path"]:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: the path is empty or no path; fill it in."
-        )
-    try:
-        start_s = float(row.get("start_s") or 0)
-        end_s = float(row["end_s"]) if row.get("end_s") else None
-        gain_db = float(row.get("gain_db") or 0)
-    except ValueError as error:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: start_s and end_s must be seconds, gain_db decibels "
-            f"({error})."
-        ) from error
+        raise BarlowSpeechError(f"{where}: the path is empty or no path; fill it in.")
+    numbers = {name: row.get(name) or "" for name in ("start_s", "end_s", "gain_db")}
+    for name, cell in numbers.items():
+        if cell and not NUMBER.fullmatch(cell.strip()):
+            remedy = "write a point for the comma" if "," in cell else "write it as 1.5"
+            raise BarlowSpeechError(
+                f"{where}: {name} must be {'decibels' if name == 'gain_db' else 'seconds'}, not "
+                f"{cell!r}; {remedy}."
+            )
+    start_s, gain_db = float(numbers["start_s"] or 0), float(numbers["gain_db"] or 0)
+    end_s = float(numbers["end_s"]) if numbers["end_s"] else None
     if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
-        )
+        raise BarlowSpeechError(f"{where}: start_s must be 0 or more, and end_s above it.")
     if not abs(gain_db) <= MAX_GAIN_DB:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}."
-        )
-    return Recording(file.parent / row["path"], start_s, end_s, gain_db)
+        raise BarlowSpeechError(f"{where}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}.")
+    return Recording(folder / row["path"], start_s, end_s, gain_db)
 
 
 def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:
