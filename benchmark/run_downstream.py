@@ -228,7 +228,9 @@ def run(arguments: Sequence[str]) -> None:
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
             served = among[:1]
         for corpus in served:
-            evaluator.task_data(one.name, corpus)  # refused before anything is computed
+            evaluator.task_data(
+                one.name, corpus, read[one.name]
+            )  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
         others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})

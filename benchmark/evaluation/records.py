@@ -264,7 +264,7 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
         sources=tuple(run["sources"] for run in runs),
         setup=Setup(
             lr=facts["learning_rate"]["chosen"],
-            varied=tuple(protocol["varies"]),
+            varied=(*protocol["varies"], *_divisions(protocol)),
             chance=_chance(facts, metric),
             classes=len(facts["classes"]),
             **{f"{split}_recordings": facts["recordings"].get(split) for split in SPLITS},
@@ -296,6 +296,11 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
         notes=tuple(facts["notes"]),
         recorded=record.recorded,
     )
+
+
+def _divisions(protocol: dict[str, Any]) -> tuple[str, ...]:
+    """The split, where runs have several."""
+    return ("split",) if (protocol.get("split") or {}).get("repeats", 1) > 1 else ()
 
 
 def _chance(facts: dict[str, Any], metric: str) -> float | None:
