@@ -428,9 +428,9 @@ def test_broken_metadata_is_named(
 
 def test_a_clone_without_its_large_files_is_refused(data: Path, tmp_path: Path) -> None:
     copy(data / "crema_d", tmp_path / "CREMA-D")
-    first = tmp_path / "CREMA-D" / "AudioWAV" / "1001_DFA_ANG_XX.wav"
-    first.unlink()
-    first.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    last = max((tmp_path / "CREMA-D" / "AudioWAV").glob("*.wav"))
+    last.unlink()
+    last.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(BarlowSpeechError, match=r"pointer of Git LFS.*git lfs pull"):
         prepare("crema_d", tmp_path / "CREMA-D")
 
@@ -1027,6 +1027,7 @@ MAPPED = ["--column", "path=file", "speaker=spk_id", "--column", "keyword=word"]
 def test_a_table_becomes_a_corpus(sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split = ["--split-by", "speaker", "recording"]
     assert command("--from-table", sounds, *MAPPED, *split, "--check-audio") == 0
+    assert "copies      0 recordings of" in capsys.readouterr().out
     corpus = read_corpus(str(sounds.with_suffix(".yaml")))
     assert set(corpus.card.tasks) == {"gender", "keyword_spotting", "speaker_id"}
     assert corpus.manifest.column("comment")[0] == 'one; "two" three'
@@ -1043,6 +1044,30 @@ def test_a_table_becomes_a_corpus(sounds: Path, capsys: pytest.CaptureFixture[st
         zip(corpus.manifest.column("speaker"), corpus.manifest.column("split_speaker_id"))
     )
     assert {counts[f"s{s}", split] for s in range(10) for split in ("dev", "test")} == {1}
+
+
+def test_copies_under_other_names_are_all_listed(
+    sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With another label, in another split; a part of a file that is listed whole too."""
+    wave, rate = soundfile.read(sounds.parent / "clips/0.wav", dtype="int16")
+    for name in ("copy.flac", "dev.flac", "again.wav"):
+        soundfile.write(sounds.parent / name, wave, rate)
+    rows = [f"clips/{i}.wav,{'ab'[i % 2]},{('train', 'dev', 'test')[i // 4]},," for i in range(12)]
+    rows += ["copy.flac,b,train,,", "dev.flac,a,dev,,", "again.wav,a,train,,"]
+    rows += ["clips/0.wav,a,train,0.01,0.03", "copy.flac,a,test,0.01,0.03"]
+    table = sounds.with_name("copies.csv")
+    table.write_text("\n".join(["path,keyword,split,start_s,end_s", *rows]) + "\n")
+    assert command("--from-table", table, "--corpus-name", "t", "--check-audio") == 0
+    said = capsys.readouterr().out
+    copies = [line for line in said.splitlines() if line.startswith("copy ")]
+    assert f"copies      {len(copies)} recordings of" in said and len(copies) == 3
+    for words in (
+        r"two labels: .*copy.flac \(line 14, train, 'b'\) is to the bit .*0.wav \(line 2, train",
+        r"two splits: .*dev.flac \(line 15, dev, 'a'\) is to the bit .*0.wav \(line 2, train",
+        r"two splits: .*copy.flac \[0.01-0.03 s\] \(line 18, test, .*0.wav \[.* s\] \(line 17",
+    ):
+        assert re.search(words, said), words
 
 
 def test_splits_of_a_table_follow_the_seed_and_not_the_order(sounds: Path, tmp_path: Path) -> None:
