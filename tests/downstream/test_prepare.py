@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -431,7 +432,7 @@ def test_a_clone_without_its_large_files_is_refused(data: Path, tmp_path: Path) 
     last = max((tmp_path / "CREMA-D" / "AudioWAV").glob("*.wav"))
     last.unlink()
     last.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(BarlowSpeechError, match=r"pointer of Git LFS.*git lfs pull"):
+    with pytest.raises(BarlowSpeechError, match=r"1 files .*pointers of Git LFS.*git lfs pull"):
         prepare("crema_d", tmp_path / "CREMA-D")
 
 
@@ -615,6 +616,19 @@ def test_timit_in_small_letters_is_the_same(data: Path, tmp_path: Path) -> None:
     assert prompts == {"She had your dark suit in greasy wash water all year."}
     dev = {row["speaker"] for row in rows if row["split_speaker_disjoint"] == "dev"}
     assert dev == timit.DEV_SPEAKERS
+
+
+def test_timit_may_have_every_file_under_the_longer_name_alone(data: Path, tmp_path: Path) -> None:
+    root = copy(data / "timit", tmp_path / "timit")
+    for path in root.rglob("*.WAV"):
+        path.rename(f"{path}.wav")
+    splits = []
+    for folder in (data / "timit", root):
+        prepare("timit", folder, tmp_path / folder.parent.name)
+        columns = read_manifest(tmp_path / folder.parent.name / "timit.tsv").columns
+        places = (one.rpartition("timit/")[2].partition(".")[0] for one in columns.pop("path"))
+        splits.append(sorted(zip(places, *columns.values())))
+    assert splits[0] == splits[1] and len(splits[0]) == 6300
 
 
 def test_iemocap_is_s3prl_s(data: Path, tmp_path: Path) -> None:
@@ -916,11 +930,9 @@ def command(*arguments: object) -> int:
 
 def tiny_emodb(root: Path) -> Path:
     """Three sentences and two emotions of each speaker, as audio."""
-    for number, speaker in enumerate(emodb.SPEAKERS):
-        for sentence in ("a01", "a05", "a07"):
-            for letter in "WN":
-                sound = root / "wav" / f"{speaker}{sentence}{letter}a.wav"
-                trees.sound(sound, 0.2, number)
+    takes = itertools.product(emodb.SPEAKERS, ("a01", "a05", "a07"), "WN")
+    for number, (speaker, sentence, letter) in enumerate(takes):
+        trees.sound(root / "wav" / f"{speaker}{sentence}{letter}a.wav", 0.2, number)
     return root
 
 

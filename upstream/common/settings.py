@@ -30,6 +30,7 @@ Settings = TypeVar("Settings")
 NOT_YAML = (
     yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError
 )  # fmt: skip
+CONFIGS = Path(__file__).parents[2] / "configs"  # the YAML files that come with the package
 MAX_BYTES = 1 << 17  # bytes of a YAML file; PyYAML reads some 100,000 a second
 MAX_NODES = 100_000  # of a YAML file, with every alias written out
 
@@ -63,6 +64,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     whose = f", which {seen[-1]} extends" if seen else ""
     remedy = "`extends` is a path from the file that says it" if seen else "check the path"
+    ours = [str(one) for one in sorted(CONFIGS.glob(f"*/{path.name}"))] if seen else []
+    if ours:
+        remedy += f"; of those that come with the package, write {' or '.join(ours)}"
     try:
         resolved = path.resolve()
         if resolved in seen:
