@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +65,7 @@ class Corpus:
         return self.card.name
 
     @cached_property
-    def recordings(self) -> list[Recording]:
+    def recordings(self) -> Sequence[Recording]:
         """Every recording of the manifest, in its order."""
         return self.manifest.recordings
 
@@ -172,17 +171,27 @@ class Corpus:
         )
 
     @cached_property
-    def _parts(self) -> list[tuple[str, float, float | None]]:
-        """What each row lists, whatever it is amplified by."""
-        return [(os.path.normpath(one.path), one.start_s, one.end_s) for one in self.recordings]
+    def _first(self) -> np.ndarray:
+        """For each row the first that lists the same, whatever it is amplified by."""
+        paths = self.manifest.column("path")
+        parts = {"start_s", "end_s"} & self.manifest.columns.keys()
+
+        def listed(row: int) -> tuple[Any, ...]:
+            one = self.recordings[row] if parts else None
+            return (_plain(paths[row]), one and one.start_s, one and one.end_s)
+
+        # Of a million rows the hashes take little; only where they agree is more looked at.
+        hashes = np.fromiter((hash(listed(row)) for row in range(len(paths))), np.int64, len(paths))
+        _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+        result = first[place]
+        for row in np.flatnonzero(result != np.arange(len(paths))).tolist():
+            if listed(row) != listed(result[row]):
+                result[row] = row
+        return result
 
     def once(self, rows: np.ndarray) -> np.ndarray:
-        """The rows without those that list what an earlier one lists."""
-        first: dict[Any, int] = {}
-        return np.array(
-            [row for row in rows.tolist() if first.setdefault(self._parts[row], row) == row],
-            dtype=np.int64,
-        )
+        """The rows without those that list what an earlier one of them lists."""
+        return rows[np.sort(np.unique(self._first[rows], return_index=True)[1])]
 
     def _check_spelling(self, column: str, rows: np.ndarray) -> None:
         """Refuse names that differ in what is hardly seen and never meant.
@@ -197,7 +206,7 @@ class Corpus:
             first.setdefault(cells[row], row)
         alike: dict[str, str] = {}
         for name, row in first.items():
-            other = alike.setdefault(_plain(name), name)
+            other = alike.setdefault(_folded(name), name)
             where = f"{self.manifest.file}, line {self.manifest.lines[row]}, column '{column}'"
             if other != name:
                 same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
@@ -211,12 +220,12 @@ class Corpus:
                 raise BarlowSpeechError(f"{where}: {name!r} has blanks around it; remove them.")
 
     def _check_one_label(self, column: str, rows: np.ndarray) -> None:
-        cells = self.manifest.column(column)
-        first: dict[Any, int] = {}
-        for row in rows.tolist():
-            other = first.setdefault(self._parts[row], row)
+        cells, lines = self.manifest.column(column), self.manifest.lines
+        once = self.once(rows)
+        first = dict(zip(self._first[once].tolist(), once.tolist()))
+        for row in np.setdiff1d(rows, once).tolist():
+            other = first[int(self._first[row])]
             if cells[other] != cells[row]:
-                lines = self.manifest.lines
                 raise BarlowSpeechError(
                     f"{self.manifest.file}, lines {lines[other]} and {lines[row]}: "
                     f"{self.recordings[row]} has two labels in the column '{column}', "
@@ -282,20 +291,23 @@ class Corpus:
         a speaker.
         """
         sentences = []
-        spans: dict[str, dict[Path, list[Recording]]] = {split: {} for split in SPLITS}
-        for split, rows in examples.rows.items():
-            for row in rows:
-                recording = self.recordings[row]
-                spans[split].setdefault(recording.path, []).append(recording)
+        paths = self.manifest.column("path")
+        files = {
+            split: [_plain(paths[row]) for row in rows] for split, rows in examples.rows.items()
+        }
         for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
-            others = {path: Spans(ones) for path, ones in spans[second].items()}
-            shared = [
-                str(one)
-                for path, ones in spans[first].items()
-                if path in others
-                for one in ones
-                if others[path].overlap(one)
-            ]
+            in_both = set(files[second]).intersection(files[first])
+            spans: dict[str, list[Recording]] = {path: [] for path in in_both}
+            for path, row in zip(files[second], examples.rows[second]):
+                if path in in_both:
+                    spans[path].append(self.recordings[row])
+            others = {path: Spans(ones) for path, ones in spans.items()}
+            own = (
+                (path, self.recordings[row])
+                for path, row in zip(files[first], examples.rows[first])
+                if path in in_both
+            )
+            shared = [str(one) for path, one in own if others[path].overlap(one)]
             if shared:
                 sentences.append(
                     f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}"
@@ -307,6 +319,12 @@ class Corpus:
             if both:
                 sentences.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
         return sentences
+
+
+def _plain(path: str) -> str:
+    """As paths compare: "a//b" and "a/./b" are "a/b"; the same string where it is so already."""
+    plain = str(PurePath(path))
+    return path if plain == path else plain
 
 
 class ClassCount(NamedTuple):
@@ -324,7 +342,7 @@ class Identical(NamedTuple):
     in_one_split: list[str]  # dev or test
 
 
-def _plain(name: str) -> str:
+def _folded(name: str) -> str:
     """The name in small letters, composed, with single blanks and no letters without width."""
     seen = "".join(one for one in name if unicodedata.category(one) != "Cf")
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold())

@@ -133,7 +133,7 @@ def read_text(path: Path, called: str = "", remedy: str = "check the path") -> s
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("it may have no end, as a device has")
         text = path.read_text(encoding="utf-8-sig")
-        if "\0" in text[:1000]:  # UTF-16 without its mark
+        if "\0" in text.partition("\n")[0]:  # UTF-16 without its mark
             raise ValueError("it is no UTF-8 text but UTF-16, or no text")
         if text.startswith(LFS_POINTER.decode()):
             remedy = "run `git lfs pull` there"
