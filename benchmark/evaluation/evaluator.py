@@ -317,6 +317,7 @@ class Evaluator:
             "layers": layers,
             "width": width,
             "features_version": FEATURES_VERSION,
+            "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {

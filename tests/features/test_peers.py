@@ -434,6 +434,38 @@ def test_an_upstream_that_fails_is_one_sentence(hub: Callable[[str, Any], None])
         load("failing")
 
 
+def test_a_forward_that_fails_names_the_recording(
+    hub: Callable[[str, Any], None], tmp_path: Path
+) -> None:
+    class Choosy(Together):
+        def forward(self, wavs: list[torch.Tensor]) -> dict[str, Any]:
+            if any(len(wave) == 7_000 for wave in wavs):
+                raise IndexError("no such thing")
+            return super().forward(wavs)
+
+    recordings = []
+    for i, wave in enumerate(noise(6_000, 7_000, 6_000)):
+        recordings.append(Recording(tmp_path / f"{i}.wav"))
+        soundfile.write(recordings[-1].path, wave.numpy(), 16_000)
+    hub("choosy", lambda: Choosy())
+    words = r"'choosy' fails on .*1\.wav, 0\.4375 s long \(IndexError: no such thing\); drop"
+    with pytest.raises(BarlowSpeechError, match=words):
+        features(load("choosy"), recordings, tmp_path / "cache", tmp_path)
+
+
+def test_weights_that_are_nan_are_blamed_and_no_recording(
+    hub: Callable[[str, Any], None],
+) -> None:
+    class Broken(Together):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.tensor([1.0, torch.nan]))
+
+    hub("broken", lambda: Broken())
+    with pytest.raises(BarlowSpeechError, match=r"'broken' has weights .*NaN, in 'scale'"):
+        load("broken")
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """The hidden states of transformers' speech models as its version 4 gave them.
 
 Published numbers on HuBERT, wav2vec 2.0 and WavLM are of these: the input of the first layer and
-the output of every layer, the last after the final layer norm of the encoder. Since version 5 hooks
-record what layers return: where the norm comes last (`do_stable_layer_norm`, the large models) the last
+the output of every layer, the last after the encoder's final norm. Since version 5 hooks record
+what layers return: where the norm comes last (`do_stable_layer_norm`, the large models) the last
 state is that before it, a layer that layer drop skips in training leaves no state, and weights
 stay in the precision of their file.
 """
