@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    more = "".join(f"{name}, " for name in tasks.other_names())
     add = result.add_argument
     add(
         "-u",
@@ -77,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="TASK",
-        help=f"{', '.join(tasks.names())}, or all of these; or SUPERB's own, by s3prl's rules: "
-        f"{', '.join(tasks.superb_names())}",
+        help=f"{', '.join(tasks.names())}, or all of these; or {more}SUPERB's own, by s3prl's "
+        f"rules: {', '.join(tasks.superb_names())}",
     )
     add(
         "-k",
@@ -116,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a key of the protocol, such as head.name=mlp or clip=0",
     )
-    add("--runs", type=int, metavar="N", help="runs of each cell (paper: 50)")
+    add("--runs", type=int, metavar="N", help="runs of each result (paper: 50)")
     add("--seed", type=int, metavar="N", help="seed of the first run; run i has seed + i")
     add("--steps", type=int, metavar="N", help="optimiser steps of each run")
     add(
@@ -152,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         "--executor",
         choices=("local", "ray"),
         default="local",
-        help="ray: spread the cells over a Ray cluster (extra [ray])",
+        help="ray: spread the jobs over a Ray cluster (extra [ray])",
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add(

@@ -36,9 +36,9 @@ def findings(group: Sequence[TaskResult]) -> str:
     margin = sampling_margin(best)
     if margin is not None:
         sentences.append(
-            f"With {best.setup.test_recordings} test recordings, an accuracy of "
+            f"With {best.setup.test_recordings} {best.setup.eval_split} recordings, an accuracy of "
             f"{percent(summary(best.values)['mean'])} % may well shift by "
-            f"{points(margin)} on another test set of that size."
+            f"{points(margin)} on another {best.setup.eval_split} set of that size."
         )
     return " ".join([f"On {first.task} ({first.corpus}), {sentences[0]}", *sentences[1:]])
 

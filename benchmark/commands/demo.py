@@ -21,8 +21,9 @@ UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
-    parser.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each cell")
+    parser.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR",
+                        help="folder of the results (default: results/demo)")  # fmt: skip
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each result")
 
 
 def run(given: argparse.Namespace) -> None:

@@ -123,7 +123,8 @@ def run(given: argparse.Namespace) -> None:
     elif given.root is None:
         reader = find_reader(given.name)
         raise BarlowSpeechError(
-            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout}); run "
+            f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
         options = Options(given.partial, given.test_set, given.statistics)

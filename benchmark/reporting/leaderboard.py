@@ -405,8 +405,9 @@ def _board(
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    if len(tasks) == 1 < len(columns):
-        remarks.append("One task has no average rank, in however many ways it was measured.")
+    if len(tasks) == 1:
+        ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
+        remarks.append(f"One task has no average rank{ways_too}.")
     elif len(tasks) > 1 and len(complete) > 1:
         try:
             ranked = ranking(cells, complete, lambda cell: cell.setup.comparison)

@@ -45,7 +45,7 @@ def read_published(name: str) -> PublishedTable:
             no source, or a number is there twice; each is named.
     """
     path = configs.find("table of published scores", name, "--published (or a .yaml)")
-    table = build(PublishedTable, read_yaml(path), str(path))
+    table = build(PublishedTable, read_yaml(path, configs.files("table of published scores")), str(path))
     if not table.rows:
         raise BarlowSpeechError(f"{path} has no rows; add published scores, or leave it out.")
     seen = set()
