@@ -157,7 +157,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add(
-        "--verify-cache", action="store_true", help="compare kept frames, too, with their checksums"
+        "--verify-cache",
+        action="store_true",
+        help="read every recording and all that is kept of it, and see that neither has changed",
     )
     add_permissions(result)
     add("--overwrite", action="store_true", help="run again what is already in --expdir")
@@ -227,7 +229,9 @@ def run(arguments: Sequence[str]) -> None:
         if not served and ("all" not in given.downstream or len(corpora) == 1 == len(chosen)):
             served = among[:1]
         for corpus in served:
-            evaluator.task_data(one.name, corpus)  # refused before anything is computed
+            evaluator.task_data(
+                one.name, corpus, read[one.name]
+            )  # refused before anything is computed
             pieces.append((one.name, corpus))
     if not pieces:
         others = sorted({task for corpus in corpora.values() for task in corpus.card.tasks})

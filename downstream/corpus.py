@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -143,6 +144,24 @@ class Corpus:
             columns=columns,
         )
 
+    def class_counts(self, examples: Examples) -> dict[str, dict[str, ClassCount]]:
+        """Of each split and each class: how many recordings, and how many speakers they are of."""
+        speakers = np.zeros(len(self.manifest), dtype=int)  # 0: not known
+        if "speaker" in self.manifest.columns:
+            numbers = {"": 0}
+            cells = self.manifest.column("speaker")
+            speakers[:] = [numbers.setdefault(cell, len(numbers)) for cell in cells]
+        counts: dict[str, dict[str, ClassCount]] = {}
+        for split, rows in examples.rows.items():
+            labels, width = examples.labels[split], int(speakers.max()) + 1
+            recordings = np.bincount(labels, minlength=len(examples.classes))
+            pairs = np.unique(labels * width + speakers[rows])
+            known = pairs[pairs % width > 0] // width
+            voices = np.bincount(known, minlength=len(examples.classes))
+            both = zip(recordings.tolist(), voices.tolist())
+            counts[split] = {name: ClassCount(*one) for name, one in zip(examples.classes, both)}
+        return counts
+
     def leaks(self, task: Task, examples: Examples) -> list[str]:
         """What stands on both sides of the splits, as sentences; empty when all is well.
 
@@ -175,6 +194,13 @@ class Corpus:
             if both:
                 sentences.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
         return sentences
+
+
+class ClassCount(NamedTuple):
+    """Recordings of a class in a split, and their speakers; 0 where none is known."""
+
+    recordings: int
+    speakers: int
 
 
 @dataclass(frozen=True)

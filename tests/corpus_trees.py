@@ -68,9 +68,17 @@ def ravdess(root: Path, song: bool = True) -> Path:
     return touch(root, [f"{path}.wav" for path in speech + songs])
 
 
+# The women among CREMA-D's actors 1001 to 1091.
+CREMA_D_WOMEN = {
+    1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025,
+    1028, 1029, 1030, 1037, 1043, 1046, 1047, 1049, 1052, 1053, 1054, 1055, 1056, 1058, 1060,
+    1061, 1063, 1072, 1073, 1074, 1075, 1076, 1078, 1079, 1082, 1084, 1089, 1091,
+}  # fmt: skip
+
+
 def crema_d(root: Path) -> Path:
     """7,442 files; the table of actors as in the repository."""
-    actors = {1001 + place: "Male" if place < 48 else "Female" for place in range(91)}
+    actors = {n: "Female" if n in CREMA_D_WOMEN else "Male" for n in range(1001, 1092)}
     missing = {emotion: 5 if emotion == "NEU" else 3 for emotion in crema_d_reader.EMOTIONS}
     paths = []
     for actor, sentence, emotion in itertools.product(

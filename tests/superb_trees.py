@@ -75,7 +75,7 @@ def iemocap(root: Path, sessions: int = 3) -> Path:
 
 
 def voxceleb1(root: Path) -> Path:
-    """`dev/wav` and `test/wav`, `iden_split.txt` (identification) and `veri_test2.txt` (trials)."""
+    """`dev/wav` and `test/wav`, `iden_split.txt` (identification) and `veri_test.txt` (trials)."""
     voice = Voice(3)
     split, tested = [], []
     for part, speakers in (("dev", (10001, 10002, 10003)), ("test", (10270, 10271))):
@@ -87,7 +87,7 @@ def voxceleb1(root: Path) -> Path:
     write_lines(root / "iden_split.txt", split)
     pairs = [(a, b) for a, b in itertools.combinations(tested, 2)]
     trials = [f"{int(a.split('/')[0] == b.split('/')[0])} {a} {b}" for a, b in pairs]
-    write_lines(root / "veri_test2.txt", trials)
+    write_lines(root / "veri_test.txt", trials)
     return root
 
 
@@ -116,7 +116,7 @@ LEXICON = {
 
 
 def librispeech(root: Path) -> Path:
-    """`train-clean-100`, `dev-clean` and `test-clean`, and the lexicon of OpenSLR 11."""
+    """`train-clean-100`, `dev-clean` and `test-clean`, and s3prl's two lexicons."""
     voice = Voice(5)
     words = list(LEXICON)
     for split, count in (("train-clean-100", 6), ("dev-clean", 2), ("test-clean", 2)):
@@ -129,7 +129,8 @@ def librispeech(root: Path) -> Path:
         write_lines(root / split / f"{speaker}" / "1240" / f"{speaker}-1240.trans.txt", lines)
     spellings = [f"{word}\t{phones}" for word, phones in LEXICON.items()]
     # A word with two spellings: the first counts.
-    write_lines(root / "librispeech-lexicon.txt", [*spellings, "THE\tDH IY0"])
+    write_lines(root / "librispeech-lexicon-200k-g2p.txt", spellings[:-1])
+    write_lines(root / "librispeech-lexicon-allothers-g2p.txt", [spellings[-1], "THE\tDH IY0"])
     return root
 
 

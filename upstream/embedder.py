@@ -34,7 +34,6 @@ from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.model.chunks import states_in_chunks
 from barlow_speech.upstream.model.readout import read_out_chunks
 
-PART_S = 300  # seconds of a file that are decoded and resampled at once
 BATCH_S = 30.0  # seconds of audio, padding included, that run together
 MAX_CHANNELS = 8  # of a two-dimensional array; more look like a batch
 MAX_LEVEL = 100.0  # full scale is 1; what is louder are integers in floats, which no level fits
@@ -151,7 +150,7 @@ class Embedder(UpstreamExpert):
                 bar.update(more_s / 3600)
 
             for batch in _batches(seconds):
-                read = [_wave(sounds[row], names[row], seconds[row], rate) for row in batch]
+                read = [_wave(sounds[row], names[row], rate) for row in batch]
                 # A recording that is alone may be long; its chunks are moved one by one.
                 tensors = [
                     torch.from_numpy(wave).to(device if len(read) > 1 else "cpu") for wave in read
@@ -203,7 +202,7 @@ def _no_sound(name: str, value: Any) -> BarlowSpeechError:
 
 
 def _checked_rate(sample_rate: float) -> int:
-    """The rate as a whole number; refused where resampling from it would take gigabytes."""
+    """The rate as a whole number; refused where it cannot be resampled."""
     whole = (
         isinstance(sample_rate, (int, float, np.integer, np.floating))
         and math.isfinite(sample_rate)
@@ -218,7 +217,7 @@ def _checked_rate(sample_rate: float) -> int:
 
 
 def _seconds(sound: Any, name: str, rate: int | None) -> float:
-    """How long a recording is, from its header or its shape; what cannot be embedded is refused."""
+    """How long a recording is; what cannot be embedded is refused."""
     if isinstance(sound, (str, os.PathLike)):
         seconds = duration_s(Path(sound))
     else:
@@ -256,10 +255,10 @@ def _channels(shape: tuple[int, ...], name: str) -> int:
     )
 
 
-def _wave(sound: Any, name: str, seconds: float, rate: int | None) -> np.ndarray:
+def _wave(sound: Any, name: str, rate: int | None) -> np.ndarray:
     """A recording as a float32 waveform [N], mono, at 16 kHz."""
     if isinstance(sound, (str, os.PathLike)):
-        wave = _of_file(Path(sound), seconds)
+        wave = read_audio(Path(sound))
         _check_values(wave, name)
         return wave
     assert rate is not None
@@ -274,23 +273,6 @@ def _wave(sound: Any, name: str, seconds: float, rate: int | None) -> np.ndarray
     _check_values(wave, name)
     wave = np.ascontiguousarray(wave)
     return wave if rate == SAMPLE_RATE else resample(wave, rate)
-
-
-def _of_file(path: Path, seconds: float) -> np.ndarray:
-    """The waveform of a file; a long one in parts, since before resampling it may be ten times as
-    large: 48 kHz, stereo, and held twice.
-
-    Parts begin at whole seconds, where samples of every rate lie at samples of 16 kHz, and are
-    read with a second on either side, which is far more than the resampling filter sees.
-    """
-    if seconds <= PART_S:
-        return read_audio(path)
-    parts = []
-    for start in range(0, math.ceil(seconds), PART_S):
-        before = min(start, 1)
-        wave = read_audio(path, start - before, start + PART_S + 1)
-        parts.append(wave[before * SAMPLE_RATE :][: PART_S * SAMPLE_RATE])
-    return np.concatenate(parts)
 
 
 def _as_float(samples: np.ndarray, name: str) -> np.ndarray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from barlow_speech.benchmark.analyses._findings import sampling_margin
 from barlow_speech.benchmark.analyses._scores import Groups
 from barlow_speech.benchmark.reporting.document import Facts, Part, Section, Table
-from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text, points
+from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.sources import usable
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
 
 # How the facts of a setup are called on the page; any other keeps its own name.
@@ -83,9 +83,9 @@ def _facts(result: TaskResult) -> dict[str, str]:
     for key, label in COST_LABELS.items():
         if (value := getattr(result.cost, key)) is not None:
             shown[label] = cost_text(key, value)
-    margin = sampling_margin(result)
-    if margin is not None:
-        shown["± from the size of the test set"] = f"{points(margin)} (95 %, Wilson)"
+    kept = usable(result)
+    if kept is not None and kept.speaker_count:
+        shown["test speakers"] = str(kept.speaker_count)
     return shown
 
 

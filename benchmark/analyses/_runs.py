@@ -22,7 +22,7 @@ from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.ranking import ranking, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.text import counted, listed
+from barlow_speech.upstream.common.text import counted, listed, printable
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 BOXPLOT_NOTE = (
@@ -30,9 +30,10 @@ BOXPLOT_NOTE = (
 )
 FEW_RUNS_NOTE = f" Under {MIN_FOR_BOX} runs there is no box."
 SCOPE = (
-    "Intervals and tests are over the runs of the head: what varied between them is listed under "
-    "“How it was measured”. They do not cover another choice of test recordings, another corpus, "
-    "or another pretraining of an upstream."
+    "Intervals and tests say over what they generalise: over runs × speakers, how far a number "
+    "would move with other runs of the head (what varied between them is listed under “How it was "
+    "measured”) and with other people in the test; over the runs alone, with other runs on these "
+    "very recordings. They do not cover another corpus, or another pretraining of an upstream."
 )
 
 
@@ -77,7 +78,7 @@ def terminal(results: Sequence[TaskResult]) -> str:
     """
     section = scores(by_task(results))
     (table,) = (text(part) for part in section.parts if isinstance(part, Table))
-    return f"{table}\n\n{textwrap.fill(section.notes[0], len(table.splitlines()[0]))}\n"
+    return f"{table}\n\n{textwrap.fill(printable(section.notes[0]), len(table.splitlines()[0]))}\n"
 
 
 def _extent(groups: Groups) -> str:

@@ -20,20 +20,25 @@ from barlow_speech.benchmark.figures.critical_difference import (
 from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
-from barlow_speech.benchmark.statistics.comparison import compare_against, compare_all, leaders
-from barlow_speech.benchmark.statistics.ranking import ranking, shared_ranks, verdict
-from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
+from barlow_speech.benchmark.statistics.comparison import (
+    compare_against,
+    compare_all,
+    leaders,
+    why_untested,
+)
+from barlow_speech.benchmark.statistics.ranking import rank_intervals, ranking, verdict
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.benchmark.statistics.sources import limits
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.upstream.common.text import listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
     "the runs; dashed: always saying the most frequent class.",
-    "Tests are paired by seed (sign flips of the mean difference) and Holm-corrected within a task "
-    "of a corpus. They and the intervals are over the heads' runs: not over other test recordings, "
-    "another corpus or another pretraining.",
+    "Tests and intervals say over what they generalise; tests are Holm-corrected within a task of "
+    "a corpus. Those over the heads' runs alone, on these very recordings, stand beside them. None "
+    "is over another corpus or another pretraining.",
 )
-UNTESTED = "not tested, since runs that share levels are not independent"
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         pairs = {key: compare_all(group) for key, group in groups.items()}
         findings += [_finding(group) for group in groups.values()]
     parts.append(_scores(title, groups))
+    notes = (*NOTES, *limits(measured))
     for (task, corpus), group in groups.items():
         best = max(group, key=lambda result: cell_summary(result)["mean"])
         parts.append(
@@ -91,8 +97,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     parts.append(
         Picture(
             f"{title} differences",
-            "Differences in percentage points, row minus column; bold where the runs separate the "
-            "two.",
+            "Differences in percentage points, row minus column; bold where the two are separated.",
             "A matrix of differences between upstreams for each task; the numbers are in the table "
             "of tests.",
             differences_figure(pairs, upstreams, settings.against),
@@ -100,38 +105,43 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     )
     parts.append(_tests(title, pairs))
     parts.append(_costs(title, measured))
-    return Section(title, tuple(findings), NOTES, tuple(parts))
+    return Section(title, tuple(findings), notes, tuple(parts))
 
 
 def _scores(title: str, groups: dict[tuple[str, str], list[TaskResult]]) -> Table:
     rows = []
     for (task, corpus), group in groups.items():
-        ranks = {} if any(map(shares_levels, group)) else shared_ranks(group)
+        ranks = {} if why_untested(group) else rank_intervals(group)
         for result in group:
             numbers = cell_summary(result)
             shares = percents(
                 numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL),
+                *(numbers["runs_ci95"] or NO_INTERVAL),
                 numbers["median"], numbers["q1"], numbers["q3"],
             )  # fmt: skip
-            rank = ranks.get(result.upstream)
-            rows.append((task, corpus, result.upstream, rank, *shares, numbers["n"]))
+            rank = ranks.get(result.upstream, NO_INTERVAL)
+            names = (task, corpus, result.upstream, numbers["over"])
+            rows.append((*names, *rank, *shares, numbers["n"]))
     return Table(
         f"{title} scores",
-        "Scores in percent, with the BCa bootstrap interval of the mean. A rank is one more than "
-        "the number of upstreams that are separably better.",
-        ("task", "corpus", "upstream", "rank", "mean", "std", "95 % from", "to", "median", "q1",
-         "q3", "runs"),
+        "Scores in percent, with the interval of the mean over what is named, and over the runs "
+        "alone (BCa bootstrap). A rank is one more than the number of upstreams that are separably "
+        "better; it may be as low as the second number, above those that are separably worse.",
+        ("task", "corpus", "upstream", "over", "rank", "or down to", "mean", "std", "95 % from",
+         "to", "runs alone from", "runs alone to", "median", "q1", "q3", "runs"),
         tuple(rows),
-        texts=3,
+        texts=4,
     )  # fmt: skip
 
 
 def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Table:
     rows = [
         (
-            task, corpus, pair["a"], pair["b"],
+            task, corpus, pair["a"], pair["b"], pair["over"],
             *percents(pair["difference"], *(pair["ci95"] or NO_INTERVAL)),
-            pair["p_holm"], pair["p_wilcoxon_holm"], pair["a12"],
+            pair["p_holm"], pair["speakers_better"],
+            *percents(*(pair["runs_ci95"] or NO_INTERVAL)),
+            pair["p_runs_holm"], pair["p_wilcoxon_holm"], pair["a12"],
             pair["untested"] or ("yes" if pair["separable"] else "no"),
         )
         for (task, corpus), family in pairs.items()
@@ -139,14 +149,16 @@ def _tests(title: str, pairs: dict[tuple[str, str], list[dict[str, Any]]]) -> Ta
     ]  # fmt: skip
     return Table(
         f"{title} tests",
-        "Every test: the mean paired difference in points with its interval, corrected p of the "
-        "sign-flip and of Wilcoxon's test, and A12, how often a run of the first is better than "
-        "one of the second.",
-        ("task", "corpus", "first", "second", "points", "95 % from", "to", "p", "p (Wilcoxon)",
-         "A12", "separated"),
+        "Every test: the mean paired difference in points with its interval and corrected p over "
+        "what is named; the share of the test speakers of whom the first recognises more; over the "
+        "runs alone the interval, corrected p of the sign-flip and of Wilcoxon's test, and A12, "
+        "how often a run of the first is better than one of the second.",
+        ("task", "corpus", "first", "second", "over", "points", "95 % from", "to", "p",
+         "new speaker", "runs alone from", "runs alone to", "p (runs)", "p (Wilcoxon)", "A12",
+         "separated"),
         tuple(rows),
-        texts=4,
-        formats={"p": p_value, "p (Wilcoxon)": p_value},
+        texts=5,
+        formats={"p": p_value, "p (runs)": p_value, "p (Wilcoxon)": p_value},
     )  # fmt: skip
 
 
@@ -179,13 +191,15 @@ def _finding(group: Sequence[TaskResult]) -> str:
     beaten = len(group) - 1 - len(tied)
     if len(group) == 1:
         return f"{where}, {first} has {mean}."
-    if any(map(shares_levels, group)):
-        return f"{where}, {first} has the best mean ({mean}); {UNTESTED}."
+    untested = why_untested(group)
+    if untested:
+        return f"{where}, {first} has the best mean ({mean}); not tested, since {untested}."
+    over = f" (over {cell_summary(result)['over']})"
     if not tied:
-        return f"{where}, {first} is the best ({mean}), separated from all {beaten} others."
+        return f"{where}, {first} is the best ({mean}), separated from all {beaten} others{over}."
     return (
-        f"{where}, {first} has the best mean ({mean}); its runs do not separate it from "
-        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}."
+        f"{where}, {first} has the best mean ({mean}); it is not separated from "
+        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}{over}."
     )
 
 

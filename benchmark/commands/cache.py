@@ -1,7 +1,8 @@
 """list, verify or prune the features that were computed and kept
 
-Features are never stale: other weights, code or recordings have other keys. What is deleted is
-computed again when it is needed.
+Features are never stale: other weights, code or recordings have other keys, and a recording is
+known by what is in its file, wherever that lies. `verify` reads the features, and the recordings
+that they are of. What is deleted is computed again when it is needed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 from barlow_speech.benchmark.features.cache import entries, remove, verify
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir
+from barlow_speech.upstream.data import contents
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +53,15 @@ def run(given: argparse.Namespace) -> None:
                 "features are computed again."
             )
         print(f"{len(upstreams)} upstreams in {root}: every file is what was written")
+        read, changed = contents.verify()
+        for path in changed:
+            print(f"changed: {path}")
+        if changed:
+            raise BarlowSpeechError(
+                f"{len(changed)} of {read} recordings are other files than they were, though size "
+                "and times are the same; run again what was computed of them."
+            )
+        print(f"{read} recordings: every file is what it was when features were computed")
     else:
         _prune(given, upstreams)
 

@@ -21,14 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder that the packed speech is written to")  # fmt: skip
     add_data_root(parser)
     parser.add_argument(
-        "--verify", action="store_true", help="read it back and compare the checksum"
+        "--verify",
+        action="store_true",
+        help="read the recordings, and what was packed, and see that neither has changed",
     )
 
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say how much speech there is."""
     recipe = chosen_recipe(given)
-    folder = pack(chosen(recipe.data, speech_folder(given.data_root)), given.out)
+    recordings = chosen(recipe.data, speech_folder(given.data_root))
+    folder = pack(recordings, given.out, given.verify)
     corpus = PackedCorpus(folder, recipe.crop_s, recipe.seed)
     if given.verify:
         corpus.verify()

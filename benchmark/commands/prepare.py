@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="decode every recording, list what is broken, and end with status 2 if any is",
     )
+    add(
+        "--genders",
+        choices=["published", "audit"],
+        default="",
+        help="of LibriSpeech's eight readers whom a public audit calls otherwise (default: what "
+        "SPEAKERS.TXT says)",
+    )
     add("--workers", type=int, metavar="N", help="threads of --check-audio (default: all cores)")
     add(
         "--test-set",
@@ -127,7 +134,7 @@ def run(given: argparse.Namespace) -> None:
             f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
-        options = Options(given.partial, given.test_set, given.statistics)
+        options = Options(given.partial, given.genders, given.test_set, given.statistics)
         prepared = prepare(given.name, given.root, given.out, options)
     _say(prepared)
     if given.check_audio:
@@ -154,9 +161,12 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
 
 
 def _say(prepared: Prepared) -> None:
-    for line in prepared.tasks:
+    for line, classes in zip(prepared.tasks, prepared.classes):
         print(f"task        {line}")
-    for title, lines in (("difference", prepared.differences), ("note", prepared.notes)):
+        print(f"classes     {classes}")
+    told = {"difference": prepared.differences, "note": prepared.notes, "fault": prepared.faults}
+    told["few"] = prepared.few
+    for title, lines in told.items():
         for line in lines:
             print(f"{title:11} {line}", file=sys.stderr)
     for line in prepared.leaks:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start, check_trainable
@@ -26,12 +27,13 @@ from barlow_speech.benchmark.evaluation.trainers import (
     head_trainer,
     input_of,
 )
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION
 from barlow_speech.benchmark.features.cost import measure_cost
 from barlow_speech.benchmark.features.extraction import Features, Kind, features, features_key
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import SPLITS, Corpus, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.machine import environment
 from barlow_speech.upstream.common.progress import progress
@@ -52,6 +54,7 @@ class Evaluator:
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
         self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
         self._features: dict[tuple[str, Kind], list[Features]] = {}
@@ -68,17 +71,30 @@ class Evaluator:
             self._corpora[name] = read_corpus(name, self.settings.data_root)
         return self._corpora[name]
 
-    def task_data(self, task: str, corpus: str) -> TaskData:
+    def task_data(self, task: str, corpus: str, protocol: Protocol | None = None) -> TaskData:
         """A task on a corpus, its labels and splits checked once, before anything is computed.
 
+        A protocol that divides it anew by speaker gives the first of its divisions.
+
         Raises:
-            BarlowSpeechError: as `read_task_data`.
+            BarlowSpeechError: as `read_task_data` and `TaskData.by_speaker`.
         """
+        if protocol is not None and protocol.split is not None:
+            return self._division(task, corpus, protocol, 0)
         if (task, corpus) not in self._task_data:
             self._task_data[task, corpus] = read_task_data(
                 task, self.corpus(corpus), self.settings.allow_leakage
             )
         return self._task_data[task, corpus]
+
+    def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
+        key = (task, corpus, protocol.split, protocol.seed + number)
+        if key not in self._divisions:
+            assert protocol.split is not None
+            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+                protocol.split, protocol.seed + number, self.settings.allow_leakage
+            )
+        return self._divisions[key]
 
     def run(self, job: Job, task_data: TaskData | None = None) -> TaskResult:
         """The result of a job: from the store, or computed and stored.
@@ -90,7 +106,8 @@ class Evaluator:
                 splits, when the loss of a run is not finite, and when the protocol trains the
                 upstream and it is not one of ours.
         """
-        task_data, protocol = task_data or self.task_data(job.task, job.corpus), job.protocol
+        protocol = job.protocol
+        task_data = task_data or self.task_data(job.task, job.corpus, protocol)
         if protocol.encoder is not None:
             check_trainable(job.upstream)
         upstreams = self._load(job.upstream, protocol)
@@ -116,12 +133,15 @@ class Evaluator:
                 if protocol.encoder is not None:
                     trainers = self._end_to_end(job, task_data, upstreams, partial_runs)
                 else:
-                    device = self.settings.device
-                    trainers = [
-                        [head_trainer(job, fold, one, device) for fold in task_data.folds]
-                        for one in extracted
-                    ]
-                _complete(record, job, task_data, trainers, missing)
+                    trainers = self._heads(job, task_data, extracted)
+                _complete(
+                    record,
+                    job,
+                    task_data,
+                    trainers,
+                    missing,
+                    partial(self._trained_on, job, extracted, (task_data, trainers)),
+                )
             except BarlowSpeechError as error:
                 raise BarlowSpeechError(
                     f"upstream '{job.upstream}', task '{job.task}', corpus '{corpus}': {error}"
@@ -130,6 +150,9 @@ class Evaluator:
             self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
+        elif "speakers" not in record.facts:  # it was written before they were kept
+            record.facts["speakers"] = [pack(one) for one in task_data.speakers]
+            self.store.save(record)
         return cell_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
@@ -148,7 +171,8 @@ class Evaluator:
         """
         if not self.store.may_have(job.upstream, job.task):
             return False
-        task_data, protocol = self.task_data(job.task, job.corpus), job.protocol
+        protocol = job.protocol
+        task_data = self.task_data(job.task, job.corpus, protocol)
         corpus = task_data.corpus
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
@@ -194,6 +218,32 @@ class Evaluator:
                 for one in upstreams
             ]
         return self._features[corpus.name, kind]
+
+    def _heads(
+        self, job: Job, task_data: TaskData, extracted: Sequence[Features]
+    ) -> list[list[Trainer]]:
+        """For each pretraining and fold: heads on its features."""
+        device = self.settings.device
+        return [
+            [head_trainer(job, fold, one, device) for fold in task_data.folds] for one in extracted
+        ]
+
+    def _trained_on(
+        self,
+        job: Job,
+        extracted: Sequence[Features],
+        first: tuple[TaskData, list[list[Trainer]]],
+        member: int,
+        division: int,
+    ) -> tuple[TaskData, list[Trainer]]:
+        """The folds of a division, and their trainers for a pretraining; those of the first are at
+        hand."""
+        task_data, trainers = first
+        if division == 0:
+            return task_data, trainers[member]
+        task_data = self._division(job.task, job.corpus, job.protocol, division)
+        self._without_identical(task_data, extracted[member])
+        return task_data, self._heads(job, task_data, [extracted[member]])[0]
 
     def _end_to_end(
         self, job: Job, task_data: TaskData, upstreams: list[Upstream], partial_runs: PartialRuns
@@ -250,15 +300,23 @@ class Evaluator:
             "protocol": job.protocol.name,
             "head": job.protocol.head_note(),
             "classes": folds[0].classes,
-            "truth": [pack(fold.labels["test"]) for fold in folds],
+            "truth": [pack(fold.labels["test"]) for fold in task_data.judged],
             "recordings": {
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
-                for split in SPLITS
+                for split, folds in zip(SPLITS, (folds, folds, task_data.judged))
             },
+            # Of a task whose speakers are its classes there is nothing to count.
+            "class_counts": [
+                task_data.corpus.class_counts(fold)
+                for fold in folds
+                if task_data.task.speakers_disjoint
+            ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
+            "speakers": [pack(one) for one in task_data.speakers],
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,
+            "features_version": FEATURES_VERSION,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {
@@ -287,30 +345,50 @@ def _complete(
     task_data: TaskData,
     trainers: Sequence[Sequence[Trainer]],
     missing: Sequence[int],
+    trained_on: Callable[[int, int], tuple[TaskData, Sequence[Trainer]]],
 ) -> None:
     """Search the learning rate if that is not done, and add the missing runs."""
     protocol = job.protocol
     if "learning_rate" not in record.facts:
         record.facts["learning_rate"] = search(job, trainers)
     rate = record.facts["learning_rate"]["chosen"]
-    # Runs that share a pretraining are trained together.
-    members: dict[int, list[int]] = {}
+    # Runs that share a pretraining and a division are trained together.
+    groups: dict[tuple[int, int], list[int]] = {}
     for run in missing:
         member = (protocol.sources(run)["pretrain_seed"] or 0) % len(trainers)
-        members.setdefault(member, []).append(run)
+        groups.setdefault((member, protocol.division(run)), []).append(run)
     total = protocol.steps * len(task_data.folds)
     what = f"{job.task}, {len(missing)} runs for {job.upstream}"
     with progress(total, what, "step", bar_format=STEPS) as bar:
-        for member, runs in members.items():
+        for (member, division), runs in groups.items():
             plans = [protocol.plan(run, rate) for run in runs]
             on_step = partial(_advance, bar, len(runs) / len(missing))
-            folds = [trainer.train(plans, on_step, True) for trainer in trainers[member]]
+            divided, of_division = trained_on(member, division)
+            folds = [trainer.train(plans, on_step, True) for trainer in of_division]
             for run, plan, *of_folds in zip(runs, plans, *folds):
+                whole = [_fold(one) for one in of_folds]
+                if divided.pool is not None:
+                    whole = [_together(divided, divided.pool, of_folds)]
                 record.runs[plan.seed] = {
                     "seed": plan.seed,
                     "sources": {**protocol.sources(run), "pretrain_seed": member},
-                    "folds": [_fold(one) for one in of_folds],
+                    "folds": whole,
                 }
+
+
+def _together(task_data: TaskData, pool: Examples, folds: Sequence[Run]) -> dict[str, Any]:
+    """What a run gave on all folds of a division: each recording is in the test of one."""
+    predicted_N = np.zeros(len(pool.rows["test"]), dtype=np.int64)
+    for fold, run in zip(task_data.folds, folds):
+        predicted_N[np.searchsorted(pool.rows["test"], fold.rows["test"])] = run.predicted
+    mean = {step: float(np.mean([dict(run.curve)[step] for run in folds]))
+            for step, _ in folds[0].curve}  # fmt: skip
+    return {
+        "dev": float(np.mean([run.dev for run in folds])),
+        "steps": [run.step for run in folds],
+        "curve": [[step, round(score, 6)] for step, score in mean.items()],
+        "predicted": pack(predicted_N),
+    }
 
 
 def _advance(bar: Any, share: float, part: float) -> None:

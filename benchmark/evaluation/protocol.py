@@ -19,7 +19,14 @@ from barlow_speech.benchmark.evaluation.head_training import RunPlan, Training
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.settings import as_plain, build, merge, override, read_yaml
+from barlow_speech.upstream.common.settings import (
+    LATER,
+    as_plain,
+    build,
+    merge,
+    override,
+    read_yaml,
+)
 
 SOURCES = ("init", "order", "train_resample", "pretrain_seed")
 SHORTEST_CROP_S = 0.1
@@ -53,6 +60,30 @@ class EncoderTraining:
 
 
 @dataclass(frozen=True)
+class SpeakerSplit:
+    """Train, dev and test drawn anew, with no speaker on two sides; every speaker is tested.
+
+    Speakers are dealt into `folds`, or with `leave_one_out` into as many as there are. Each fold is
+    the test once; dev are those that follow it, as many as it takes to have every class. There are
+    `repeats` such divisions: run i takes division i modulo their number, so that with as many as
+    runs each run has a split of its own.
+    """
+
+    by: Literal["speaker"] = "speaker"
+    folds: Annotated[int, Field(ge=3)] = 5
+    leave_one_out: bool = False
+    repeats: Positive = 1
+
+    def note(self) -> str:
+        """A sentence for the records, without its end."""
+        how = "one speaker each" if self.leave_one_out else f"{self.folds} folds of speakers"
+        return (
+            f"train, dev and test are drawn by speaker: {how}, every speaker tested once, "
+            f"{self.repeats} times over; scores are of all recordings together"
+        )
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One head's training, repeated.
 
@@ -75,6 +106,9 @@ class Protocol:
 
     `eval_split` is the split whose scores are reported. A choice between recipes or settings is
     made on `dev`, with test unseen; the record says so.
+
+    With `split` the corpus's own split is left aside (`SpeakerSplit`), and what a run predicts of
+    all folds is one result.
 
     With `encoder` the encoder is trained too: a run's `order` then also draws the crops and what
     dropout drops; its `init`, for an encoder from scratch, the encoder's weights.
@@ -100,6 +134,7 @@ class Protocol:
     varies: tuple[Source, ...] = ("init", "order")
     levels: dict[str, Positive] = field(default_factory=dict)
     encoder: EncoderTraining | None = None
+    split: SpeakerSplit | None = field(default=None, metadata=LATER)
 
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers of one run, JSON-able; neither the name nor how many.
@@ -133,12 +168,18 @@ class Protocol:
             at = dict(zip(self.varies, map(int, places)))
         else:
             at = dict.fromkeys(self.varies, run)
+        own = {} if self.split is None else {"split": self.seed + self.division(run)}
         return {
             "init": self.seed + at.get("init", 0),
             "order": self.seed + at.get("order", 0),
             "train_resample": self.seed + at["train_resample"] if "train_resample" in at else None,
             "pretrain_seed": at.get("pretrain_seed", 0),
+            **own,
         }
+
+    def division(self, run: int) -> int:
+        """Which of its divisions by speaker run `run` takes."""
+        return 0 if self.split is None else run % self.split.repeats
 
     def plan(self, run: int, lr: float) -> RunPlan:
         """Run `run` of the reported ones."""
@@ -219,6 +260,24 @@ def _check_encoder(protocol: Protocol, encoder: EncoderTraining, where: str) -> 
         )
 
 
+def _check_split(protocol: Protocol, split: SpeakerSplit, where: str) -> None:
+    if protocol.encoder is not None:
+        raise BarlowSpeechError(
+            f"{where} trains heads for every fold, which with an encoder each (-f) takes days; "
+            "leave out one of the two."
+        )
+    if protocol.eval_split != "test":
+        raise BarlowSpeechError(
+            f"{where} tests every speaker, so that nothing is left to choose on; let eval_split be "
+            "test."
+        )
+    if protocol.runs % split.repeats:
+        raise BarlowSpeechError(
+            f"{where}.repeats is {split.repeats}, which does not divide the {protocol.runs} runs; "
+            "let each division have as many of them."
+        )
+
+
 def _check(protocol: Protocol, where: str) -> None:
     module = head_module(str(protocol.head.get("name")), where)
     head_settings(protocol.head, where)
@@ -239,6 +298,8 @@ def _check(protocol: Protocol, where: str) -> None:
                 f"{where}: levels make {count} combinations, but runs is {protocol.runs}; "
                 "let them agree."
             )
+    if protocol.split is not None:
+        _check_split(protocol, protocol.split, f"{where}: split")
     drawn = set(protocol.varies) & {"train_resample", "pretrain_seed"}
     if not hasattr(module, "Head") and not drawn and protocol.runs > 1:
         raise BarlowSpeechError(

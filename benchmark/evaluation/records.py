@@ -89,6 +89,7 @@ class _Facts(Shape):
     classes: Annotated[list[str], Field(min_length=2)]
     truth: Annotated[list[str], Field(min_length=1)]
     recordings: _Recordings
+    speakers: list[str] = []  # of the test recordings of each fold; records of before have none
     most_frequent: list[Count] = []
     chance: dict[str, Share] = {}
     learning_rate: _LearningRate
@@ -98,6 +99,7 @@ class _Facts(Shape):
     corpus: _Corpus
     notes: list[str]
     seconds: dict[str, Seconds]
+    features_version: Count = 0
 
 
 class _Fold(Shape):
@@ -210,15 +212,34 @@ class Store:
 def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
     """Every stored record of a results folder as a result, with all the runs that it has.
 
+    Of records that were made again of features of a later version, the later ones count.
+
     Raises:
         BarlowSpeechError: the folder has no records, or the metric is unknown.
     """
-    records = Store(results).records()
+    records = _latest(Store(results).records())
     if not records:
         raise BarlowSpeechError(
             f"{results} holds no records; give the folder that run_downstream.py wrote (-p)."
         )
     return [cell_of(record, sorted(record.runs), metric) for record in records]
+
+
+def _latest(records: Sequence[Record]) -> list[Record]:
+    def version(record: Record) -> int:
+        return record.facts.get("features_version", 0)
+
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        other = {key: value for key, value in record.identity.items() if key != "features"}
+        key = digest([record.upstream, record.task, record.corpus, other])
+        groups.setdefault(key, []).append(record)
+    return [
+        record
+        for group in groups.values()
+        for record in group
+        if version(record) == max(map(version, group))
+    ]
 
 
 def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
@@ -243,7 +264,7 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
         sources=tuple(run["sources"] for run in runs),
         setup=Setup(
             lr=facts["learning_rate"]["chosen"],
-            varied=tuple(protocol["varies"]),
+            varied=(*protocol["varies"], *_divisions(protocol)),
             chance=_chance(facts, metric),
             classes=len(facts["classes"]),
             **{f"{split}_recordings": facts["recordings"].get(split) for split in SPLITS},
@@ -266,6 +287,8 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
             tuple(facts["classes"]),
             tuple(facts["truth"]),
             tuple(tuple(fold["predicted"] for fold in run["folds"]) for run in runs),
+            tuple(facts.get("speakers", ())),
+            record.identity["examples"],
         ),
         curves=tuple(_curve(run) for run in runs),
         cost=Cost(**{one.name: cost.get(one.name) for one in fields(Cost)}),
@@ -273,6 +296,11 @@ def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskR
         notes=tuple(facts["notes"]),
         recorded=record.recorded,
     )
+
+
+def _divisions(protocol: dict[str, Any]) -> tuple[str, ...]:
+    """The split, where runs have several."""
+    return ("split",) if (protocol.get("split") or {}).get("repeats", 1) > 1 else ()
 
 
 def _chance(facts: dict[str, Any], metric: str) -> float | None:
@@ -343,6 +371,8 @@ def _checked_scores(
         raise ValueError("its test recordings are not as many as it says")
     if any(one.max() >= classes for one in truth):
         raise ValueError("a test recording is of a class that it does not have")
+    if facts.get("speakers") and [len(unpack(one)) for one in facts["speakers"]] != counts:
+        raise ValueError("its speakers are not those of its test recordings")
     most = facts.get("most_frequent", [0] * len(truth))
     if len(most) != len(truth) or max(most) >= classes:
         raise ValueError("its most frequent classes are not one of its own for each fold")

@@ -3,8 +3,8 @@
 `<root>/<digest>/` holds what one upstream makes of recordings. The digest is over its weights, its
 code and the kind of features, so that a change of any of them is another folder. Inside lie
 shards, safetensors files that are written whole and never changed, each with the keys of its
-recordings; a key is over a file's place, size, time of change, span and gain. Recordings are found
-by their keys, whichever corpus or task asks, and only what no shard has is computed.
+recordings; a key is over what is in a file, the span and the gain. Recordings are found by their
+keys, wherever they lie and whichever corpus or task asks, and only what no shard has is computed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, locked, write_json
+from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Recording
 from barlow_speech.upstream.model.checkpoint import CHECKSUM, checksum, write_tensors
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 # Of what a shard holds and of how it is computed: the resampler and the front-end, the encoders,
 # the readout, the cut into frames and the pooling. Whoever changes a number there raises it by
 # hand; features of before are then computed again, and a comment throws none away.
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
 DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
 # What a shard holds of each recording, or of all their frames; `embedding` may be there as well.
@@ -46,26 +47,22 @@ EMBEDDING = "embedding"
 FLOATS = ("F16", "F32", "F64")
 
 
-def recording_keys(recordings: Sequence[Recording], listed_in: Path) -> list[bytes]:
-    """16 bytes for each recording: its file's place, size and time of change, its span and gain.
+def recording_keys(
+    recordings: Sequence[Recording], listed_in: Path, anew: bool = False
+) -> list[bytes]:
+    """16 bytes for each recording: what is in its file, its span and its gain.
+
+    Where the file lies and what it is called does not count. `anew` reads all files, whatever is
+    remembered of them.
 
     Raises:
-        BarlowSpeechError: a file does not exist.
+        BarlowSpeechError: a file does not exist or cannot be read.
     """
-    seen: dict[Path, str] = {}
+    inside = contents((one.path for one in recordings), anew, listed_in)
     keys = []
     for one in recordings:
-        if one.path not in seen:
-            try:
-                stat = one.path.stat()
-            except OSError as error:
-                raise BarlowSpeechError(
-                    f"recording {one.path} does not exist; check the path column of {listed_in}."
-                ) from error
-            seen[one.path] = f"{one.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
-        text = f"{seen[one.path]}\0{one.start_s}\0{one.end_s}"
-        text += f"\0{one.gain_db}" if one.gain_db else ""
-        keys.append(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest())
+        text = f"{inside[one.path]}\0{one.start_s}\0{one.end_s}\0{one.gain_db}"
+        keys.append(hashlib.blake2b(text.encode(), digest_size=16).digest())
     return keys
 
 

@@ -131,12 +131,14 @@ def features(
 
     Two processes that want the same compute it once. An interrupted computation goes on where its
     last shard ends. What the recordings need is compared with its checksum first; frames, which are
-    mapped and may be larger than memory, only with `verify`.
+    mapped and may be larger than memory, only with `verify`, which also reads every recording to
+    see that it is the one it was.
 
     Raises:
-        BarlowSpeechError: a recording cannot be read, or a feature is not finite (it is named).
+        BarlowSpeechError: a recording cannot be read or changes meanwhile, or a feature is not
+            finite (it is named).
     """
-    keys = recording_keys(recordings, listed_in)
+    keys = recording_keys(recordings, listed_in, verify)
     folder = Folder(cache, upstream.name, upstream.fingerprint, kind)
     shards = folder.shards(frozenset(keys if verify or kind == "pooled" else ()))
     if _missing(keys, shards):
@@ -144,7 +146,12 @@ def features(
             shards = folder.shards()
             missing = _missing(keys, shards)
             for part, tensors, seconds in _extract(upstream, recordings, missing, kind):
-                folder.add([keys[row] for row in part], tensors, seconds)
+                computed = [keys[row] for row in part]
+                if recording_keys([recordings[row] for row in part], listed_in) != computed:
+                    raise BarlowSpeechError(
+                        f"recordings of {listed_in} changed while they were read; run it again."
+                    )
+                folder.add(computed, tensors, seconds)
             shards = folder.shards()
     where = {key: (i, row) for i, shard in enumerate(shards) for row, key in enumerate(shard.keys)}
     try:

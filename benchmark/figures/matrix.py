@@ -63,7 +63,7 @@ def differences_figure(
     labels: Sequence[str],
     reference: str = "",
 ) -> Figure:
-    """Row minus column in percentage points, bold where the runs separate the two.
+    """Row minus column in percentage points, bold where the two are separated.
 
     A panel for each (task, corpus); with a `reference`, one panel in which the columns are tasks
     and the rows the other upstreams against it. `pairs` are those of `compare_all` or alike; two

@@ -5,7 +5,7 @@
 A *board* holds what was measured alike: by one protocol, one head, one selection of features. A
 *column* of it holds what may be ranked together: one task of one corpus, with the same recordings,
 labels, splits and settings (the cells' `comparison`). Where a task was measured in two ways, they
-are two columns, and a note says how they differ. Ranks within a column are `shared_ranks`, the
+are two columns, and a note says how they differ. Ranks within a column are `rank_intervals`, the
 average rank is that of `ranking`. Published scores stand in tables of their own, without ranks.
 """
 
@@ -33,9 +33,9 @@ from barlow_speech.benchmark.reporting.document import (
 from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text, interval, percent, spread
 from barlow_speech.benchmark.reporting.published import PublishedTable, cited
 from barlow_speech.benchmark.reporting.tables import MARK
-from barlow_speech.benchmark.statistics.comparison import leaders
+from barlow_speech.benchmark.statistics.comparison import leaders, why_untested
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.ranking import Ranking, ranking, shared_ranks, verdict
+from barlow_speech.benchmark.statistics.ranking import Ranking, rank_intervals, ranking, verdict
 from barlow_speech.benchmark.statistics.results import (
     DIGITS,
     Cost,
@@ -43,6 +43,7 @@ from barlow_speech.benchmark.statistics.results import (
     by_task,
     shares_levels,
 )
+from barlow_speech.benchmark.statistics.sources import limits, over_text
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -59,17 +60,20 @@ SETTINGS = (
 # What a table of every score has, in the order of leaderboard.csv.
 EVERY_SCORE = (
     "protocol", "head", "selection", "upstream", "task", "corpus", "comparison", "metric", "n",
-    "mean", "std", "ci95_low", "ci95_high", "rank", "separable_from_best", "average_rank",
+    "mean", "std", "over", "ci95_low", "ci95_high", "runs_ci95_low", "runs_ci95_high", "rank",
+    "rank_worst", "separable_from_best", "average_rank",
     *COSTS, "device", "threads", "published", "source",
 )  # fmt: skip
 MAX_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
 
 RANK_KEY = (
-    "A rank is 1 + the number of upstreams that are separably better (paired sign-flip test, 5 %, "
-    "Holm-corrected within the column): what the runs do not separate shares it."
+    "A rank is 1 + the number of upstreams that are separably better (paired test over {over}, "
+    "5 %, Holm-corrected within the column): what is not separated shares it. Beside it stands how "
+    "low the rank may be: all true ranks of a column are inside in 95 of 100 repetitions."
 )
 MARK_KEY = f"{MARK}: the best mean, and every upstream that the test does not separate from it."
 AVERAGE_KEY = "Average rank: of the means, over {count} tasks; 1 is best."
+CI_KEY = "Intervals are over {over}; runs alone: with other runs on these very recordings."
 COST_KEY = (
     "MACs/s: multiply-accumulates per second of speech. RTF (real-time factor): seconds of "
     "computing per second of speech, one recording at a time{device}."
@@ -94,6 +98,7 @@ class Score:
     cell: TaskResult
     summary: dict[str, Any]
     rank: int | None
+    worst: int | None  # the lowest rank that it may have; `rank` is the highest
     best: bool
     leading: bool  # the best mean, or not separated from it
 
@@ -224,7 +229,7 @@ def _section(board: Board) -> Section:
     head = f"Head: {board.head}. " if board.head else ""
     meaning = (
         f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
-        "and in brackets the rank in the column. Bold: the best mean of a column."
+        "and in brackets the rank in the column and its interval. Bold: the best mean of a column."
     )
     heads = (f"{column.task}\n{column.label}" for column in board.columns)
     columns = (*NAMES, *heads, *COSTS.values())
@@ -245,7 +250,7 @@ def _names(row: Row) -> tuple[str, str]:
 def _entry(score: Score | None) -> Entry | None:
     if score is None:
         return None
-    rank = "" if score.rank is None else f"({score.rank})"
+    rank = "" if score.rank is None else f"({span_text(score)})"
     return Entry(score_text(score), score.best, score.leading, rank)
 
 
@@ -295,13 +300,14 @@ def _by_column(board: Board) -> Table:
         scored.sort(key=lambda pair: (pair[1].rank or 0, -pair[1].summary["mean"]))
         rows += [
             (
-                column.task, column.label, Entry(row.upstream, marked=score.leading), score.rank,
-                score_text(score), interval(score.summary["ci95"]), score.summary["n"],
+                column.task, column.label, Entry(row.upstream, marked=score.leading),
+                span_text(score), score_text(score), interval(score.summary["ci95"]),
+                interval(score.summary["runs_ci95"]), score.summary["n"],
             )
             for row, score in scored
         ]  # fmt: skip
     scores = f"{metric_name(board.metric)} (%)"
-    columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "n")
+    columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "runs alone", "n")
     return Table("", "", columns, tuple(rows), texts=3, groups=2)
 
 
@@ -318,11 +324,14 @@ def every_score(board: Leaderboard) -> Table:
                 if score is None:
                     continue
                 low, high = score.summary["ci95"] or (None, None)
+                low_of_runs, high_of_runs = score.summary["runs_ci95"] or (None, None)
                 apart = None if score.rank is None else str(not score.leading).lower()
                 rows.append(
                     vars(one) | vars(column) | vars(row) | vars(score.cell.cost) | score.summary
-                    | {"ci95_low": low, "ci95_high": high, "rank": score.rank,
-                       "separable_from_best": apart, "published": "false"}
+                    | {"ci95_low": low, "ci95_high": high, "runs_ci95_low": low_of_runs,
+                       "runs_ci95_high": high_of_runs, "rank": score.rank,
+                       "rank_worst": score.worst, "separable_from_best": apart,
+                       "published": "false"}
                 )  # fmt: skip
     for table in board.published:
         for other in table.rows:
@@ -335,16 +344,19 @@ def every_score(board: Leaderboard) -> Table:
 def notes(board: Board) -> tuple[str, ...]:
     """What the marks and numbers of a board mean, and what limits its ranks or is apart."""
     sentences = []
-    if any(score and score.rank for row in board.rows for score in row.scores):
-        sentences += [RANK_KEY, MARK_KEY]
+    scores = [score for row in board.rows for score in row.scores if score]
+    over = over_text([score.cell for score in scores])
+    if any(score.rank for score in scores):
+        sentences += [RANK_KEY.format(over=over), MARK_KEY]
+    sentences += [CI_KEY.format(over=over), *limits([score.cell for score in scores])]
     ranked = board.ranking
     if ranked is not None:
         sentences.append(AVERAGE_KEY.format(count=len(ranked.blocks)))
     if any(row.costs(key) for row in board.rows for key in COSTS):
         device = f" ({board.devices[0]})" if len(board.devices) == 1 else ""
         sentences.append(COST_KEY.format(device=device))
-    limits = [*ranked.notes, *ranked.left_out] if ranked else []
-    return (*sentences, *limits, *board.notes)
+    bounds = [*ranked.notes, *ranked.left_out] if ranked else []
+    return (*sentences, *bounds, *board.notes)
 
 
 def _findings(board: Board) -> tuple[str, ...]:
@@ -355,6 +367,13 @@ def score_text(score: Score) -> str:
     """Mean ± standard deviation in percent, without rank and marks."""
     mean, std = score.summary["mean"], score.summary["std"]
     return percent(mean) if std is None else spread(mean, std)
+
+
+def span_text(score: Score) -> str:
+    """A rank, with the lowest that it may be where that is another: "1–3"; a dash for None."""
+    if score.rank is None:
+        return ABSENT
+    return str(score.rank) if score.worst == score.rank else f"{score.rank}–{score.worst}"
 
 
 def rank_text(average_rank: float | None) -> str:
@@ -433,8 +452,8 @@ def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
     """The places in one column, by upstream."""
     by_task(group)  # refuses what cannot be compared
     alone = len(group) == 1
-    untested = alone or any(map(shares_levels, group))
-    ranks = {} if untested else shared_ranks(group)
+    untested = why_untested(group)
+    ranks = {} if untested else rank_intervals(group)
     leading = [] if untested else leaders(group)
     summaries = {cell.upstream: cell_summary(cell) for cell in group}
     highest = max(round(one["mean"], DIGITS) for one in summaries.values())
@@ -442,7 +461,8 @@ def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
         cell.upstream: Score(
             cell,
             summaries[cell.upstream],
-            ranks.get(cell.upstream),
+            ranks[cell.upstream][0] if ranks else None,
+            ranks[cell.upstream][1] if ranks else None,
             not alone and round(summaries[cell.upstream]["mean"], DIGITS) == highest,
             cell.upstream in leading,
         )

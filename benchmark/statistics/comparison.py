@@ -1,9 +1,9 @@
-"""What a set of runs says about an upstream, and what two sets say about each other.
+"""What two upstreams say about each other on one task: difference, interval, test, effect.
 
-A run is a head trained anew on the same frozen features: the spread, the intervals and the tests
-below are over what varied between the runs (`Setup.varied`, usually initialisation and batch
-order). They say nothing about another choice of test recordings, another corpus or another
-pretraining of the upstream, each of which may move a score by far more.
+A run is a head trained anew on the same frozen features, and every run is evaluated on the same
+recordings of the same speakers. By default interval and test generalise over both, runs ×
+speakers (`sources`), and those over the runs alone stand beside them. Neither says anything about
+another corpus, or about another pretraining where there is one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ from barlow_speech.benchmark.statistics.results import (
     shares_levels,
     values_by_seed,
 )
+from barlow_speech.benchmark.statistics.sources import (
+    new_speaker,
+    of_pair,
+    paired,
+    same_recordings,
+    scope,
+)
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
@@ -34,25 +41,32 @@ ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 o
 
 
 def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
-    """How upstream `a` differs from `b` on one task, from the runs with the same seed in both.
+    """How upstream `a` differs from `b` on one task, paired by seed and by test recording.
 
     Where a result does not record its seeds, run i is taken to have seed i. Keys:
 
     - `a`, `b`: the upstreams; `n`: the number of shared seeds;
-    - `difference`: mean of the paired differences a - b; `ci95`: its BCa interval (Efron 1987);
-    - `p_sign_flip`: two-sided paired permutation test of the mean difference (Fisher 1935): all
-      sign flips where they can be enumerated, else drawn ones, with the observed one counted so
-      that p is never 0 (Phipson & Smyth 2010). It tests what the tables show, the mean, and is
-      the one that separates upstreams;
-    - `p_wilcoxon`: Wilcoxon's signed-rank test (1945), zero differences left out;
+    - `difference`: mean of the paired differences a - b;
+    - `over`: over what the next two generalise, the strongest that the results allow (`scope`);
+    - `ci95`, `p`: 95 % interval and two-sided p of the difference over these sources (`crossed`);
+      `p` is the one that separates upstreams. Over the runs alone they are the next two;
+    - `runs_ci95`, `p_sign_flip`: over the runs alone: BCa interval (Efron 1987), and paired
+      permutation test of the mean difference (Fisher 1935), by all sign flips where they can be
+      enumerated, else drawn ones, with the observed one counted so that p is never 0 (Phipson &
+      Smyth 2010);
+    - `p_wilcoxon`: Wilcoxon's signed-rank test of the runs (1945), zero differences left out;
     - `a12`: the probability that a run of `a` is better than a run of `b`, ties counting one half
       (Vargha & Delaney 2000), over all pairs of runs; `a12_ci95`: its score interval, paired by
       seed (`improvement_interval`);
+    - `speakers_better`: the share of the test speakers of whom `a` recognises more, ties counting
+      one half: the probability for a new one; `speakers_better_ci95`: its Wilson interval (1927);
     - `untested`: why there is no test, as the end of a sentence; None where there is one.
 
-    Differences that are all zero have p = 1. With one shared seed the intervals are None and p is
-    1; with none, every number is None. Runs that are not independent (`shares_levels`) are not
-    tested, whoever asks: their p and intervals are None.
+    Differences that are all zero have p = 1. With one shared seed the intervals over the runs are
+    None and their p is 1; with none, every number is None. Runs that are not independent
+    (`shares_levels`) are not tested, whoever asks: their p and intervals are None. Neither are
+    upstreams that judged different recordings, nor those whose test recordings are of fewer than
+    five speakers.
 
     Raises:
         BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
@@ -70,26 +84,46 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     untested = None if shared else "they share no seed"
     if shares_levels(a) or shares_levels(b):
         untested = "runs that share levels are not independent"
-        numbers = numbers | dict.fromkeys(("ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
-    return {"a": a.upstream, "b": b.upstream, **numbers, "untested": untested}
+        numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
+    elif shared and not same_recordings(a, b):
+        untested = "they judged different recordings"
+    better = new_speaker(a, b)
+    said = {
+        "over": "runs",
+        "ci95": numbers["runs_ci95"],
+        "p": numbers["p_sign_flip"],
+        "speakers_better": better and better[0],
+        "speakers_better_ci95": better and wilson(*better),
+    }
+    of = scope(a, b)
+    if untested:
+        said |= {"ci95": None, "p": None}
+    elif of.clusters is not None:
+        found = of_pair(a, b, paired(a, b), of.clusters)
+        untested = of.limit if of.silent else None
+        p = None if of.silent else found.p
+        said |= {"over": of.over, "ci95": found.interval(), "p": p}
+    return {"a": a.upstream, "b": b.upstream, **numbers, **said, "untested": untested}
 
 
 def test_pairs(pairs: Iterable[tuple[TaskResult, TaskResult]]) -> list[dict[str, Any]]:
     """`compare` of each pair, with Holm's correction over them all: the family of one question.
 
     The only place where differences are tested and corrected. Adds to each `p_holm` (the corrected
-    `p_sign_flip`), `p_wilcoxon_holm` (the corrected `p_wilcoxon`), and `separable`: whether
-    `p_holm` is under 5 %. A pair that is not tested has None for all p and takes no part in the
-    correction.
+    `p`) and `separable`, whether it is under 5 %; and over the runs alone `p_runs_holm` (the
+    corrected `p_sign_flip`), `separable_runs`, and `p_wilcoxon_holm` (the corrected `p_wilcoxon`).
+    A pair that has no p has no corrected one, and takes no part in the correction.
     """
     compared = [compare(a, b) for a, b in pairs]
-    tested = [pair for pair in compared if pair["untested"] is None]
-    for raw, name in (("p_sign_flip", "p_holm"), ("p_wilcoxon", "p_wilcoxon_holm")):
-        corrected = iter(holm([pair[raw] for pair in tested]))
+    for raw, name in (
+        ("p", "p_holm"), ("p_sign_flip", "p_runs_holm"), ("p_wilcoxon", "p_wilcoxon_holm"),
+    ):  # fmt: skip
+        corrected = iter(holm([pair[raw] for pair in compared if pair[raw] is not None]))
         for pair in compared:
-            pair[name] = None if pair["untested"] else next(corrected)
+            pair[name] = None if pair[raw] is None else next(corrected)
     for pair in compared:
-        pair["separable"] = pair["untested"] is None and pair["p_holm"] < LEVEL
+        for name, p in (("separable", "p_holm"), ("separable_runs", "p_runs_holm")):
+            pair[name] = pair[p] is not None and pair[p] < LEVEL
     return compared
 
 
@@ -124,6 +158,26 @@ def leaders(results: Sequence[TaskResult]) -> list[str]:
     }
     names = [result.upstream for result in results]
     return [best, *(name for name in names if name != best and name not in beaten)]
+
+
+def why_untested(results: Sequence[TaskResult]) -> str | None:
+    """Why upstreams on one task are not tested, as the end of a sentence; None where they are.
+
+    One alone is not: there is nothing to test it against.
+    """
+    reasons = [pair["untested"] for pair in compare_all(results)]
+    if any(map(shares_levels, results)) or (reasons and all(reasons)):
+        return next(filter(None, reasons), None)
+    return None if reasons else "there is nothing to compare with"
+
+
+def wilson(share: float, count: int) -> list[float]:
+    """Wilson's 95 % interval (1927) of a share of `count`."""
+    z = float(ndtri(1.0 - LEVEL / 2.0))
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z / (1 + z**2 / count)
+    reach *= float(np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)))
+    return [max(0.0, middle - reach), min(1.0, middle + reach)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -247,14 +301,14 @@ def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, 
     """The numbers of `compare` for values that are already aligned by seed."""
     numbers: dict[str, Any] = {"n": len(a)}
     if not a:
-        names = ("difference", "ci95", "p_sign_flip", "p_wilcoxon", "a12", "a12_ci95")
+        names = ("difference", "runs_ci95", "p_sign_flip", "p_wilcoxon", "a12", "a12_ci95")
         return numbers | dict.fromkeys(names)
     sample_a, sample_b = np.asarray(a), np.asarray(b)
     differences = np.round(sample_a - sample_b, DIGITS)
     several = len(a) > 1
     return numbers | {
         "difference": float(differences.mean()),
-        "ci95": list(mean_interval(tuple(differences.tolist()), seed)) if several else None,
+        "runs_ci95": list(mean_interval(tuple(differences.tolist()), seed)) if several else None,
         "p_sign_flip": sign_flip_p(differences, seed),
         "p_wilcoxon": wilcoxon_p(differences),
         "a12": improvement(a, b),

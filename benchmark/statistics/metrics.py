@@ -110,6 +110,32 @@ def score(predicted_RN: Tensor, truth_N: Tensor, classes: int, metric: str) -> T
     return scores_R
 
 
+def influences(
+    truth_N: np.ndarray, predicted_N: np.ndarray, classes: int, metric: str
+) -> np.ndarray:
+    """How much more weight on each recording moves a metric of one run, [N]; their sum is 0.
+
+    The derivatives of the metric by the weights of the recordings, all 1 (the infinitesimal
+    jackknife: Jaeckel 1972; Efron, "The jackknife, the bootstrap and other resampling plans",
+    1982, chapter 6). A metric knows recordings by its `Counts` alone, so that they follow from its
+    derivatives by these, and a new metric has them too. Of accuracy it is (right − accuracy) / N.
+    """
+    plain, weighted = (Counts(truth_N, predicted_N, classes) for _ in range(2))
+    names = ("true_positives", "support", "predicted_count")
+    counts = [torch.tensor(getattr(plain, name), dtype=torch.float64) for name in names]
+    leaves = [one.requires_grad_() for one in counts]
+    weighted.__dict__.update(zip(names, leaves))  # where cached properties keep what they counted
+    with torch.enable_grad():
+        value = _FUNCTIONS[metric](weighted)
+        found = torch.autograd.grad(value, leaves, allow_unused=True)
+    right, support, said = (np.zeros(classes) if one is None else one.numpy() for one in found)
+    return (
+        np.where(predicted_N == truth_N, right[truth_N], 0.0)
+        + support[truth_N]
+        + (said[predicted_N])
+    )
+
+
 def confusion_matrix(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
     """Counts [truth, predicted], C × C."""
     cells = np.bincount(classes * truth_N.astype(np.int64) + predicted_N, minlength=classes**2)

@@ -23,11 +23,36 @@ MAX_PREDICTIONS = 1 << 24  # of one run; a few kilobytes can be unpacked into gi
 
 @dataclass(frozen=True)
 class Predictions:
-    """The names of the classes, and packed class numbers: the truth and the runs', by folds."""
+    """The names of the classes, and packed class numbers: the truth and the runs', by folds.
+
+    `speakers` are packed numbers too, empty where a record does not know them; 0 is a recording
+    whose speaker has no name. `recordings` is a digest: equal where they are the same, in order.
+    """
 
     class_names: tuple[str, ...]
     truth: tuple[str, ...]  # of each fold
     runs: tuple[tuple[str, ...], ...]  # of each run and fold
+    speakers: tuple[str, ...] = ()  # of each fold
+    recordings: str = ""
+
+    @cached_property
+    def size(self) -> int:
+        """Test recordings, of all folds."""
+        return sum(len(unpack(one)) for one in self.truth)
+
+    @cached_property
+    def speaker_N(self) -> np.ndarray | None:
+        """The number of each recording's speaker, from 0; None unless all are known."""
+        numbers = [unpack(one) for one in self.speakers]
+        if not numbers or min(map(np.min, numbers)) == 0:
+            return None
+        of_recording: np.ndarray = np.unique(np.concatenate(numbers), return_inverse=True)[1]
+        return of_recording
+
+    @property
+    def speaker_count(self) -> int | None:
+        """How many people the test recordings are of; None where that is not known."""
+        return None if self.speaker_N is None else 1 + int(self.speaker_N.max())
 
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(truth, predicted), both [N], of each fold and run."""

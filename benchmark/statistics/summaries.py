@@ -6,6 +6,7 @@ from typing import Any
 
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
+from barlow_speech.benchmark.statistics.sources import of_cell, scope
 from barlow_speech.benchmark.statistics.variance import split_variance
 
 DEPENDENT = (
@@ -15,7 +16,10 @@ DEPENDENT = (
 
 
 def cell_summary(result: TaskResult) -> dict[str, Any]:
-    """`summary` of the result's runs; where they share levels, with the interval of the split.
+    """`summary` of the result's runs, with the interval over the sources that are known.
+
+    `over` names these (`sources.scope`), `ci95` is the interval over them, `runs_ci95` that over
+    the runs alone; where runs share levels that of the split of their variance.
 
     Raises:
         BarlowSpeechError: as `summary` and `split_variance`.
@@ -25,6 +29,10 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
         split = split_variance(result)
         if split.mean_ci95 is not None:
             numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
+    numbers |= {"runs_ci95": numbers["ci95"], "over": scope(result).over}
+    found = of_cell(result)
+    if found is not None:
+        numbers["ci95"] = found.interval(low=0.0)
     return numbers
 
 

@@ -372,9 +372,9 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     Raises:
         BarlowSpeechError: as `Evaluator.task_data`; or the speech of a recipe is missing.
     """
-    columns = {(one.job.task, one.job.corpus) for one in stages if isinstance(one, Evaluate)}
-    for task, corpus in sorted(columns):
-        workspace.evaluator.task_data(task, corpus)
+    jobs = {(one.job.task, one.job.corpus): one.job for one in stages if isinstance(one, Evaluate)}
+    for (task, corpus), job in sorted(jobs.items()):
+        workspace.evaluator.task_data(task, corpus, job.protocol)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:

@@ -36,12 +36,14 @@ LFS_POINTER = b"version https://git-lfs"
 class Options:
     """What a user may say about a corpus besides its folder.
 
-    `partial` takes what is there of a corpus that is not whole. `test_set` is the folder of a test
-    set that is a download of its own (Speech Commands), `statistics` the file of published counts
-    of a corpus that has a new one every few months (Common Voice).
+    `partial` takes what is there of a corpus that is not whole. `genders` is "published" or "audit"
+    where a corpus has two tables of them (LibriSpeech), empty what its own file says. `test_set` is
+    the folder of a test set that is a download of its own (Speech Commands), `statistics` the file
+    of published counts of a corpus that has a new one every few months (Common Voice).
     """
 
     partial: bool = False
+    genders: str = ""
     test_set: Path | None = None
     statistics: Path | None = None
 
@@ -59,8 +61,10 @@ class Scan:
 
     `tables` are manifests by the stem of their file. `counts` and `published` are how many there
     are of each item, here and in the corpus's own publication (`source`); items whose names begin
-    with "files" or "speakers" decide whether a download is whole. `missing` names what is absent
-    altogether, `notes` are sentences for the card, `hours` the published ones.
+    with "files" or "speakers" decide whether a download is whole, those with "female" or "male",
+    which a copy's table may have corrected, do not. `missing` names what is absent altogether,
+    `notes` are sentences for the card, `faults` those on what is wrong in the corpus as published,
+    `hours` the published ones.
     """
 
     source: str
@@ -70,6 +74,7 @@ class Scan:
     counts: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     revision: str = ""
 
     def add_acted(
@@ -82,7 +87,7 @@ class Scan:
         speakers = {row[1]: row[2] for row in rows}
         self.tables = {stem: Table(ACTED, rows)}
         self.counts = {"files": len(rows), "speakers": len(speakers)}
-        self.counts |= Counter(f"speakers, {gender}" for gender in speakers.values() if gender)
+        self.counts |= Counter(f"{gender} speakers" for gender in speakers.values() if gender)
         self.counts |= Counter(row[3] for row in rows)
         self.missing += [name for speaker, name in everyone.items() if speaker not in speakers]
 

@@ -4,7 +4,7 @@ C. Busso et al., "IEMOCAP: Interactive emotional dyadic motion capture database"
 and Evaluation 42(4), 2008. Labels as s3prl/downstream/emotion/IEMOCAP_preprocess.py takes them:
 anger, happiness with excitement, neutral and sadness; other utterances have none. The letter of an
 utterance (Ses01F_impro01_M003) is its speaker; that of the dialogue says who wore the markers.
-Of the two sets of folds one is ours, by the names alone, and one s3prl's own (superb_er).
+The folds, dev rows included, are s3prl's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from barlow_speech.downstream.corpora._iemocap_dialogues import place_of
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Options,
@@ -25,7 +26,6 @@ from barlow_speech.downstream.corpora._scan import (
     parsed,
     read_lines,
 )
-from barlow_speech.downstream.corpora._splits import split_names
 
 SESSIONS = (1, 2, 3, 4, 5)
 NAME = re.compile(r"(Ses(0[1-5])[FM]_(?:impro|script)\w*_([FM])(?:XX)?\d+)\.wav")
@@ -70,11 +70,10 @@ PUBLISHED = {
 def read(root: Path, options: Options) -> Scan:
     """The utterances below `root`, with the labels of EmoEvaluation and five folds."""
     columns = ("path", "speaker", "gender", "emotion", "text", "split_speaker_disjoint")
-    folds = tuple(f"split_{kind}{session}" for kind in ("fold", "superb") for session in SESSIONS)
+    folds = tuple(f"split_session{session}" for session in SESSIONS)
     scan = Scan("Busso et al. 2008; four classes as in SUPERB", PUBLISHED, hours=12)
     rows: list[tuple[str, ...]] = []
     labelled: dict[str, int] = {}  # utterances of the four classes, and their sessions
-    evaluated: dict[str, int] = {}  # the same in the order of EmoEvaluation
     counts: Counter[str] = Counter()
     for session in SESSIONS:
         name = f"Session{session}"
@@ -84,21 +83,21 @@ def read(root: Path, options: Options) -> Scan:
             continue
         labels = _labels(root / name / "dialog" / "EmoEvaluation", scan)
         texts = _texts(root / name / "dialog" / "transcriptions")
+        here = set()
         below = files_below(root / base, ".wav", PUBLISHED[f"files in {name}"])
         for path, match in parsed((f"{base}/{one}" for one in below), NAME, EXAMPLE, options, scan):
             utterance, number, letter = match.groups()
             emotion = labels.get(utterance, "")
             if emotion:
-                labelled[utterance] = session
+                here.add(utterance)
                 counts[f"labelled in {name}"] += 1
                 counts[emotion] += 1
             counts[f"files in {name}"] += 1
             disjoint = "train" if session <= 3 else "dev" if session == 4 else "test"
             text = texts.get(utterance, "")
             rows.append((path, f"Ses{number}{letter}", GENDERS[letter], emotion, text, disjoint))
-        evaluated |= dict.fromkeys((one for one in labels if one in labelled), session)
+        labelled |= dict.fromkeys((one for one in labels if one in here), session)
     splits = [_fold(labelled, session) for session in SESSIONS]
-    splits += [_superb_fold(evaluated, session) for session in SESSIONS]
     utterances = (Path(row[0]).stem for row in rows)
     rows = [row + tuple(one.get(u, "") for one in splits) for row, u in zip(rows, utterances)]
     scan.tables = {"iemocap": Table(columns + folds, rows)}
@@ -109,26 +108,16 @@ def read(root: Path, options: Options) -> Scan:
 def _fold(labelled: dict[str, int], test: int) -> dict[str, str]:
     """The split of each labelled utterance when session `test` is held out.
 
-    A random fifth of the others is dev, speakers and all, as in s3prl/downstream/emotion/expert.py;
-    which fifth that is depends there on the order of a folder, here on the names only.
-    """
-    others = [one for one in labelled if labelled[one] != test]
-    dev = len(others) - int((1 - DEV_SHARE) * len(others))
-    result = dict.fromkeys(labelled, "test")
-    return result | split_names(others, dev, 0, f"fold {test} ")
-
-
-def _superb_fold(evaluated: dict[str, int], test: int) -> dict[str, str]:
-    """The same as s3prl/downstream/emotion/expert.py draws it: torch's random_split, seed 0.
-
-    `evaluated` in the order of the label files' names and of their lines.
+    A random fifth of the others is dev, speakers and all, as s3prl/downstream/emotion/expert.py
+    draws it: torch's random_split with seed 0, from the utterances in the order of `labelled`,
+    which is that of s3prl's label files and of the lines in them.
     """
     import torch  # takes seconds, and the other corpora do without
 
-    others = [one for one, session in evaluated.items() if session != test]
+    others = [one for one, session in labelled.items() if session != test]
     order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0)).tolist()
     train = int((1 - DEV_SHARE) * len(others))
-    result = dict.fromkeys(evaluated, "test")
+    result = dict.fromkeys(labelled, "test")
     result |= {others[place]: "train" for place in order[:train]}
     return result | {others[place]: "dev" for place in order[train:]}
 
@@ -152,7 +141,8 @@ def _texts(folder: Path) -> dict[str, str]:
 
 
 def _texts_in(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.glob("*.txt") if not one.name.startswith("."))
+    files = (one for one in folder.glob("*.txt") if not one.name.startswith("."))
+    return sorted(files, key=lambda file: place_of(file.stem))
 
 
 READER = Reader(

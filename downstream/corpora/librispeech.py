@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from barlow_speech.downstream.corpora._known_faults import known_faults
 from barlow_speech.downstream.corpora._scan import (
     GENDERS,
     Options,
@@ -65,6 +66,7 @@ def read(root: Path, options: Options) -> Scan:
     scan = Scan("Panayotov et al. 2015")
     scan.hours = round(sum(SUBSETS[name].hours for name in here), 1)
     people = _people(child(root, SPEAKERS), scan)
+    _choose_genders(people, options.genders, scan)
     for_tasks: list[tuple[str, ...]] = []
     for name in here:
         rows = _rows(root, name, people, options, scan)
@@ -103,10 +105,12 @@ def _rows(
     genders = Counter(speakers.values())
     scan.counts[f"files in {name}"] = len(rows)
     scan.published[f"files in {name}"] = subset.files
+    scan.counts[f"speakers in {name}"] = len(speakers)
+    scan.published[f"speakers in {name}"] = subset.female + subset.male
     for gender, number in (("female", subset.female), ("male", subset.male)):
         if people:
-            scan.counts[f"speakers in {name}, {gender}"] = genders[gender]
-            scan.published[f"speakers in {name}, {gender}"] = number
+            scan.counts[f"{gender} speakers in {name}"] = genders[gender]
+            scan.published[f"{gender} speakers in {name}"] = number
     absent = [one for one, (_, of) in people.items() if of == name and one not in speakers]
     scan.missing += [f"{name}/{one}" for one in absent]
     return rows
@@ -129,6 +133,22 @@ def _people(file: Path, scan: Scan) -> dict[str, tuple[str, str]]:
             )
         people[cells[0]] = (known(GENDERS, cells[1], "sex", str(file)), cells[2])
     return people
+
+
+def _choose_genders(people: dict[str, tuple[str, str]], choice: str, scan: Scan) -> None:
+    """Change the readers' genders to the table that a user names; say which table it is now."""
+    if not people:
+        return
+    (fault,) = (one for one in known_faults("librispeech") if one.genders)
+    tables = {name: fault.genders_by(name) for name in ("published", "audit")}
+    if choice:
+        for reader in fault.genders:
+            if reader in people:
+                people[reader] = (tables[choice][reader], people[reader][1])
+    listed = [reader for reader in fault.genders if reader in people]
+    same = [n for n, table in tables.items() if all(people[r][0] == table[r] for r in listed)]
+    which = f"those of the {same[0]} table" if same else "of neither the published nor that table"
+    scan.faults.append(f"{fault.fault} ({fault.source}). The genders here are {which}.")
 
 
 def _texts(root: Path, chapters: set[str]) -> dict[str, str]:

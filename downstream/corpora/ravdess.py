@@ -43,8 +43,6 @@ TAKES = {
     ("02", "01"): "dev",
     ("02", "02"): "test",
 }
-# In the published archive this file is, to the bit, the recording of repetition 01.
-TWIN = "03-01-03-01-02-02-07.wav"
 ACTORS = {f"{number:02d}": "male" if number % 2 else "female" for number in range(1, 25)}
 DEV_ACTORS, TEST_ACTORS = ("17", "18", "19", "20"), ("21", "22", "23", "24")
 PUBLISHED = {"files": 1440, "speakers": len(ACTORS), "neutral": 96} | {
@@ -74,7 +72,7 @@ def read(root: Path, options: Options) -> Scan:
                 known(ACTORS, actor, "actor", path),
                 known(EMOTIONS, emotion, "emotion", path),
                 STATEMENTS[statement],
-                "" if path.endswith(TWIN) else TAKES[statement, repetition],
+                TAKES[statement, repetition],
                 held_out(actor, DEV_ACTORS, TEST_ACTORS),
             )
         )

@@ -43,8 +43,8 @@ PUBLISHED = {
     "speakers": 630,
     "speakers in TRAIN": 462,
     "speakers in TEST": 168,
-    "speakers, female": 192,
-    "speakers, male": 438,
+    "female speakers": 192,
+    "male speakers": 438,
 }
 
 
@@ -88,7 +88,7 @@ def read(root: Path, options: Options) -> Scan:
         speakers |= {speaker: GENDERS[speaker[0]] for speaker in by_speaker}
         counts[f"files in {part}"] = len(matches)
         counts[f"speakers in {part}"] = len(by_speaker)
-    counts.update(f"speakers, {gender}" for gender in speakers.values())
+    counts.update(f"{gender} speakers" for gender in speakers.values())
     scan.tables = {"timit": Table(columns, rows)}
     scan.counts = {"files": len(rows), "speakers": len(speakers), **counts}
     return scan

@@ -51,8 +51,8 @@ PUBLISHED = {
     "files in dev": 6904,
     "files in test": 8251,
     "speakers": 1251,
-    "speakers, female": 561,
-    "speakers, male": 690,
+    "female speakers": 561,
+    "male speakers": 690,
 }
 
 
@@ -88,7 +88,7 @@ def read(root: Path, options: Options) -> Scan:
     ]
     counts = Counter(f"files in {row[3]}" for row in rows)
     speakers = {row[1]: row[2] for row in rows}
-    counts.update(f"speakers, {gender}" for gender in speakers.values() if gender)
+    counts.update(f"{gender} speakers" for gender in speakers.values() if gender)
     scan.tables = {
         "identification": Table(columns, rows),
         "identification_superb": Table(SUPERB_COLUMNS, _superb(root, rows)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from barlow_speech.downstream.corpora._known_faults import correct, named_as
 from barlow_speech.downstream.corpora._scan import Table
 from barlow_speech.downstream.corpora._splits import split_shares
 from barlow_speech.downstream.corpus import SPLITS, Card, derived_tasks
@@ -83,6 +85,7 @@ def prepare_table(
     columns = _read(file, options.columns)
     root = options.root or file.parent
     notes = _drop_absent(file, columns, root, options.partial)
+    columns, faults = correct(named_as(columns["path"]), columns)
     for column in columns:
         if column.startswith("split"):
             columns[column] = [SPLIT_NAMES.get(one.lower(), one) for one in columns[column]]
@@ -100,7 +103,10 @@ def prepare_table(
     tasks = derived_tasks(draft)
     if not tasks:
         notes.append(_why_no_task(columns))
-    return write_corpora({name: table}, [Card(name, manifest.name, tasks)], root, out, notes=notes)
+    card = Card(name, manifest.name, tasks)
+    prepared = write_corpora({name: table}, [card], root, out, notes=[*notes, *faults])
+    own = [note for note in prepared.notes if note not in faults]
+    return dataclasses.replace(prepared, notes=own, faults=faults)
 
 
 def _read(file: Path, mapping: dict[str, str]) -> dict[str, list[str]]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from barlow_speech import configs
 from barlow_speech.downstream import corpora
+from barlow_speech.downstream.corpora._known_faults import correct, known_faults
 from barlow_speech.downstream.corpora._scan import Options, Reader, Scan, Table, folders, listing
-from barlow_speech.downstream.corpus import SPLITS, Card, Corpus, read_card, write_card
-from barlow_speech.downstream.task import read_task
+from barlow_speech.downstream.corpus import SPLITS, Card, ClassCount, Corpus, read_card, write_card
+from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import write_text
@@ -22,7 +23,12 @@ from barlow_speech.upstream.data.manifest import Manifest, manifest_text, parse_
 
 ENOUGH = 0.99  # of the published files or speakers; with fewer, a download is not whole
 
+ENOUGH_SPEAKERS = 10  # of a class in a split; a score on fewer says more of them than of the class
+
+MAX_CLASSES = 60  # that are counted one by one
+
 WHOLE = ("files", "speakers")  # how the names of such items begin
+GENDERS = ("female speakers", "male speakers")  # which a copy's table may have corrected
 
 DEFAULTS = Options()
 
@@ -31,14 +37,20 @@ MAX_LISTED = 5  # that a message names of what is missing
 
 @dataclass
 class Prepared:
-    """What was written, and what a user should know of it, a sentence each."""
+    """What was written, and what a user should know of it, a sentence each.
+
+    `classes` has one for each of `tasks`, `few` one where a class has few speakers in a split.
+    """
 
     manifests: list[Path]
     cards: list[Path]
     tasks: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    few: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     hours: float | None = None
 
 
@@ -81,9 +93,25 @@ def prepare(
     }
     if elsewhere:  # a part of the corpus that its reader found beside the folder
         allow(Path(os.path.commonpath(elsewhere)))
+    tables, faults = _corrected(name, scan)
     cards = [read_card(configs.find("corpus", card)) for card in reader.cards]
-    prepared = write_corpora(scan.tables, cards, root, out, scan.revision, scan.notes)
-    return dataclasses.replace(prepared, differences=differences, hours=scan.hours)
+    prepared = write_corpora(tables, cards, root, out, scan.revision, [*scan.notes, *faults])
+    notes = [note for note in prepared.notes if note not in faults]
+    return dataclasses.replace(
+        prepared, differences=differences, hours=scan.hours, notes=notes, faults=faults
+    )
+
+
+def _corrected(name: str, scan: Scan) -> tuple[dict[str, Table], list[str]]:
+    """The tables without the known faults of the corpus, and a sentence for each fault."""
+    tables, sentences = {}, dict.fromkeys(scan.faults)
+    for stem, table in scan.tables.items():
+        tables[stem] = table
+        if table.rows and known_faults(name):
+            columns, own = correct(name, dict(zip(table.columns, map(list, zip(*table.rows)))))
+            tables[stem] = Table(table.columns, list(zip(*columns.values())))
+            sentences |= dict.fromkeys(own)
+    return tables, list(sentences)
 
 
 def compare(scan: Scan) -> tuple[list[str], list[str]]:
@@ -93,7 +121,8 @@ def compare(scan: Scan) -> tuple[list[str], list[str]]:
         count = scan.counts.get(item, 0)
         if count == expected:
             continue
-        if count == 0 or (item.startswith(WHOLE) and count < ENOUGH * expected):
+        whole = item.startswith(WHOLE) and count < ENOUGH * expected
+        if whole or (count == 0 and not item.startswith(GENDERS)):
             missing.append(f"{expected - count} of {expected} {item}")
         else:
             differences.append(f"{item}: {expected} published, {count} found")
@@ -169,8 +198,39 @@ def _served(corpus: Corpus, result: Prepared) -> Card:
             where = f"{corpus.name}, {name} by {examples.columns.split}"
             sizes = "/".join(f"{len(examples.rows[split]):,}" for split in SPLITS)
             result.tasks.append(f"{where}: {len(examples.classes)} classes, {sizes}")
+            counts = corpus.class_counts(examples)
+            result.classes.append(_counted(counts))
+            result.few += [f"{where}: {few}" for few in _few(task, counts)]
             result.leaks += [f"{where}: {leak}" for leak in corpus.leaks(task, examples)]
     return dataclasses.replace(corpus.card, tasks=tasks)
+
+
+def _counted(counts: Mapping[str, Mapping[str, ClassCount]]) -> str:
+    """Every class with its recordings and speakers in train/dev/test; of very many the extremes."""
+    said = []
+    for name in counts["train"]:
+        of = [counts[split][name] for split in SPLITS]
+        voices = "/".join(f"{one.speakers:,}" for one in of)
+        known = f" of {voices} speakers" if any(one.speakers for one in of) else ""
+        said.append(f"{name} {'/'.join(f'{one.recordings:,}' for one in of)}{known}")
+    if len(said) <= MAX_CLASSES:
+        return "; ".join(said)
+    order = sorted(range(len(said)), key=lambda i: [*counts["train"].values()][i].recordings)
+    return f"from {said[order[0]]} to {said[order[-1]]}"
+
+
+def _few(task: Task, counts: Mapping[str, Mapping[str, ClassCount]]) -> list[str]:
+    """A sentence where a class has few speakers: its score says more of them than of the class."""
+    if not task.speakers_disjoint:
+        return []
+    few = [
+        f"{name} {count.speakers} in {split}"
+        for split in SPLITS
+        for name, count in counts[split].items()
+        if 0 < count.speakers < ENOUGH_SPEAKERS
+    ]
+    sentence = f"fewer than {ENOUGH_SPEAKERS} speakers of a class: {_listed(few)}"
+    return [sentence] if few else []
 
 
 def _columns(table: Table, prefix: _Prefix) -> dict[str, Sequence[str]]:

@@ -7,7 +7,7 @@ is (path, token numbers); the item of a bucketed dataset is a list of neighbours
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 Example = tuple[Path, list[int]]
+
+MAX_LISTED = 20  # words that a message names
 
 
 class TranscribedDataset(Dataset):
@@ -73,14 +75,11 @@ class LibriPhoneDataset(TranscribedDataset):
                 phones.setdefault(word, " ".join(spelling))
         known: dict[str, list[int]] = {}
         examples = []
-        for recording, text in _librispeech(Path(path), split):
+        texts = _librispeech(Path(path), split)
+        _check_words(texts, phones, lexicon)
+        for recording, text in texts:
             words = text.split()
             for word in words:
-                if word not in phones:
-                    raise BarlowSpeechError(
-                        f"the word {word} of {recording} is not in {', '.join(map(str, lexicon))}; "
-                        "add it there, or add a lexicon to config.downstream_expert.corpus.lexicon."
-                    )
                 if word not in known:
                     known[word] = tokenizer.encode(phones[word])[:-1]  # the last is the end
                     if tokenizer.unk_idx in known[word]:
@@ -128,6 +127,24 @@ def _librispeech(root: Path, folders: Sequence[str]) -> list[tuple[Path, str]]:
                     transcribed.append((recording, text))
     _check_some(transcribed, [root / one for one in folders], "*.trans.txt")
     return transcribed
+
+
+def _check_words(
+    texts: Sequence[tuple[Path, str]], phones: Mapping[str, str], lexicon: Sequence[str]
+) -> None:
+    missing: dict[str, Path] = {}
+    for recording, text in texts:
+        for word in text.split():
+            if word not in phones:
+                missing.setdefault(word, recording)
+    if missing:
+        shown = ", ".join(f"{word} ({file.name})" for word, file in [*missing.items()][:MAX_LISTED])
+        raise BarlowSpeechError(
+            f"{len(missing)} words of the transcripts are not in {', '.join(map(str, lexicon))}: "
+            f"{shown}{', …' if len(missing) > MAX_LISTED else ''}; SUPERB has s3prl's "
+            "librispeech-lexicon-200k-g2p.txt and librispeech-lexicon-allothers-g2p.txt. Add the "
+            "words there, or a lexicon to config.downstream_expert.corpus.lexicon."
+        )
 
 
 def _check_some(recordings: Sequence[Any], folders: Sequence[Path], transcripts: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import soundfile
 
 from barlow_speech import configs
+from barlow_speech.downstream.corpora._iemocap_dialogues import place_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, digest, file_digest, write_text
 from barlow_speech.upstream.common.progress import progress
@@ -26,6 +27,11 @@ from barlow_speech.upstream.common.progress import progress
 # The classes of s3prl's downstream/emotion; "exc" (excited) counts as happy, others are left out.
 IEMOCAP_CLASSES = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
 IEMOCAP_MERGED = {"exc": "hap"}
+
+# Of phone recognition: one pronunciation a word. OpenSLR's librispeech-lexicon.txt has up to four,
+# and lacks words of the transcripts.
+LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt")
+TRIALS, CLEANED = "veri_test.txt", "veri_test2.txt"  # of speaker verification
 
 # The order of both lists is that of s3prl's own files: it numbers the outputs of a trained head.
 CHARACTERS = "|ETAONIHSRDLUMCWFGYPBVK'XJQZ"  # of asr; "|" ends a word
@@ -72,8 +78,14 @@ def _voxceleb1(expert: dict[str, Any]) -> None:
 
 def _sv_voxceleb1(expert: dict[str, Any]) -> None:
     root, datarc = _corpus(expert, "datarc.file_path"), expert["datarc"]
-    trials, key = root / "veri_test2.txt", "datarc.test_meta_data"
-    _fill(datarc, "test_meta_data", lambda: _list(trials, key, "put it there, or "))
+    key = "datarc.test_meta_data"
+    cleaned = root / CLEANED
+    remedy = (
+        f"SUPERB's 37,720 trials are the original {TRIALS} (s3prl's voxceleb1_test_v2.txt)"
+        + (f", not the cleaned {CLEANED} that is there" if cleaned.is_file() else "")
+        + "; put it there, or "
+    )
+    _fill(datarc, "test_meta_data", lambda: _list(root / TRIALS, key, remedy))
     _fill(datarc, "dev_meta_data", lambda: datarc["test_meta_data"])
     _fill(datarc, "train_meta_data", lambda: datarc["test_meta_data"])
     known = [str(root.resolve()), _listing(root / "dev" / "wav", ".wav")]
@@ -101,8 +113,12 @@ def _ctc(expert: dict[str, Any]) -> None:
     _fill(text, "vocab_file", lambda: _written("vocabulary.txt", "\n".join(tokens) + "\n"))
     root = _corpus(expert, "corpus.path")
     if corpus["name"].lower() == "libriphone":
-        lexicon = root / "librispeech-lexicon.txt"
-        _fill(corpus, "lexicon", lambda: [_list(lexicon, "corpus.lexicon", "put it there, or ")])
+        remedy = (
+            f"SUPERB's PER is computed with {' and '.join(LEXICONS)} of s3prl's repository "
+            "(downstream/ctc/lexicon); put both there, or "
+        )
+        files = [root / one for one in LEXICONS]
+        _fill(corpus, "lexicon", lambda: [_list(one, "corpus.lexicon", remedy) for one in files])
     if "-slot" in text["mode"]:
         slots, key = root / "slots.txt", "text.slots_file"
         _fill(text, "slots_file", lambda: _list(slots, key, "put it there, or "))
@@ -120,8 +136,8 @@ COMPLETIONS: dict[str, Callable[[dict[str, Any]], None]] = {
 def iemocap_labels(root: Path) -> str:
     """A folder with `Session<n>/{train,test}_meta_data.json`, as s3prl's emotion task reads them.
 
-    They say what s3prl's `downstream/emotion/IEMOCAP_preprocess.py` says, in the order of the
-    names. `root` has `Session1/dialog/EmoEvaluation/*.txt` and `Session1/sentences/wav/*/*.wav`.
+    They say what s3prl's own say, in the same order, on which its draw of dev depends. `root` has
+    `Session1/dialog/EmoEvaluation/*.txt` and `Session1/sentences/wav/*/*.wav`.
 
     Raises:
         BarlowSpeechError: there are not two sessions with labelled recordings.
@@ -154,7 +170,8 @@ def _iemocap_session(root: Path, session: str) -> list[dict[str, str]]:
         if not path.name.startswith(".")  # what a Mac left
     }
     labelled = []
-    for path in sorted((root / session / "dialog" / "EmoEvaluation").glob("[!.]*.txt")):
+    files = (root / session / "dialog" / "EmoEvaluation").glob("[!.]*.txt")
+    for path in sorted(files, key=lambda one: place_of(one.stem)):
         # "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
         for name, label in re.findall(r"^\[[^\t]*\t+(\S+)\t+(\S+)", path.read_text(), re.M):
             label = IEMOCAP_MERGED.get(label, label)

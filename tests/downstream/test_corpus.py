@@ -39,6 +39,25 @@ def edited(tones: Path, tmp_path: Path) -> Callable[..., Path]:
     return edit
 
 
+def test_classes_are_counted_with_their_speakers(tmp_path: Path) -> None:
+    lines = ["path\tspeaker\tgender\tsplit"]
+    rows = "a-f-train a-f-train b-f-train c-m-train -m-train d-f-dev e-m-dev -m-test f-f-test"
+    for number, row in enumerate(f"{rows} f-f-test g--test h-m-".split()):
+        speaker, gender, split = row.split("-")
+        lines.append(f"{number}.wav\t{speaker}\t{gender}\t{split}")
+    (tmp_path / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    corpus = read_corpus(str(tmp_path / "manifest.tsv"))
+    counts = corpus.class_counts(corpus.examples(read_task("gender")))
+    assert counts == {
+        "train": {"f": (3, 2), "m": (2, 1)},
+        "dev": {"f": (1, 1), "m": (1, 1)},
+        "test": {"f": (2, 1), "m": (1, 0)},
+    }
+    by_speaker = corpus.examples(read_task("gender"))
+    del corpus.manifest.columns["speaker"]
+    assert corpus.class_counts(by_speaker)["train"] == {"f": (3, 0), "m": (2, 0)}
+
+
 def test_a_manifest_alone_serves_the_tasks_whose_labels_it_has(tones: Path) -> None:
     corpus = read_corpus(str(tones))
     assert corpus.name == "tones"

@@ -108,6 +108,24 @@ def test_a_record_of_before_is_found_and_says_what_it_said(tmp_path: Path) -> No
     assert again.values == result.values and again.recorded > 1.7e9
 
 
+def test_a_record_made_again_of_later_features_counts_and_both_are_kept(tmp_path: Path) -> None:
+    write(tmp_path, stored_before())
+    store = Store(tmp_path)
+    again = store.load("barlow_speech", "emotion", "toy", IDENTITY)
+    again.identity = {**IDENTITY, "features": ["of a later version"]}
+    again.facts["features_version"] = 4
+    for run in again.runs.values():
+        run["folds"] = again.runs[1337]["folds"]
+    store.save(again)
+    assert len(store.records()) == 2
+    (result,) = read_cells(tmp_path)
+    assert len(set(result.values)) == 1
+    # Of one version they are told apart by nothing: whoever reads them must say which counts.
+    again.identity["features"] = ["of other weights"]
+    store.save(again)
+    assert len(read_cells(tmp_path)) == 2
+
+
 def test_what_a_record_says_of_its_metrics_does_not_count(tmp_path: Path) -> None:
     stored = stored_before()
     write(tmp_path, stored)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
+import soundfile
 import torch
 
 from barlow_speech.benchmark import entry
 from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.cache import Folder, Shard, entries
-from barlow_speech.benchmark.features.families import ours
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.data import contents
 from barlow_speech.upstream.data.audio import read_audio, resample
 from barlow_speech.upstream.data.manifest import Recording
 
@@ -130,8 +132,6 @@ def test_an_interrupted_extraction_goes_on_where_it_was(
 
 def test_an_upstream_that_depends_on_its_batch_is_given_equal_lengths(tmp_path: Path) -> None:
     """Its result is that of each recording alone; equal lengths still run together."""
-    import soundfile
-
     rng = np.random.default_rng(0)
     some = []
     for i, samples in enumerate([8000, 6000, 8000, 6001, 8000, 6000]):
@@ -230,21 +230,75 @@ def test_features_are_addressed_by_weights_and_version_not_by_source_text(
     assert first.key != second.key and len(entries(tmp_path)) == 2
 
 
-def test_features_and_records_of_the_last_build_are_found() -> None:
-    """The key of what a checkpoint gives is the one that stood in its records before."""
-    assert cache.FEATURES_VERSION == 3, "drop this test and ours.SOURCES when it is raised"
-    parts = ours.identity("barlow_speech@some/file.safetensors", None, "w" * 64)
-    assert digest(parts) == digest(["barlow_speech", "w" * 64, ours.SOURCES])
-    assert Folder(Path(), "any", "f" * 64, "pooled").key == digest([3, "f" * 64, "pooled"])
-
-
 def test_the_resampler_is_that_of_the_version() -> None:
     """Where this fails, features are no longer those of before: raise FEATURES_VERSION."""
     wave = np.sin(np.arange(441) ** 1.5 / 50).astype(np.float32)
-    expected = {3: [0.945142, -0.917808, -0.993355, 0.469111, -0.400118, 0.796084]}
+    expected = {4: [0.945465, -0.917343, -0.992522, 0.469104, -0.400400, 0.796886]}
     np.testing.assert_allclose(
         resample(wave, 44_100)[20:140:20], expected[cache.FEATURES_VERSION], atol=1e-5
     )
+
+
+def replaced(path: Path) -> None:
+    """Another sound under the same name, length and times, as when an archive is unpacked anew."""
+    info, times = soundfile.info(path), path.stat()
+    noise = 0.1 * np.random.default_rng(9).standard_normal(info.frames)
+    soundfile.write(path, noise, info.samplerate)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "frames"])
+def test_another_sound_of_the_same_name_length_and_time_is_another(
+    kind: str, upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "SETTLED_NS", -(1 << 62))  # remembered at once
+    shutil.copytree(tones.parent, tmp_path / "corpus")
+    some = recordings(tmp_path / "corpus" / tones.name)[:4]
+    before = get(upstream, some, tmp_path / "cache", kind=kind)
+    replaced(some[1].path)
+    after = get(upstream, some, tmp_path / "cache", kind=kind)
+    empty = get(upstream, some, tmp_path / "empty", kind=kind)
+    assert after.key == empty.key != before.key
+    assert (before.audio_N != after.audio_N).tolist() == [False, True, False, False]
+    for row in map(np.array, ([0], [1])):
+        if kind == "frames":
+            found = [one.frames(row)[0] for one in (after, empty)]
+        else:
+            found = [one.means(row, with_std=True) for one in (after, empty)]
+        torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+def test_a_corpus_that_moved_finds_its_features(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tones.parent, tmp_path / "here")
+    first = get(upstream, recordings(tmp_path / "here" / tones.name), tmp_path / "cache")
+    (tmp_path / "here").rename(tmp_path / "there")
+    some = [replace(one) for one in recordings(tmp_path / "there" / tones.name)]
+    for number, one in enumerate(some):
+        os.utime(one.path, (number, number))
+    monkeypatch.setattr(features, "read_audio", None)  # nothing is decoded
+    second = get(upstream, some, tmp_path / "cache", verify=True)
+    assert second.key == first.key and torch.equal(everything(second), everything(first))
+
+
+def test_a_recording_that_changes_while_it_is_read_leaves_no_features(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tones.parent, tmp_path / "corpus")
+    some = recordings(tmp_path / "corpus" / tones.name)[:4]
+    read = features.read_audio
+
+    def late(path: Path, *arguments: object) -> np.ndarray:
+        if path == some[2].path:
+            replaced(path)
+        return read(path, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features, "read_audio", late)
+    with pytest.raises(BarlowSpeechError, match="changed while they were read"):
+        get(upstream, some, tmp_path / "cache")
+    assert [one.recordings for one in entries(tmp_path / "cache")] == [0]
 
 
 def one_flipped_bit(path: Path) -> None:
@@ -275,6 +329,7 @@ def test_the_verb_lists_verifies_and_prunes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path))
+    monkeypatch.setattr(contents, "SETTLED_NS", -(1 << 62))
     root = tmp_path / "features"
     get(upstream, recordings(tones), root)
     other = load_upstream("fbank_no_cmvn", None, "cpu")
@@ -285,6 +340,14 @@ def test_the_verb_lists_verifies_and_prunes(
     listed = capsys.readouterr().out
     assert "72 recordings" in listed and "fbank_no_cmvn" in listed
     entry.run(["cache", "verify"])
+    assert "72 recordings: every file is what it was" in capsys.readouterr().out
+    some = recordings(tones)
+    monkeypatch.setattr(contents, "contents", lambda paths, anew: dict.fromkeys(paths, "other"))
+    with pytest.raises(BarlowSpeechError, match="72 of 72 recordings are other files"):
+        entry.run(["cache", "verify"])
+    assert f"changed: {some[0].path}" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path))
     (path,) = old.path.glob("*.safetensors")
     one_flipped_bit(path)
     with pytest.raises(BarlowSpeechError, match="1 files"):

@@ -233,8 +233,8 @@ def refused(root: Path, upstream: list[str]) -> list[Any]:
     (broken / "fluent" / "wavs" / "speakers" / "spk0" / "train0.wav").unlink()
     (broken / "fluent" / "wavs" / "speakers" / "spk1" / "train1.wav").write_text("no audio" * 99)
     shutil.copytree(data / "LibriSpeech", broken / "LibriSpeech")
-    lexicon = (broken / "LibriSpeech" / "librispeech-lexicon.txt").read_text()
-    (broken / "LibriSpeech" / "librispeech-lexicon.txt").write_text(lexicon.replace("CAT", "DOG"))
+    lexicon = broken / "LibriSpeech" / superb.LEXICONS[0]
+    lexicon.write_text(lexicon.read_text().replace("CAT", "DOG").replace("SAT", "SET"))
     shutil.copytree(data / "LibriSpeech", broken / "Libri")
     for path in (broken / "Libri").rglob("*.trans.txt"):
         path.unlink()
@@ -423,7 +423,7 @@ def test_error_rates_are_those_of_the_transcripts(
 
 def test_verification_scores_every_trial(session: tuple[Path, dict[str, Any]]) -> None:
     root, answers = session
-    trials = (root / "data" / "VoxCeleb1" / "veri_test2.txt").read_text().splitlines()
+    trials = (root / "data" / "VoxCeleb1" / "veri_test.txt").read_text().splitlines()
     lines = (root / "sv_voxceleb1" / "test_predict.txt").read_text().splitlines()
     scores = np.array([float(one.split()[1]) for one in lines])
     same = np.array([one.startswith("1") for one in trials])
@@ -473,7 +473,10 @@ REFUSALS = [
     ("no recording: emotion", ["Ses01F_impro01_F000.wav", f"below {EXPERT}datarc.root="]),
     ("no recording: voxceleb1", ["id10002/5r0dWxy17C8/00001.wav", "iden_split.txt lists"]),
     ("no recording: fluent_commands", ["'fluent_commands'", "spk"]),
-    ("no word", ["the word CAT of", "librispeech-lexicon.txt"]),
+    (
+        "no word",
+        ["2 words of the transcripts are not in", superb.LEXICONS[0], "CAT (", "SAT ("],
+    ),
     ("no transcript", ["'asr' stopped: it needs `os.path.exists(path)`", "asr/dataset.py:"]),
     ("no split", ["'asr' stopped: 0 data found for test-other"]),
     ("no key", ["KeyError: 'modelrc'", f"{EXPERT}datarc.list=lists/of/mine.txt"]),
@@ -640,7 +643,7 @@ class Words:
 def phone_dataset(root: Path, bucket_size: int, phones: list[str]) -> Any:
     return ctc_corpora.LibriPhoneDataset(
         ["train-clean-100", "dev-clean"], Words(phones), bucket_size, path=str(root),
-        lexicon=[str(root / "librispeech-lexicon.txt")], train=["ignored"], ratio=1.0,
+        lexicon=[str(root / one) for one in superb.LEXICONS], train=["ignored"], ratio=1.0,
     )  # fmt: skip
 
 

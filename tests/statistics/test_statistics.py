@@ -316,7 +316,7 @@ def test_cell_json_has_the_keys_that_the_file_promises():
     got = cell_json(cell("fbank", [0.25, 0.75]))
     assert list(got) == [
         "upstream", "task", "corpus", "metric", "values", "n", "mean", "std", "sem", "median",
-        "q1", "q3", "min", "max", "ci95",
+        "q1", "q3", "min", "max", "ci95", "runs_ci95", "over",
     ]  # fmt: skip
     assert json.loads(json.dumps(got, allow_nan=False)) == got
 

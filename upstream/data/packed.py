@@ -7,7 +7,6 @@ A packed folder holds `audio.i16` (the recordings one behind the other, 16 kHz m
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -26,6 +25,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, file_digest, unmask
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, read_audio
+from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
 FORMAT = 1
@@ -89,20 +89,21 @@ def _rows(manifest: Manifest, where: Mapping[str, Sequence[str]]) -> list[Record
     return [recording for recording, kept in zip(manifest.recordings, keep) if kept]
 
 
-def pack(recordings: Sequence[Recording], folder: Path) -> Path:
+def pack(recordings: Sequence[Recording], folder: Path, verify: bool = False) -> Path:
     """Write the recordings as a packed folder, whole or not at all; one that is there is kept.
 
-    Files that look changed (a copied corpus has new times) are read again: the same speech
-    is what counts, not the times.
+    Where other files went in they are decoded: the same speech is what counts. So are those of an
+    index of before, which knows places and times in place of what is in a file. `verify` reads
+    every file, whatever is remembered of it.
 
     Raises:
         BarlowSpeechError: a recording cannot be read, the folder holds other speech, or it
             cannot be written.
     """
-    contents = _contents(recordings)
+    inside = _digest(recordings, verify)
     old = _packed(folder)
-    if old is None or old.get("contents") != contents:
-        _write(recordings, folder, contents, old)
+    if old is None or old.get("contents") != inside:
+        _write(recordings, folder, inside, old)
     return folder
 
 
@@ -122,7 +123,7 @@ def _packed(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    recordings: Sequence[Recording], folder: Path, contents: str, old: dict[str, Any] | None
+    recordings: Sequence[Recording], folder: Path, inside: str, old: dict[str, Any] | None
 ) -> None:
     """Write the packed folder; of one that is there, with `old` as its index, the index alone."""
     try:
@@ -149,7 +150,7 @@ def _write(
         (part / NAMES).write_text("\n".join(names) + "\n", encoding="utf-8")
         index = {
             "format": FORMAT,
-            "contents": contents,
+            "contents": inside,
             "recordings": len(recordings),
             "hours": round(ends[-1] / SAMPLE_RATE / 3600, 4),
             "sha256": checksum.hexdigest(),
@@ -167,7 +168,8 @@ def _write(
                     raise
         if any(old.get(key) != index[key] for key in CHECKSUMS):
             raise BarlowSpeechError(
-                f"{folder} holds other recordings than these; choose another folder or remove it."
+                f"{folder} holds other recordings than these, or these as an earlier version read "
+                "them; choose another folder or remove it."
             )
         (part / INDEX).replace(folder / INDEX)
     except OSError as error:
@@ -178,19 +180,10 @@ def _write(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _contents(recordings: Sequence[Recording]) -> str:
-    """A digest of which recordings, in which order and of which state, without reading them."""
-    stats = {}
-    for path in {one.path for one in recordings}:
-        with contextlib.suppress(OSError):  # reading it will say what is wrong
-            stats[path] = path.stat()
-    rows = []
-    for one in recordings:
-        stat = stats.get(one.path)
-        size = (stat.st_size, stat.st_mtime_ns) if stat else None
-        row = [str(one.path.resolve()), one.start_s, one.end_s, size]
-        rows.append([*row, one.gain_db] if one.gain_db else row)
-    return digest(rows)
+def _digest(recordings: Sequence[Recording], anew: bool) -> str:
+    """A digest of the recordings, of what is in their files and of their order."""
+    inside = contents((one.path for one in recordings), anew)
+    return digest([[inside[one.path], one.start_s, one.end_s, one.gain_db] for one in recordings])
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
