@@ -28,7 +28,7 @@ from barlow_speech.benchmark.reporting.files import write_bare
 from barlow_speech.benchmark.reporting.tables import markdown_document
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.benchmark.statistics.summaries import cell_json
+from barlow_speech.benchmark.statistics.summaries import result_json
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -255,7 +255,7 @@ def run(arguments: Sequence[str]) -> None:
     command = shlex.join(["run_downstream.py", *arguments])
     page = write_report(given.expdir, ordered, _facts(evaluator.settings.device), command)
     if given.json:
-        print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
+        print(json.dumps({"cells": [result_json(result) for result in ordered]}, allow_nan=False))
     else:
         print(_runs.terminal(ordered))
         print(f"\nfigures and details: {page}")
@@ -278,7 +278,7 @@ def write_report(
     """
     page = _runs.page(results, facts, command)
     (scores,) = (section for section in page.sections if section.title == "Results")
-    write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
+    write_json(folder / "cells.json", {"cells": [result_json(result) for result in results]})
     untitled = (dataclasses.replace(scores, title=""),)
     summary = Document(scores.title, "", untitled, page.commands, page.facts)
     write_text(folder / "results.md", markdown_document(summary))

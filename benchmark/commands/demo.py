@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def demo(out: Path, runs: int = 50) -> None:
-    """Speak the toy corpus, pretrain on it, judge on four tasks beside two baselines, report.
+    """Speak the toy corpus, pretrain on it, evaluate on four tasks beside two baselines, report.
 
     What is there already is not done again.
     """

@@ -38,7 +38,7 @@ from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.evaluation.head_training import Run
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, read_cells
+from barlow_speech.benchmark.evaluation.records import Record, Store, read_results, result_of
 from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features.cache import Folder, recording_keys
 from barlow_speech.benchmark.features.extraction import Features, features
@@ -354,9 +354,9 @@ def read_records(folder: Path) -> None:
         names = (found.upstream, found.task, found.corpus)
         check(names == (upstream, wanted.task, wanted.corpus), "the record of another cell")
         if found.runs:
-            cell_of(found, sorted(found.runs))
+            result_of(found, sorted(found.runs))
     for metric in METRICS:
-        cells = merged({folder: read_cells(folder, metric)})
+        cells = merged({folder: read_results(folder, metric)})
         for cell in cells:
             check(all(0 <= value <= 1 for value in cell.values), "a score is no share")
             check_finite(dataclasses.asdict(cell), "a cell")
