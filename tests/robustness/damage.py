@@ -310,7 +310,7 @@ def save_npy(tree: list[Any]) -> bytes:
 
 def save_waveform(tree: list[Any]) -> bytes:
     """float32 samples of the array in a list."""
-    return np.asarray(tree[0]).astype("<f4").tobytes()
+    return np.asarray(tree[0]).real.astype("<f4").tobytes()
 
 
 json_tree = tree_of(json.loads, save_json)
@@ -365,7 +365,7 @@ def damaged(
     """
     files = dict(examples[draw(st.integers(0, len(examples) - 1))])
     for _ in range(draw(st.sampled_from((1, 1, 1, 1, 1, 1, 2, 2, 3, 8)))):
-        if renames and draw(st.booleans()):
+        if renames and (not damages or draw(st.booleans())):
             files = renamed(draw, files)
             continue
         pattern, kinds = draw(st.sampled_from(damages))

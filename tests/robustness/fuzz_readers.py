@@ -856,9 +856,7 @@ def _prepared(name: str) -> Callable[[Path], None]:
 
 def _corpus_reader(make: Callable[[Path], list[Files]], *patterns: str) -> Reader:
     name = make.__name__
-    damages = tuple((pattern, damage.TEXT) for pattern in patterns) or (
-        ("*.wav", (damage.flipped,)),
-    )
+    damages = tuple((pattern, damage.TEXT) for pattern in patterns)
     return Reader(name, make, damages, _prepared(name), renames=True)
 
 

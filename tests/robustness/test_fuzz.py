@@ -45,7 +45,7 @@ from barlow_speech.upstream.pretraining.trainer import TRAINING
 
 CASES = {
     **{name: 30 if reader.renames else 200 for name, reader in READERS.items()},
-    "record": 60, "checkpoint": 60, "training": 60, "manifest": 80, "protocol": 80, "table": 50,
+    "record": 100, "checkpoint": 60, "training": 60, "manifest": 80, "protocol": 80, "table": 50,
 }  # fmt: skip
 LONG = settings.get_current_profile_name() == "campaign"
 quickly = settings(max_examples=200, database=None)
@@ -88,7 +88,7 @@ def test_the_input_of_each_failure_is_made_small_and_kept(tmp_path: Path) -> Non
     with pytest.raises(ExceptionGroup) as failures:
         fuzz.campaign(faulty_readers.READERS["letters"], 300, tmp_path, module="faulty_readers")
     assert len(failures.value.exceptions) == 2
-    for where, content in (("ZeroDivisionError", b"z"), ("KeyError", b"y")):
+    for where, content in (("ZeroDivisionError", b"z"), ("KeyError", b"")):
         (folder,) = tmp_path.glob(f"letters-{where}*")
         assert (folder / "a.txt").read_bytes() == content
         assert failures.group_contains(fuzz.Failure, match=f"(?s){where}.*{folder.name}")
