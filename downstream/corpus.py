@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ class Corpus:
         return self.card.name
 
     @cached_property
-    def recordings(self) -> list[Recording]:
+    def recordings(self) -> Sequence[Recording]:
         """Every recording of the manifest, in its order."""
         return self.manifest.recordings
 
@@ -169,20 +169,23 @@ class Corpus:
         a speaker.
         """
         sentences = []
-        spans: dict[str, dict[Path, list[Recording]]] = {split: {} for split in SPLITS}
-        for split, rows in examples.rows.items():
-            for row in rows:
-                recording = self.recordings[row]
-                spans[split].setdefault(recording.path, []).append(recording)
+        paths = self.manifest.column("path")
+        files = {
+            split: [_plain(paths[row]) for row in rows] for split, rows in examples.rows.items()
+        }
         for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
-            others = {path: Spans(ones) for path, ones in spans[second].items()}
-            shared = [
-                str(one)
-                for path, ones in spans[first].items()
-                if path in others
-                for one in ones
-                if others[path].overlap(one)
-            ]
+            in_both = set(files[second]).intersection(files[first])
+            spans: dict[str, list[Recording]] = {path: [] for path in in_both}
+            for path, row in zip(files[second], examples.rows[second]):
+                if path in in_both:
+                    spans[path].append(self.recordings[row])
+            others = {path: Spans(ones) for path, ones in spans.items()}
+            own = (
+                (path, self.recordings[row])
+                for path, row in zip(files[first], examples.rows[first])
+                if path in in_both
+            )
+            shared = [str(one) for path, one in own if others[path].overlap(one)]
             if shared:
                 sentences.append(
                     f"{len(shared)} recordings are in {first} and {second}, such as {shared[0]}"
@@ -194,6 +197,12 @@ class Corpus:
             if both:
                 sentences.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
         return sentences
+
+
+def _plain(path: str) -> str:
+    """As paths compare: "a//b" and "a/./b" are "a/b"; the same string where it is so already."""
+    plain = str(PurePath(path))
+    return path if plain == path else plain
 
 
 class ClassCount(NamedTuple):

@@ -255,7 +255,17 @@ def common_voice(root: Path, release: str = "cv-corpus-17.0-2024-03-15") -> Path
                 lines.append("\t".join((*row, "", "", "en", "")))
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
         buckets[split] = len(lines) - 1
-    (folder / "validated.tsv").write_text(header + "\n")
+    # All voices, and some that are in no official split.
+    more = [f"more{voice}" for voice in range(8)]
+    for voice, name in enumerate(more):
+        clip = f"common_voice_en_{next(number)}.mp3"
+        touch(folder / "clips", [clip])
+        row = (name, clip, "id", "More.", "", "2", "0", "", genders[voice % 2])
+        more[voice] = "\t".join((*row, "", "", "en", ""))
+    official = [(folder / f"{split}.tsv").read_text().splitlines()[1:] for split in buckets]
+    lines = [header, *itertools.chain(*official), *more]
+    (folder / "validated.tsv").write_text("\n".join(lines) + "\n")
+    buckets["validated"] = len(lines) - 1
     statistics = {"locales": {"en": {"buckets": {**buckets, "other": 0}}}}
     (root / f"{release}.json").write_text(json.dumps(statistics))
     return folder

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from barlow_speech.benchmark.analyses._scores import Groups
-from barlow_speech.benchmark.reporting.document import Facts, Part, Section, Table
+from barlow_speech.benchmark.figures.variance import variance_figure
+from barlow_speech.benchmark.reporting.document import Facts, Part, Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.planning import parts_of, plan_text, pretrainings_text
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.sources import usable
 from barlow_speech.benchmark.statistics.variance import split_variance, variance_text
@@ -23,6 +26,11 @@ LABELS = {
     "dev_recordings": "dev recordings",
     "test_recordings": "test recordings",
 }
+VARIANCE_NOTE = (
+    "A score is a mean over runs and recordings; what it would vary by with other heads, speakers "
+    "and recordings of theirs is split by crossed variance components. Runs on recordings: what is "
+    "of neither alone. Other pretrainings and other corpora are in none of it, unless named."
+)
 COST_LABELS = {
     "parameters": "parameters of the upstream",
     "macs_per_second": "multiply-accumulates per second of speech",
@@ -57,10 +65,36 @@ def measured(groups: Groups) -> Section:
 
 
 def variances(groups: Groups) -> Section | None:
-    """Where the spread comes from, for the results whose design tells; None where none does."""
-    splits = [(one, split_variance(one)) for group in groups.values() for one in group]
-    lines = tuple(variance_text(result, split) for result, split in splits if split.components)
-    return Section("Where the spread comes from", lines, (), ()) if lines else None
+    """Where the spread comes from, and what a plan follows from it; None where nothing tells."""
+    every = [one for group in groups.values() for one in group]
+    splits = [(one, split_variance(one)) for one in every]
+    lines = [variance_text(result, split) for result, split in splits if split.components]
+    lines += filter(None, map(plan_text, groups.values()))
+    lines += filter(None, map(pretrainings_text, every))
+    picture = variance_picture("variance", every)
+    if not lines and picture is None:
+        return None
+    shown = () if picture is None else (picture,)
+    return Section("Where the spread comes from", tuple(lines), (VARIANCE_NOTE,), shown)
+
+
+def variance_picture(name: str, results: Sequence[TaskResult]) -> Picture | None:
+    """A bar for each result whose predictions are stored; None where there is none."""
+    bars = []
+    for result in results:
+        parts = {part.name: part.variance for part in parts_of(result)}
+        if sum(parts.values()) > 0:
+            label = f"{result.upstream}, {result.task} {result.corpus}"
+            bars.append((label, 100 * math.sqrt(sum(parts.values())), parts))
+    if not bars:
+        return None
+    words = "; ".join(
+        f"{label}: "
+        + ", ".join(f"{part} {100 * v / sum(parts.values()):.0f} %" for part, v in parts.items())
+        for label, _, parts in bars
+    )
+    caption = "What part of the variance of a score each source has."
+    return Picture(name, caption, f"Bars of shares. {words}.", variance_figure(bars))
 
 
 def _facts(result: TaskResult) -> dict[str, str]:

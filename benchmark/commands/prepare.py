@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--statistics",
         type=Path,
         metavar="FILE",
-        help="published counts of a release of Common Voice, datasets/<release>.json of the "
-        "repository common-voice/cv-dataset",
+        help="published counts of a release of Common Voice, "
+        "datasets/scripted-speech/<release>.json of the repository common-voice/cv-dataset",
     )
     table = parser.add_argument_group("a table of your own")
     add = table.add_argument
@@ -93,8 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         choices=["speaker", "recording"],
-        help="make splits: by speaker, none in two of them; by recording, in equal shares of every "
-        "speaker (or, without speakers, of every class)",
+        help="make splits: by speaker, none in two of them (also of common_voice, of all that is "
+        "validated); by recording, in equal shares of every speaker (or, without speakers, of "
+        "every class)",
     )
     add(
         "--shares",
@@ -134,7 +135,14 @@ def run(given: argparse.Namespace) -> None:
             f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
-        options = Options(given.partial, given.genders, given.test_set, given.statistics)
+        by_speaker = given.split_by == ["speaker"]
+        if given.split_by and not by_speaker:
+            raise BarlowSpeechError(
+                "--split-by recording is for a table of your own (--from-table); leave it out."
+            )
+        options = Options(
+            given.partial, given.genders, given.test_set, given.statistics, by_speaker
+        )
         prepared = prepare(given.name, given.root, given.out, options)
     _say(prepared)
     if given.check_audio:

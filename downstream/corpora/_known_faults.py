@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from barlow_speech import configs
+from barlow_speech.downstream.corpora._scan import Table
 from barlow_speech.upstream.common.settings import build, read_yaml
 
 
@@ -19,6 +20,7 @@ class Fault:
     Recordings are called by their file names without what follows the first dot. Those of
     `left_out` get no row, those of `unlabelled` an empty `column`. Of speakers that are
     `one_person` the first name counts. `genders` has a speaker's as published, and as an audit's.
+    `release` is how the name of the only release begins that has the fault.
     """
 
     fault: str
@@ -28,6 +30,11 @@ class Fault:
     column: str = "emotion"
     one_person: tuple[str, ...] = ()
     genders: dict[str, tuple[str, str]] = field(default_factory=dict)
+    release: str = ""
+
+    def is_of(self, release: str) -> bool:
+        """Whether it is a fault of that release alone, which its reader refuses."""
+        return bool(self.release) and release.startswith(self.release)
 
     def genders_by(self, table: str) -> dict[str, str]:
         """The genders of the speakers whom the tables "published" and "audit" call differently."""
@@ -69,6 +76,16 @@ def named_as(paths: list[str]) -> str:
     return ""
 
 
+def correct_table(corpus: str, table: Table) -> tuple[Table, list[str]]:
+    """The same of rows; they are left as they are where nothing of the corpus is to be changed."""
+    if not any(one.left_out or one.unlabelled or one.one_person for one in known_faults(corpus)):
+        return table, []
+    columns, sentences = correct(
+        corpus, {name: [row[i] for row in table.rows] for i, name in enumerate(table.columns)}
+    )
+    return Table(table.columns, list(zip(*columns.values()))), sentences
+
+
 def correct(
     corpus: str, columns: Mapping[str, list[str]]
 ) -> tuple[dict[str, list[str]], list[str]]:
@@ -76,7 +93,7 @@ def correct(
     changed = {name: list(cells) for name, cells in columns.items()}
     sentences = []
     for fault in known_faults(corpus):
-        if fault.genders:  # whose choice it is to apply them, and that says so
+        if fault.genders or fault.release:  # of which the corpus's reader knows more
             continue
         stems = [PurePosixPath(path).name.partition(".")[0] for path in changed["path"]]
         done = []

@@ -39,17 +39,22 @@ class Options:
     `partial` takes what is there of a corpus that is not whole. `genders` is "published" or "audit"
     where a corpus has two tables of them (LibriSpeech), empty what its own file says. `test_set` is
     the folder of a test set that is a download of its own (Speech Commands), `statistics` the file
-    of published counts of a corpus that has a new one every few months (Common Voice).
+    of published counts of a corpus that has a new one every few months (Common Voice), and
+    `split_by_speaker` takes a split of ours in place of its official one.
     """
 
     partial: bool = False
     genders: str = ""
     test_set: Path | None = None
     statistics: Path | None = None
+    split_by_speaker: bool = False
 
 
 class Table(NamedTuple):
-    """Rows of a manifest; `path` is relative to the corpus's folder, or absolute."""
+    """Rows of a manifest; `path` is relative to the corpus's folder, or absolute.
+
+    A row may go on after the columns, so that two tables can share a million of them.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -64,7 +69,7 @@ class Scan:
     with "files" or "speakers" decide whether a download is whole, those with "female" or "male",
     which a copy's table may have corrected, do not. `missing` names what is absent altogether,
     `notes` are sentences for the card, `faults` those on what is wrong in the corpus as published,
-    `hours` the published ones.
+    `hours` the published ones, `unasked` the cards that these options leave out.
     """
 
     source: str
@@ -76,6 +81,7 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     revision: str = ""
+    unasked: tuple[str, ...] = ()
 
     def add_acted(
         self, stem: str, rows: Sequence[tuple[str, ...]], everyone: Mapping[str, str]
@@ -106,6 +112,7 @@ class Reader:
     recognises: Callable[[Path], bool]
     read: Callable[[Path, Options], Scan]
     cards: tuple[str, ...]
+    splits_by_speaker: bool = False
 
 
 def peek(folder: Path, pattern: str) -> bool:

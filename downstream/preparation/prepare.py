@@ -11,15 +11,14 @@ from pathlib import Path
 
 from barlow_speech import configs
 from barlow_speech.downstream import corpora
-from barlow_speech.downstream.corpora._known_faults import correct, known_faults
+from barlow_speech.downstream.corpora._known_faults import correct_table
 from barlow_speech.downstream.corpora._scan import Options, Reader, Scan, Table, folders, listing
 from barlow_speech.downstream.corpus import SPLITS, Card, ClassCount, Corpus, read_card, write_card
 from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import write_text
 from barlow_speech.upstream.data.allowed_folders import allow
-from barlow_speech.upstream.data.manifest import Manifest, manifest_text, parse_manifest
+from barlow_speech.upstream.data.manifest import Manifest, check_cells, manifest_of, write_manifest
 
 ENOUGH = 0.99  # of the published files or speakers; with fewer, a download is not whole
 
@@ -68,6 +67,10 @@ def prepare(
             or label is none of the corpus's, or `out` cannot be written. Nothing is written then.
     """
     reader = find_reader(name)
+    if options.split_by_speaker and not reader.splits_by_speaker:
+        raise BarlowSpeechError(
+            f"{reader.title} has the splits that its card describes; leave --split-by out."
+        )
     _check_root(name, reader, root)
     out = out or root
     check_writable(out)
@@ -94,7 +97,9 @@ def prepare(
     if elsewhere:  # a part of the corpus that its reader found beside the folder
         allow(Path(os.path.commonpath(elsewhere)))
     tables, faults = _corrected(name, scan)
-    cards = [read_card(configs.find("corpus", card)) for card in reader.cards]
+    asked = (card for card in reader.cards if card not in scan.unasked)
+    cards = [read_card(configs.find("corpus", card)) for card in asked]
+    scan.tables.clear()
     prepared = write_corpora(tables, cards, root, out, scan.revision, [*scan.notes, *faults])
     notes = [note for note in prepared.notes if note not in faults]
     return dataclasses.replace(
@@ -107,9 +112,8 @@ def _corrected(name: str, scan: Scan) -> tuple[dict[str, Table], list[str]]:
     tables, sentences = {}, dict.fromkeys(scan.faults)
     for stem, table in scan.tables.items():
         tables[stem] = table
-        if table.rows and known_faults(name):
-            columns, own = correct(name, dict(zip(table.columns, map(list, zip(*table.rows)))))
-            tables[stem] = Table(table.columns, list(zip(*columns.values())))
+        if table.rows:
+            tables[stem], own = correct_table(name, table)
             sentences |= dict.fromkeys(own)
     return tables, list(sentences)
 
@@ -130,7 +134,7 @@ def compare(scan: Scan) -> tuple[list[str], list[str]]:
 
 
 def write_corpora(
-    tables: Mapping[str, Table],
+    tables: dict[str, Table],
     cards: Sequence[Card],
     root: Path,
     out: Path,
@@ -140,7 +144,8 @@ def write_corpora(
     """Write tables as manifests, and the cards whose manifest is among them, into `out`.
 
     A card gets the revision and the notes, and keeps the tasks that its manifest can serve; why it
-    cannot serve another is among the notes of the result, as are the leaks of its splits. Where
+    cannot serve another is among the notes of the result, as are the leaks of its splits. The
+    `tables` are taken out one by one, since their rows may be a million. Where
     `root` is not in `out`, this user's manifests may name its recordings from now on.
 
     Raises:
@@ -149,23 +154,24 @@ def write_corpora(
     if not root.resolve().is_relative_to(out.resolve()):
         allow(root)  # whoever runs this has named it
     prefix = _Prefix(root, out)
-    texts = {}
-    for stem, table in tables.items():
-        if table.rows:
-            try:
-                texts[stem] = manifest_text(_columns(table, prefix))
-            except BarlowSpeechError as error:
-                raise BarlowSpeechError(f"for {out / stem}.tsv: {error}") from error
+    here = [stem for stem, table in tables.items() if table.rows]
+    for stem in here:
+        cells = zip(tables[stem].columns, range(len(tables[stem].columns)))
+        try:
+            check_cells({name: (row[place] for row in tables[stem].rows) for name, place in cells})
+        except BarlowSpeechError as error:
+            raise BarlowSpeechError(f"for {out / stem}.tsv: {error}") from error
     manifests: dict[str, Manifest] = {}
     written = []
     result = Prepared([], [], notes=list(notes))
     for card in cards:
         stem = Path(card.manifest).stem
-        if stem not in texts:
+        if stem not in here:
             result.notes.append(f"No card '{card.name}': its recordings are not here.")
             continue
         if stem not in manifests:
-            manifests[stem] = parse_manifest(texts[stem], out / f"{stem}.tsv")
+            columns = _columns(tables.pop(stem), prefix)
+            manifests[stem] = manifest_of(columns, out / f"{stem}.tsv")
         description = " ".join([card.description.strip(), *notes]).strip()
         card = dataclasses.replace(
             card,
@@ -174,9 +180,11 @@ def write_corpora(
             revision=revision or card.revision,
         )
         written.append(_served(Corpus(card, manifests[stem]), result))
-    for stem, text in texts.items():
+    for stem in here:
+        made = stem in manifests
+        columns = manifests.pop(stem).columns if made else _columns(tables.pop(stem), prefix)
         result.manifests.append(out / f"{stem}.tsv")
-        write_text(result.manifests[-1], text)
+        write_manifest(result.manifests[-1], columns)
     for card in written:
         result.cards.append(out / f"{card.name}.yaml")
         write_card(result.cards[-1], card)
@@ -233,10 +241,11 @@ def _few(task: Task, counts: Mapping[str, Mapping[str, ClassCount]]) -> list[str
     return [sentence] if few else []
 
 
-def _columns(table: Table, prefix: _Prefix) -> dict[str, Sequence[str]]:
+def _columns(table: Table, prefix: _Prefix) -> dict[str, list[str]]:
     """The columns of the table that hold anything; the paths as the manifest writes them."""
-    columns = dict(zip(table.columns, zip(*table.rows)))
-    columns["path"] = tuple(map(prefix.of, columns["path"]))
+    # One after the other: zip(*rows) would take a million arguments.
+    columns = {name: [row[place] for row in table.rows] for place, name in enumerate(table.columns)}
+    columns["path"] = list(map(prefix.of, columns["path"]))
     return {name: cells for name, cells in columns.items() if any(cells)}
 
 

@@ -83,9 +83,13 @@ def made(data: Path, tmp_path: Path) -> Callable[[str], dict[str, Corpus]]:
     """Prepare a corpus into a folder of the test's own; its cards, read back, by their names."""
 
     def make(name: str) -> dict[str, Corpus]:
-        prepared = prepare(name, data / FOLDERS.get(name, name), tmp_path / name, PARTIAL)
-        assert prepared.leaks == []
-        corpora = [read_corpus(str(card)) for card in prepared.cards]
+        cards = []
+        for by_speaker in (False, True)[: 1 + find_reader(name).splits_by_speaker]:
+            options = Options(partial=True, split_by_speaker=by_speaker)
+            prepared = prepare(name, data / FOLDERS.get(name, name), tmp_path / name, options)
+            assert prepared.leaks == []
+            cards += prepared.cards
+        corpora = [read_corpus(str(card)) for card in cards]
         return {corpus.name: corpus for corpus in corpora}
 
     return make
@@ -141,7 +145,8 @@ def test_the_built_in_card_finds_the_manifest_below_a_data_root(
     for card in find_reader(name).cards:
         template = read_card(configs.find("corpus", card))
         out = tmp_path / Path(template.manifest).parent
-        prepare(name, data / FOLDERS.get(name, name), out, PARTIAL)
+        options = Options(partial=True, split_by_speaker=card.endswith("_by_speaker"))
+        prepare(name, data / FOLDERS.get(name, name), out, options)
         corpus = read_corpus(card, tmp_path)
         assert corpus.manifest.columns == read_corpus(str(out / f"{card}.yaml")).manifest.columns
 
@@ -829,6 +834,78 @@ def test_common_voice_is_compared_with_the_numbers_of_its_release(
     copy(root, tmp_path / "x" / "en")
     prepared = prepare("common_voice", tmp_path / "x" / "en", tmp_path)
     assert "Not compared with the published counts" in prepared.notes[0]
+
+
+def test_genders_of_common_voice_6_0_are_refused(tmp_path: Path) -> None:
+    root = trees.common_voice(tmp_path, "cv-corpus-6.0-2020-12-11")
+    with pytest.raises(BarlowSpeechError, match=r"release 6\.0 has wrong genders.*corrected 6\.1"):
+        prepare("common_voice", root, tmp_path / "out")
+    prepared = prepare("common_voice", root, tmp_path / "out", PARTIAL)
+    assert prepared.cards == []
+    assert [one.name for one in prepared.manifests] == ["common_voice_train.tsv"]
+    assert "gender" not in read_manifest(prepared.manifests[0]).columns
+    next_one = trees.common_voice(tmp_path / "fixed", "cv-corpus-6.1-2020-12-11")
+    assert prepare("common_voice", next_one).cards
+
+
+def test_common_voice_split_by_speaker_takes_all_that_is_validated(
+    data: Path, tmp_path: Path
+) -> None:
+    root = data / FOLDERS["common_voice"]
+    options = Options(split_by_speaker=True)
+    (card,) = prepare("common_voice", root, tmp_path, options).cards
+    corpus = read_corpus(str(card))
+    assert corpus.name == "common_voice_by_speaker"
+    rows = set(
+        zip(*(corpus.manifest.column(c) for c in ("speaker", "gender", "split_speaker_disjoint")))
+    )
+    speakers = [speaker for speaker, _, _ in rows]
+    assert len(speakers) == len(set(speakers)) == 16
+    counts = Counter((gender, split) for _, gender, split in rows)
+    assert counts == {(g, s): n for g in ("female", "male") for s, n in zip(SPLITS, (6, 1, 1))}
+    with pytest.raises(BarlowSpeechError, match="has the splits that its card describes"):
+        prepare("emodb", data / "emodb", tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    "genders",
+    [("", ""), ("female_feminine", "female_feminine"), ("male_masculine", "female_feminine")],
+)
+def test_spontaneous_speech_and_a_language_without_dev_or_men(
+    genders: tuple[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "sps-corpus-3.0-2026-03-09-aat"
+    header = ["client_id", "audio_id", "audio_file", "transcription", "split"]
+    header += ["gender"] if genders[0] else []  # which releases 1.0 and 2.0 do not have
+    lines = ["\t".join(header)]
+    for number in range(24):
+        split = ("train", "train", "dev", "test", "unassigned", "train")[number % 6]
+        row = [
+            f"voice{number}",
+            str(number),
+            f"spontaneous-speech-aat-{number}.mp3",
+            "Well [noise]",
+            split,
+        ]
+        row += [genders[number // 6 % 2]] if genders[0] else []
+        trees.touch(root, [f"audios/{row[2]}"])
+        lines.append("\t".join(row))
+    (root / "ss-corpus-aat.tsv").write_text("\n".join(lines) + "\n")
+    counts = {"train": {"clips": 12}, "dev": {"clips": 4}, "test": {"clips": 4}}
+    (tmp_path / "sps.json").write_text(json.dumps({"locales": {"aat": {"buckets": counts}}}))
+    prepared = prepare("common_voice", root, options=Options(statistics=tmp_path / "sps.json"))
+    assert prepared.differences == []
+    assert len(read_manifest(root / "common_voice_train.tsv")) == 12
+    if not genders[0]:
+        assert prepared.cards == []
+        return
+    corpus = read_corpus(str(root / "common_voice.yaml"))
+    if "male_masculine" in genders:
+        assert "female 6/2/2 of 6/2/2 speakers; male 6/2/2 of 6/2/2 speakers" in prepared.classes[0]
+        assert "fewer than 10 speakers of a class: female 6 in train" in prepared.few[0]
+        assert corpus.card.revision == root.name
+    else:
+        assert corpus.card.tasks == {} and "one class only" in prepared.notes[-1]
 
 
 @pytest.mark.parametrize("recipe", ["librispeech100", "librispeech360", "voxceleb1"])

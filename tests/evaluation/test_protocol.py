@@ -33,9 +33,9 @@ def test_every_built_in_protocol_reads_for_every_task(name: str) -> None:
 def test_superb_has_s3prls_numbers() -> None:
     """Of downstream/speech_commands, emotion and voxceleb1, config.yaml."""
     expected = {
-        "keyword_spotting": (200_000, 32, 1, "balanced", 4000),
+        "keyword_spotting": (200_000, 32, 1, "balanced", 5000),
         "emotion": (30_000, 4, 8, "shuffle", 1000),
-        "speaker_id": (200_000, 8, 4, "shuffle", 4000),
+        "speaker_id": (200_000, 8, 4, "shuffle", 5000),
     }
     for task, (steps, batch, accumulate, sampling, eval_step) in expected.items():
         protocol = read_protocol("superb", task)

@@ -12,12 +12,13 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.common.files import written_whole
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.allowed_folders import VARIABLE, AllowedFolders
 
@@ -75,7 +76,7 @@ class Manifest:
 
     file: Path
     columns: dict[str, list[str]]
-    recordings: list[Recording]
+    recordings: Sequence[Recording]
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -147,14 +148,17 @@ def parse_manifest(text: str, file: Path) -> Manifest:
                 columns[name].append(cell)
             recordings.append(_recording(file, number, row))
             if not allowed.holds(row["path"]):
-                raise BarlowSpeechError(
-                    f"manifest {file}, line {number}: {recordings[-1].path} is outside of the "
-                    f"manifest's folder; if you trust the manifest, set {VARIABLE} to the folder "
-                    "that holds its recordings."
-                )
+                raise _outside(file, number, recordings[-1].path)
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
     return Manifest(file, columns, recordings)
+
+
+def _outside(file: Path, number: int, path: Path) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"manifest {file}, line {number}: {path} is outside of the manifest's folder; if you trust "
+        f"the manifest, set {VARIABLE} to the folder that holds its recordings."
+    )
 
 
 def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
@@ -182,12 +186,57 @@ def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
     return Recording(file.parent / row["path"], start_s, end_s, gain_db)
 
 
+def manifest_of(columns: dict[str, list[str]], file: Path) -> Manifest:
+    """The manifest that `columns`, whose values are right, will be when it is written to `file`.
+
+    Its recordings are made when they are asked for.
+
+    Raises:
+        BarlowSpeechError: a path leads out of the folder.
+    """
+    allowed = AllowedFolders(file.parent)
+    for number, path in enumerate(columns["path"], start=2):
+        if not allowed.holds(path):
+            raise _outside(file, number, file.parent / path)
+    return Manifest(file, columns, _Recordings(file, columns))
+
+
+class _Recordings(Sequence[Recording]):
+    """Those of a manifest's columns; a million of them take half a gigabyte when all are made."""
+
+    def __init__(self, file: Path, columns: dict[str, list[str]]) -> None:
+        self._file, self._columns = file, columns
+
+    def __len__(self) -> int:
+        return len(self._columns["path"])
+
+    @overload
+    def __getitem__(self, row: int) -> Recording: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Recording]: ...
+    def __getitem__(self, row: int | slice) -> Recording | Sequence[Recording]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        cells = {name: column[row] for name, column in self._columns.items()}
+        return _recording(self._file, row + 2, cells)
+
+
 def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:
     """The text of a manifest with these columns, which are all of one length.
 
     Raises:
         BarlowSpeechError: a cell holds a tab, the end of a line or what is no text (a file name
             in an old encoding), which a manifest cannot hold.
+    """
+    check_cells(columns)
+    return "".join(_lines(columns))
+
+
+def check_cells(columns: Mapping[str, Iterable[str]]) -> None:
+    """Refuse what a manifest cannot hold.
+
+    Raises:
+        BarlowSpeechError: as `manifest_text`.
     """
     for name, cells in columns.items():
         for cell in cells:
@@ -196,8 +245,12 @@ def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:
                     f"the {name} {cell!r} holds a tab, a line's end or what is no UTF-8 text, "
                     "which a manifest cannot hold; rename it."
                 )
-    lines = ["\t".join(columns), *map("\t".join, zip(*columns.values()))]
-    return "\n".join(lines) + "\n"
+
+
+def _lines(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield "\t".join(columns) + "\n"
+    for row in zip(*columns.values()):
+        yield "\t".join(row) + "\n"
 
 
 def write_manifest(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
@@ -206,4 +259,6 @@ def write_manifest(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
     Raises:
         BarlowSpeechError: as `manifest_text`, or the folder cannot be written.
     """
-    write_text(file, manifest_text(columns))
+    check_cells(columns)
+    with written_whole(file) as part, part.open("w", encoding="utf-8", newline="") as out:
+        out.writelines(_lines(columns))
