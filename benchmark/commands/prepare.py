@@ -15,6 +15,7 @@ from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.downstream.preparation.audio_check import check_audio, copies
 from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
+from barlow_speech.downstream.preparation.plausibility import implausible
 from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording, read_manifest
@@ -132,7 +133,8 @@ def run(given: argparse.Namespace) -> None:
     elif given.root is None:
         reader = find_reader(given.name)
         raise BarlowSpeechError(
-            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout}); run "
+            f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
         by_speaker = given.split_by == ["speaker"]
@@ -212,6 +214,14 @@ def _check(prepared: Prepared, workers: int | None) -> None:
         print(f"copies      {len(found)} recordings of {card} that are others to the bit")
         for line in found:
             print(f"copy        {line}")
+    files = {recording.path for recording in allowed}
+    wrong, unlike = implausible(files, decoded.hours, prepared.hours, prepared.rate)
+    for line in (*wrong, *unlike):
+        print(f"unlike      {line}")
+    if wrong and not decoded.broken:
+        raise BarlowSpeechError(
+            f"this cannot be the corpus as published: {wrong[0]}; take its original recordings."
+        )
     if decoded.broken:
         raise BarlowSpeechError(
             f"{len(decoded.broken)} of {len(allowed)} recordings are broken and listed above; "

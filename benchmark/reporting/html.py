@@ -1,13 +1,15 @@
-"""A document as one HTML page: no script, nothing from the network, pictures and sounds inside.
+"""A document as one HTML page: nothing from the network, pictures and sounds inside.
 
-The template escapes whatever it is given, and the page's content security policy lets nothing run
-or load, whatever a name may smuggle in.
+The template escapes whatever it is given, and the page's content security policy lets nothing load,
+and nothing run but one script, known by its hash, whatever a name may smuggle in. The script sorts
+and filters tables, which are whole without it.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import re
 
 import jinja2
@@ -29,6 +31,8 @@ FILES_NOTE = (
 def page(document: Document, files: Table | None = None) -> str:
     """The whole page; `files` names what lies beside it. The same document gives the same page."""
     style = _environment().get_template("page.css").render().strip()
+    script = (_environment().loader.get_source(_environment(), "page.js"))[0].strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     shades = [
         f".s{tenth} {{ background: {shade(tenth / 10)}; "
         f"color: {'#fff' if tenth > 5 else 'inherit'}; }}"
@@ -44,6 +48,8 @@ def page(document: Document, files: Table | None = None) -> str:
             files=files,
             files_note=FILES_NOTE,
             long=LONG,
+            script=Markup(script),
+            script_hash=f"sha256-{digest}",
             style=Markup("\n".join([style, *shades])),
         )
     )

@@ -74,12 +74,14 @@ class Scan:
     with "files" or "speakers" decide whether a download is whole, those with "female" or "male",
     which a copy's table may have corrected, do not. `missing` names what is absent altogether,
     `notes` are sentences for the card, `faults` those on what is wrong in the corpus as published,
-    `hours` the published ones, `unasked` the cards that these options leave out.
+    `hours` the published ones, `rate` the published sampling rate in Hz, `unasked`
+    the cards that these options leave out.
     """
 
     source: str
     published: dict[str, int] = field(default_factory=dict)
     hours: float | None = None
+    rate: int | None = None
     tables: dict[str, Table] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)

@@ -51,7 +51,7 @@ PUBLISHED = {
 def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`; gender is the first letter of a speaker's folder."""
     columns = ("path", "speaker", "gender", "text", "split_speaker_id", "split_speaker_disjoint")
-    scan = Scan("Garofolo et al. 1993", PUBLISHED, hours=5.4)
+    scan = Scan("Garofolo et al. 1993", PUBLISHED, hours=5.4, rate=16_000)
     texts = _prompts(root)
     rows: list[tuple[str, ...]] = []
     speakers: dict[str, str] = {}

@@ -40,6 +40,7 @@ from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corp
 from barlow_speech.downstream.preparation import from_table
 from barlow_speech.downstream.preparation import prepare as prepare_module
 from barlow_speech.downstream.preparation.audio_check import check_audio
+from barlow_speech.downstream.preparation.plausibility import implausible
 from barlow_speech.downstream.preparation.prepare import find_reader, prepare
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
@@ -187,7 +188,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").touch()
     (tmp_path / "TIMIT.zip").touch()
     for root, words in (
-        ("empty", "expected TRAIN and TEST .*, found nothing"),
+        ("empty", "expected TRAIN and TEST .*, found nothing; give the folder"),
         ("other", "expected TRAIN and TEST .*, found notes.txt"),
         ("TIMIT.zip", "is no folder; unpack it"),
         ("nowhere", "is no folder; check the path"),
@@ -998,6 +999,27 @@ def test_every_broken_recording_is_named(tmp_path: Path) -> None:
     assert len(check_audio(recordings, allowed).broken) == len(broken) - 2
 
 
+def test_what_cannot_be_the_published_corpus_is_said(tmp_path: Path) -> None:
+    """As a copy of EmoDB that is cut to exactly 2 s at 22.05 kHz, with all 535 names."""
+    cut = [tmp_path / f"cut{number}.wav" for number in range(20)]
+    for number, file in enumerate(cut):
+        noise = np.random.default_rng(number).uniform(-0.1, 0.1, 2205)
+        soundfile.write(file, noise, 22_050)
+    wrong, unlike = implausible(cut, 0.30, 0.41, SAMPLE_RATE)
+    assert wrong[0] == "0.30 h are here, where 0.41 h were published"
+    assert wrong[1].startswith("all 20 files are exactly 0.100 s long")
+    assert unlike == ["20 at 22,050 Hz, where the corpus was published at 16,000 Hz"]
+    good = [tmp_path / f"good{number}.wav" for number in range(20)]
+    for number, file in enumerate(good):
+        trees.sound(file, 0.1 + number / 1000, number)
+    stereo = np.repeat(np.linspace(-0.1, 0.1, 900)[:, None], 2, axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, SAMPLE_RATE)
+    (tmp_path / "broken.wav").touch()
+    files = [*good, tmp_path / "stereo.wav", tmp_path / "broken.wav"]
+    assert implausible(files, 0.42, 0.41, SAMPLE_RATE) == ([], [])
+    assert implausible(cut[:5], 1.0, None, None) == ([], [])  # too few, and nothing published
+
+
 # The command
 
 
@@ -1229,7 +1251,7 @@ def test_a_table_without_labels_or_splits_says_so(
         ("path,start_s\n\nclips/1.wav,0\nclips/2.wav,1_5\n", "line 4: start_s .* not '1_5'"),
         ('path;end_s\nclips/1.wav;"0,5"\n', "line 2: end_s .* '0,5'; write a point for the comma"),
         ("path\tword\nclips/1.wav\ta\nclips/2.wav\n", "line 3: 1 cells"),
-        ("path,word\nclips/1.wav,a\n".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        ("path,word\nclips/1.wav,a\n".encode("utf-16"), "UTF-16, not UTF-8; save it as UTF-8"),
         ("path,word\nclips/1.wav,a\n".encode("utf-16-le"), "UTF-16"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         # A quotation mark that nothing closes, or that the next one closes by chance.

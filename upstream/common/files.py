@@ -144,7 +144,7 @@ def read_text(path: Path, called: str = "", remedy: str = "check the path") -> s
         if isinstance(error, UnicodeDecodeError):
             wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             line = error.object[: error.start].count(b"\n") + 1
-            reason = f"it is {'UTF-16' if wide else f'not UTF-8 text in line {line}'}"
+            reason = f"it is {'UTF-16, not UTF-8' if wide else f'not UTF-8 text in line {line}'}"
         if "UTF-" in reason:
             remedy = "save it as UTF-8"
         raise BarlowSpeechError(f"cannot read {called}: {reason}; {remedy}.") from error
