@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    more = "".join(f"{name}, " for name in tasks.other_names())
     add = result.add_argument
     add(
         "-u",
@@ -67,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="TASK",
-        help=f"{', '.join(tasks.names())}, or all of these; or SUPERB's own, by s3prl's rules: "
-        f"{', '.join(tasks.superb_names())}",
+        help=f"{', '.join(tasks.names())}, or all of these; or {more}SUPERB's own, by s3prl's "
+        f"rules: {', '.join(tasks.superb_names())}",
     )
     add(
         "-k",
@@ -106,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a key of the protocol, such as head.name=mlp or clip=0",
     )
-    add("--runs", type=int, metavar="N", help="runs of each cell (paper: 50)")
+    add("--runs", type=int, metavar="N", help="runs of each result (paper: 50)")
     add("--seed", type=int, metavar="N", help="seed of the first run; run i has seed + i")
     add("--steps", type=int, metavar="N", help="optimiser steps of each run")
     add(
@@ -142,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
         "--executor",
         choices=("local", "ray"),
         default="local",
-        help="ray: spread the cells over a Ray cluster (extra [ray])",
+        help="ray: spread the jobs over a Ray cluster (extra [ray])",
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add(
@@ -259,7 +260,7 @@ def run(arguments: Sequence[str]) -> None:
     from barlow_speech.benchmark.analyses import _runs
     from barlow_speech.benchmark.evaluation.executor import run_jobs
     from barlow_speech.benchmark.reporting.files import Made
-    from barlow_speech.benchmark.statistics.summaries import cell_json
+    from barlow_speech.benchmark.statistics.summaries import result_json
     from barlow_speech.upstream.common.machine import versions
 
     ordered = run_jobs(jobs, evaluator, given.executor, given.address)
@@ -270,7 +271,7 @@ def run(arguments: Sequence[str]) -> None:
         page = write_report(given.expdir, ordered, _facts(evaluator.device), command)
         made.note()
     if given.json:
-        print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
+        print(json.dumps({"cells": [result_json(result) for result in ordered]}, allow_nan=False))
     else:
         print(_runs.terminal(ordered))
         print(f"\nfigures and details: {page}")
@@ -295,11 +296,11 @@ def write_report(
     from barlow_speech.benchmark.reporting.document import Document
     from barlow_speech.benchmark.reporting.files import write_bare
     from barlow_speech.benchmark.reporting.tables import markdown_document
-    from barlow_speech.benchmark.statistics.summaries import cell_json
+    from barlow_speech.benchmark.statistics.summaries import result_json
 
     page = _runs.page(results, facts, command)
     (scores,) = (section for section in page.sections if section.title == "Results")
-    write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
+    write_json(folder / "cells.json", {"cells": [result_json(result) for result in results]})
     untitled = (dataclasses.replace(scores, title=""),)
     summary = Document(scores.title, "", untitled, page.commands, page.facts)
     write_text(folder / "results.md", markdown_document(summary))

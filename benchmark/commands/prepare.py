@@ -137,7 +137,8 @@ def run(given: argparse.Namespace) -> None:
     elif given.root is None:
         reader = find_reader(given.name)
         raise BarlowSpeechError(
-            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout}); run "
+            f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
         by_speaker = given.split_by == ["speaker"]
@@ -176,6 +177,8 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
 
 
 def _say(prepared: Prepared) -> None:
+    if prepared.rows:
+        print(f"rows        {prepared.rows}")
     for line, classes in zip(prepared.tasks, prepared.classes):
         print(f"task        {line}")
         print(f"classes     {classes}")
@@ -196,7 +199,8 @@ def _say(prepared: Prepared) -> None:
 
 
 def _check(prepared: Prepared, workers: int | None) -> None:
-    from barlow_speech.downstream.preparation.audio_check import check_audio
+    from barlow_speech.downstream.corpus import read_corpus
+    from barlow_speech.downstream.preparation.audio_check import check_audio, copies
     from barlow_speech.downstream.preparation.plausibility import implausible
     from barlow_speech.upstream.data.manifest import Recording, read_manifest
 
@@ -215,6 +219,12 @@ def _check(prepared: Prepared, workers: int | None) -> None:
     print(f"audio       {len(allowed):,} recordings, {decoded.hours:.2f} h decoded{published}")
     for line in decoded.broken:
         print(f"broken      {line}")
+    heard = dict(zip(allowed, decoded.digests))
+    for card in prepared.cards:
+        found = copies(read_corpus(str(card)), heard, decoded.silent)
+        print(f"copies      {len(found)} recordings of {card} that are others to the bit")
+        for line in found:
+            print(f"copy        {line}")
     files = {recording.path for recording in allowed}
     wrong, unlike = implausible(files, decoded.hours, prepared.hours, prepared.rate)
     for line in (*wrong, *unlike):

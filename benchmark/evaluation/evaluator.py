@@ -14,7 +14,7 @@ from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
+from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
 from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key
 from barlow_speech.benchmark.features.known import recall, remember
@@ -117,7 +117,7 @@ class Evaluator:
             whole = self._stored(job, task_data)
             # What has a leak that was allowed goes the long way, to be refused if it is no more.
             if whole and set(whole.facts["notes"]) <= {*task_data.notes, ON_DEV}:
-                return cell_of(whole, seeds, self.settings.metric)
+                return result_of(whole, seeds, self.settings.metric)
         return self._completed(job, task_data, seeds)
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
@@ -167,7 +167,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return cell_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
@@ -360,6 +360,7 @@ class Evaluator:
             "layers": layers,
             "width": width,
             "features_version": FEATURES_VERSION,
+            "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {

@@ -51,6 +51,7 @@ class Prepared:
     leaks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hours: float | None = None
+    rows: str = ""  # of a table: read, and written
     rate: int | None = None
 
 
@@ -307,7 +308,7 @@ def _check_root(name: str, reader: Reader, root: Path) -> None:
     here = listing(root)
     raise BarlowSpeechError(
         f"{root} is no {reader.title}: expected {reader.layout}, found "
-        f"{_listed(here) if here else 'nothing'}."
+        f"{_listed(here) if here else 'nothing'}; give the folder that holds it."
     )
 
 
