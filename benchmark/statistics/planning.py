@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from barlow_speech.benchmark.statistics.comparison import paired
 from barlow_speech.benchmark.statistics.crossed import Crossed
@@ -102,6 +101,8 @@ def plan(differences: Sequence[Crossed], gain: float) -> Plan:
     With `needed` clusters like these, and as many runs as there are, a difference of `gain` is
     found in 80 of 100 repetitions by a single test at 5 %.
     """
+    from scipy import stats
+
     runs, clusters = differences[0].runs, differences[0].clusters
     both = float(np.mean([one.both_variance for one in differences]))
     run = max(float(np.mean([one.runs_variance for one in differences])) - both, 0.0)
@@ -163,6 +164,8 @@ def pretrainings_text(result: TaskResult, gain: float = 0.02) -> str | None:
 
     Of two upstreams whose pretrainings differ as those of this one do: 2 s² / M and Student's t.
     """
+    from scipy import stats
+
     parts = {one.name: one for one in split_variance(result).components}
     between = parts.get("pretrain_seed")
     if between is None:
