@@ -35,7 +35,8 @@ def implausible(
                 continue
             rates[info.samplerate] += 1
             lengths[info.frames / info.samplerate] += 1
-    wrong, unlike = [], []
+    wrong: list[str] = []
+    unlike: list[str] = []
     if published and abs(hours - published) > HOURS_APART * published:
         wrong.append(f"{hours:.2f} h are here, where {published:g} h were published")
     if rate and len(lengths) == 1 and lengths.total() >= MANY:
