@@ -270,7 +270,7 @@ def read_card(path: Path) -> Card:
         BarlowSpeechError: it cannot be read, has an unknown key, or names a task that is none or
             that has no split.
     """
-    card = build(Card, read_yaml(path), str(path))
+    card = build(Card, read_yaml(path, configs.files("corpus")), str(path))
     known = all_names()
     for task, columns in card.tasks.items():
         if task not in known:

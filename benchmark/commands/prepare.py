@@ -132,7 +132,8 @@ def run(given: argparse.Namespace) -> None:
     elif given.root is None:
         reader = find_reader(given.name)
         raise BarlowSpeechError(
-            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout}); run "
+            f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
         by_speaker = given.split_by == ["speaker"]

@@ -36,7 +36,7 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
     return numbers
 
 
-def cell_json(result: TaskResult) -> dict[str, Any]:
+def result_json(result: TaskResult) -> dict[str, Any]:
     """The result as it stands in `cells.json`: who, what, the values, and their summary.
 
     Raises:

@@ -308,7 +308,7 @@ def _check_root(name: str, reader: Reader, root: Path) -> None:
     here = listing(root)
     raise BarlowSpeechError(
         f"{root} is no {reader.title}: expected {reader.layout}, found "
-        f"{_listed(here) if here else 'nothing'}."
+        f"{_listed(here) if here else 'nothing'}; give the folder that holds it."
     )
 
 

@@ -17,7 +17,7 @@ import torch
 
 from barlow_speech.benchmark import run_downstream
 from barlow_speech.benchmark.evaluation import trainers
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.statistics.metrics import metrics
@@ -176,7 +176,7 @@ def test_a_record_says_what_a_reader_must_know(
         assert run["sources"] == {
             "init": run["seed"], "order": run["seed"], "train_resample": None, "pretrain_seed": 0,
         }  # fmt: skip
-    (cell,) = read_cells(tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out")
     assert list(cell.values) == printed["values"]
     assert np.sum(cell.predictions.confusion) == 4 * len(truth)
 
@@ -288,7 +288,7 @@ def test_the_embedding_and_a_layer_can_be_judged_alone(
         for more in ([], ["-s", "embedding"], ["-l", "0"], ["-l", "-1"], ["-l", "4"])
     ]
     assert values[3] == values[4]  # the last of five
-    cells = read_cells(tmp_path / "out")
+    cells = read_results(tmp_path / "out")
     assert {cell.setup.selection for cell in cells} == {
         "hidden_states", "embedding", "layer 0", "layer -1", "layer 4",
     }  # fmt: skip
@@ -317,7 +317,7 @@ def test_several_pretrainings_are_one_upstream(
         for seed in range(2)
     ]  # fmt: skip
     assert cell["values"] == alone[0] + alone[1]
-    stored = next(c for c in read_cells(tmp_path / "out") if "*" in c.upstream)
+    stored = next(c for c in read_results(tmp_path / "out") if "*" in c.upstream)
     assert [s["pretrain_seed"] for s in stored.sources] == [0, 0, 1, 1]
     (drawn,) = command("-u", "barlow_speech_random", "-d", "emotion", *crossed)["cells"]
     assert len(drawn["values"]) == 4

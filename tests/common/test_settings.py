@@ -132,6 +132,15 @@ def test_what_extends_a_missing_file_says_where_it_is_looked_for(tmp_path: Path)
         read_yaml(path)
 
 
+def test_extends_takes_a_name_where_there_are_some(tmp_path: Path) -> None:
+    named = {"base": written(tmp_path / "far" / "base.yaml", "steps: 1\nlr: 0.5")}
+    path = written(tmp_path / "mine.yaml", "extends: base\nsteps: 2")
+    assert read_yaml(path, named) == {"steps": 2, "lr": 0.5}
+    path.write_text("extends: bass")
+    with pytest.raises(BarlowSpeechError, match="the file that says it, or one of base"):
+        read_yaml(path, named)
+
+
 def test_windows_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbfsteps: 3\r\ntitle: \xc3\xa4\r\n")

@@ -187,7 +187,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").touch()
     (tmp_path / "TIMIT.zip").touch()
     for root, words in (
-        ("empty", "expected TRAIN and TEST .*, found nothing"),
+        ("empty", "expected TRAIN and TEST .*, found nothing; give the folder"),
         ("other", "expected TRAIN and TEST .*, found notes.txt"),
         ("TIMIT.zip", "is no folder; unpack it"),
         ("nowhere", "is no folder; check the path"),

@@ -13,7 +13,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,8 +47,10 @@ Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, named: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """The mapping in a YAML file; with `extends: other.yaml` (relative to it) merged over that one.
+
+    `named` are files that `extends` may name by a word, as `extends: paper`.
 
     Mappings are merged key by key, everything else is replaced; and so is a mapping whose `name`
     changes, since its other keys belong to what had the old name.
@@ -56,12 +58,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
     """
-    return _read_yaml(path, ())
+    return _read_yaml(path, (), named or {})
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) -> dict[str, Any]:
     whose = f", which {seen[-1]} extends" if seen else ""
-    remedy = "`extends` is a path from the file that says it" if seen else "check the path"
+    names = f", or one of {', '.join(named)}" if named else ""
+    remedy = f"`extends` is a path from the file that says it{names}" if seen else "check the path"
     try:
         resolved = path.resolve()
         if resolved in seen:
@@ -89,7 +92,8 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    return merge(_read_yaml(path.parent / str(base), (*seen, resolved)), tree)
+    file = named.get(str(base), path.parent / str(base))
+    return merge(_read_yaml(file, (*seen, resolved), named), tree)
 
 
 def _parse(text: str) -> Any:
