@@ -45,7 +45,7 @@ def recordings(root: Path, paths: Iterable[str], seconds: float = 0.01) -> None:
 
 
 def ours(card: Path, task: str) -> list[dict[str, Rows]]:
-    """Of each fold and split the recordings (their last three names) and classes that a card has."""
+    """Of each fold and split the recordings (their last names) and classes that a card has."""
     corpus = read_corpus(str(card))
     return [
         {
