@@ -52,6 +52,7 @@ class Prepared:
     leaks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hours: float | None = None
+    rows: str = ""  # of a table: read, and written
     rate: int | None = None
 
 

@@ -378,6 +378,18 @@ def identical(folder: Path, text: str) -> str:
     return text
 
 
+def as_flac_with_another_label(folder: Path, text: str) -> str:
+    wave, rate = soundfile.read(folder / "0-0-0-0.wav", dtype="int16")
+    soundfile.write(folder / "copy.flac", wave, rate)
+    return text.replace("1-1-0-0.wav", "copy.flac")
+
+
+def silent_twice(folder: Path, text: str) -> str:
+    for name in ("0-0-0-0.wav", "5-0-0-0.wav"):
+        soundfile.write(folder / name, np.zeros(4000), 16_000)
+    return text
+
+
 def no_label(folder: Path, text: str) -> str:
     return text.replace("emotion", "mood", 1)
 
@@ -392,11 +404,15 @@ def one_class(folder: Path, text: str) -> str:
         (missing, "0-0-0-0.wav does not exist"),
         (empty, "0-0-0-0.wav has no sample"),
         (unreadable, "0-0-0-0.wav cannot be read"),
-        (identical, "is, to the bit,"),
+        (identical, r"1 recordings are in two splits: .*5-0-0-0.wav \(line \d+, test, 'calm'\) is "
+         r"to the bit .*0-0-0-0.wav \(line 2, train, 'calm'\)"),
+        (as_flac_with_another_label, r"1 recordings have two labels: .*copy.flac \(line 20, train, "
+         r"'excited'\) is to the bit .*0-0-0-0.wav \(line 2, train, 'calm'\)"),
+        (silent_twice, r"1 recordings are in two splits: .*5-0-0-0.wav .* is digital silence, as"),
         (no_label, "add the column 'emotion'"),
         (one_class, "one class only, 'calm'"),
     ],
-)
+)  # fmt: skip
 def test_bad_corpora_are_one_sentence_and_leave_nothing(
     command: Callable[..., dict],
     tones: Path,

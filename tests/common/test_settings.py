@@ -325,3 +325,19 @@ def test_what_is_nested_too_deeply_or_no_text_is_refused_by_name() -> None:
     for value in (deep, "\ud800", b"bytes"):
         with pytest.raises(BarlowSpeechError, match=r"x\.yaml"):
             build(Outer, {"steps": 1, "free": value}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: 1\n".encode("utf-16"), "it is UTF-16, not UTF-8; save it as UTF-8"),
+        ("# ä\na: ö\n".encode("latin-1"), "not UTF-8 text in line 1; save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    ],
+)
+def test_a_file_that_is_no_text_of_ours_says_what_it_is(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(BarlowSpeechError, match=words):
+        read_yaml(tmp_path / "mine.yaml")

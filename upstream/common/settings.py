@@ -21,6 +21,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -71,17 +72,14 @@ def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) ->
             raise BarlowSpeechError(
                 f"{path} extends itself; remove the `extends` that closes the ring."
             )
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ValueError("it may have no end, as a device has")
         if path.exists() and path.stat().st_size > MAX_BYTES:
             raise BarlowSpeechError(
                 f"{path} has more than {MAX_BYTES:,} bytes, so that it holds no settings; "
                 "check the path."
             )
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise BarlowSpeechError(f"cannot read {path}{whose}: {reason}; {remedy}.") from error
+    except (OSError, ValueError):  # reading it says what is wrong
+        resolved = path
+    text = read_text(path, f"{path}{whose}", remedy)
     try:
         tree = _parse(text)
     except NOT_YAML as error:

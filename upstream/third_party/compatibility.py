@@ -30,7 +30,6 @@ from typing import Any, NoReturn
 from barlow_speech.upstream.common import s3prl_package
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio, save_audio
-from barlow_speech.upstream.third_party.hidden_states import as_published
 from barlow_speech.upstream.third_party.sox import apply_effects_file, apply_effects_tensor
 from barlow_speech.upstream.third_party.stand_ins import patch_packages
 
@@ -140,6 +139,9 @@ def patch_hugging_face_experts() -> None:
 def _mended(build: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(build)
     def built(self: Any, *arguments: Any, **options: Any) -> None:
+        # It imports torch, which this file has to do without.
+        from barlow_speech.upstream.third_party.hidden_states import as_published
+
         build(self, *arguments, **options)
         as_published(self.model)
 
