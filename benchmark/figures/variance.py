@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.figures.style import EDGE, styled
 from barlow_speech.upstream.common.text import printable, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # One hue from dark to light, as in all figures; neighbours are told apart by their lightness.
 SHADES = ("#1b3a57", "#4d83b3", "#a9c8e3", "#e4eef7", "#2f6690", "#7ba7cf", "#c3d9ec", "#f3f7fb")
@@ -22,6 +24,8 @@ def variance_figure(bars: Sequence[tuple[str, float, Mapping[str, float]]]) -> F
     Sources have their colours in the order in which they turn up. The standard error stands at the
     end of its bar. The same bars give the same figure.
     """
+    from matplotlib.figure import Figure
+
     sources = list(dict.fromkeys(name for _, _, parts in bars for name in parts))
     figure = Figure(figsize=(WIDTH, 1.2 + 0.3 * len(bars)), layout="constrained")
     axes = figure.add_subplot()
