@@ -31,7 +31,7 @@ FILES_NOTE = (
 def page(document: Document, files: Table | None = None) -> str:
     """The whole page; `files` names what lies beside it. The same document gives the same page."""
     style = _environment().get_template("page.css").render().strip()
-    script = (_environment().loader.get_source(_environment(), "page.js"))[0].strip()
+    script = _environment().get_template("page.js").render().strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     shades = [
         f".s{tenth} {{ background: {shade(tenth / 10)}; "
