@@ -70,12 +70,12 @@ def add_permissions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-checkpoint",
         action="store_true",
-        help="let s3prl unpickle the checkpoint of a peer, which can run any code that is in it",
+        help="let s3prl unpickle a third-party checkpoint, which can run any code that is in it",
     )
     parser.add_argument(
         "--download",
         action="store_true",
-        help="let s3prl download the weights of a peer; nothing uses the network without it",
+        help="let s3prl download third-party weights; nothing uses the network without it",
     )
 
 

@@ -28,7 +28,7 @@ from barlow_speech.benchmark.reporting.files import write_bare
 from barlow_speech.benchmark.reporting.tables import markdown_document
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.benchmark.statistics.summaries import cell_json
+from barlow_speech.benchmark.statistics.summaries import result_json
 from barlow_speech.downstream import task as tasks
 from barlow_speech.downstream.corpus import check_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    more = "".join(f"{name}, " for name in tasks.other_names())
     add = result.add_argument
     add(
         "-u",
@@ -77,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="TASK",
-        help=f"{', '.join(tasks.names())}, or all of these; or SUPERB's own, by s3prl's rules: "
-        f"{', '.join(tasks.superb_names())}",
+        help=f"{', '.join(tasks.names())}, or all of these; or {more}SUPERB's own, by s3prl's "
+        f"rules: {', '.join(tasks.superb_names())}",
     )
     add(
         "-k",
@@ -116,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a key of the protocol, such as head.name=mlp or clip=0",
     )
-    add("--runs", type=int, metavar="N", help="runs of each cell (paper: 50)")
+    add("--runs", type=int, metavar="N", help="runs of each result (paper: 50)")
     add("--seed", type=int, metavar="N", help="seed of the first run; run i has seed + i")
     add("--steps", type=int, metavar="N", help="optimiser steps of each run")
     add(
@@ -152,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         "--executor",
         choices=("local", "ray"),
         default="local",
-        help="ray: spread the cells over a Ray cluster (extra [ray])",
+        help="ray: spread the jobs over a Ray cluster (extra [ray])",
     )
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add(
@@ -254,7 +255,7 @@ def run(arguments: Sequence[str]) -> None:
     command = shlex.join(["run_downstream.py", *arguments])
     page = write_report(given.expdir, ordered, _facts(evaluator.settings.device), command)
     if given.json:
-        print(json.dumps({"cells": [cell_json(cell) for cell in ordered]}, allow_nan=False))
+        print(json.dumps({"cells": [result_json(result) for result in ordered]}, allow_nan=False))
     else:
         print(_runs.terminal(ordered))
         print(f"\nfigures and details: {page}")
@@ -277,7 +278,7 @@ def write_report(
     """
     page = _runs.page(results, facts, command)
     (scores,) = (section for section in page.sections if section.title == "Results")
-    write_json(folder / "cells.json", {"cells": [cell_json(result) for result in results]})
+    write_json(folder / "cells.json", {"cells": [result_json(result) for result in results]})
     untitled = (dataclasses.replace(scores, title=""),)
     summary = Document(scores.title, "", untitled, page.commands, page.facts)
     write_text(folder / "results.md", markdown_document(summary))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -21,6 +22,8 @@ from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
 SPLITS = ("train", "dev", "test")
+# As programs write a cell that is empty; "nan" is refused.
+NO_LABEL = ("none", "na", "n/a", "<na>", "#n/a", "null", "nil", "nat", "?", "-")
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,12 @@ class Corpus:
     def examples(self, task: Task, split: str | None = None) -> Examples:
         """The labelled and split recordings of a task; `split` is a column, by default the card's.
 
+        Rows of dev and test that list a recording again do not count.
+
         Raises:
             BarlowSpeechError: the corpus does not serve the task, lacks a column or a split, a
-                split has an unknown class, or there is only one class.
+                split has an unknown class, there is only one class, a recording has two labels, or
+                names are nearly equal.
         """
         columns = self._columns(task)
         columns = Columns(columns.label, split or columns.split or columns.folds[0])
@@ -110,13 +116,27 @@ class Corpus:
                 f"{where}, column '{columns.split}'): unknown split '{stray[0]}'; "
                 "use train, dev and test, or leave the cell empty."
             )
-        unlabelled = next((one for one in labels[splits != ""] if one.lower() == "nan"), None)
+        used = np.flatnonzero((splits != "") & (labels != ""))
+        unlabelled = next((one for one in labels[used] if one.lower() == "nan"), None)
         if unlabelled is not None:
             raise BarlowSpeechError(
                 f"{where}, column '{columns.label}'): the label '{unlabelled}' is what programs "
                 "write where there is none; leave the cell empty, or rename the class."
             )
+        for column in dict.fromkeys((columns.label, "speaker")):
+            if column in self.manifest.columns:
+                self._check_spelling(column, used)
+        self._check_one_label(columns.label, used)
         rows = {split: np.flatnonzero((splits == split) & (labels != "")) for split in SPLITS}
+        notes = []
+        for split in ("dev", "test"):
+            once = self.once(rows[split])
+            if len(once) < len(rows[split]):
+                notes.append(
+                    f"{len(rows[split]) - len(once)} rows of {split} list a recording again and do "
+                    "not count"
+                )
+            rows[split] = once
         for split, chosen in rows.items():
             if len(chosen) == 0:
                 raise BarlowSpeechError(
@@ -136,13 +156,115 @@ class Corpus:
                     f"{where}, column '{columns.label}'): the class '{new[0]}' is in {split} but "
                     "not in train; move some of its recordings to train or drop it."
                 )
+        notes += [
+            f"the class '{name}' is what programs write where there is no label"
+            for name in classes
+            if name.lower() in NO_LABEL
+        ]
         number = {name: i for i, name in enumerate(classes)}
         return Examples(
             classes=classes,
             rows=rows,
             labels={s: np.array([number[one] for one in labels[rows[s]]]) for s in SPLITS},
             columns=columns,
+            notes=tuple(notes),
         )
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """For each row the first that lists the same, whatever it is amplified by."""
+        paths = self.manifest.column("path")
+        parts = {"start_s", "end_s"} & self.manifest.columns.keys()
+
+        def listed(row: int) -> tuple[Any, ...]:
+            one = self.recordings[row] if parts else None
+            return (_plain(paths[row]), one and one.start_s, one and one.end_s)
+
+        # Of a million rows the hashes take little; only where they agree is more looked at.
+        hashes = np.fromiter((hash(listed(row)) for row in range(len(paths))), np.int64, len(paths))
+        _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+        result = first[place]
+        for row in np.flatnonzero(result != np.arange(len(paths))).tolist():
+            if listed(row) != listed(result[row]):
+                result[row] = row
+        return result
+
+    def once(self, rows: np.ndarray) -> np.ndarray:
+        """The rows without those that list what an earlier one of them lists."""
+        return rows[np.sort(np.unique(self._first[rows], return_index=True)[1])]
+
+    def _check_spelling(self, column: str, rows: np.ndarray) -> None:
+        """Refuse names that differ in what is hardly seen and never meant.
+
+        Raises:
+            BarlowSpeechError: one has blanks around it, or two are one but for these, for case or
+                for how their letters are composed.
+        """
+        cells = self.manifest.column(column)
+        first: dict[str, int] = {}
+        for row in rows.tolist():
+            first.setdefault(cells[row], row)
+        alike: dict[str, str] = {}
+        for name, row in first.items():
+            other = alike.setdefault(_folded(name), name)
+            where = f"{self.manifest.file}, line {self.manifest.lines[row]}, column '{column}'"
+            if other != name:
+                same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
+                shown = [ascii(one) if same else repr(one) for one in (name, other)]
+                raise BarlowSpeechError(
+                    f"{where}: {shown[0]} is spelt otherwise than {shown[1]} in line "
+                    f"{self.manifest.lines[first[other]]}; write them alike, or tell them apart by "
+                    "more than that (case, blanks, how letters are composed)."
+                )
+            if name != name.strip():
+                raise BarlowSpeechError(f"{where}: {name!r} has blanks around it; remove them.")
+
+    def _check_one_label(self, column: str, rows: np.ndarray) -> None:
+        cells, lines = self.manifest.column(column), self.manifest.lines
+        once = self.once(rows)
+        first = dict(zip(self._first[once].tolist(), once.tolist()))
+        for row in np.setdiff1d(rows, once).tolist():
+            other = first[int(self._first[row])]
+            if cells[other] != cells[row]:
+                raise BarlowSpeechError(
+                    f"{self.manifest.file}, lines {lines[other]} and {lines[row]}: "
+                    f"{self.recordings[row]} has two labels in the column '{column}', "
+                    f"'{cells[other]}' and '{cells[row]}'; drop one of the rows."
+                )
+
+    def identical(
+        self, examples: Examples, audio: Sequence[Any], silent: Callable[[int], bool]
+    ) -> Identical:
+        """Which recordings of a task have the same samples, a sentence each.
+
+        `audio` has a digest of the samples of each row of the manifest; `silent` says of a row
+        whether they are all the same.
+        """
+        result = Identical([], [], [])
+        first: dict[Any, tuple[int, str, int]] = {}
+        for split, rows in examples.rows.items():
+            for row, label in zip(rows.tolist(), examples.labels[split].tolist()):
+                other, its_split, its_label = first.setdefault(audio[row], (row, split, label))
+                if other == row:
+                    continue
+                what = "digital silence, as is" if silent(row) else "to the bit"
+                names = examples.classes
+
+                def place(one: int, of: str, name: str) -> str:
+                    line = self.manifest.lines[one]
+                    return f"{self.recordings[one]} (line {line}, {of}, '{name}')"
+
+                sentence = (
+                    f"{place(row, split, names[label])} is {what} "
+                    f"{place(other, its_split, names[its_label])}"
+                )
+                if label != its_label:
+                    result.two_labels.append(sentence)
+                elif split != its_split:
+                    result.in_two_splits.append(sentence)
+                elif split != "train":
+                    result.in_one_split.append(sentence)
+        return result
 
     def class_counts(self, examples: Examples) -> dict[str, dict[str, ClassCount]]:
         """Of each split and each class: how many recordings, and how many speakers they are of."""
@@ -212,14 +334,33 @@ class ClassCount(NamedTuple):
     speakers: int
 
 
+class Identical(NamedTuple):
+    """Sentences on recordings with the same samples, by what is wrong with them."""
+
+    two_labels: list[str]
+    in_two_splits: list[str]
+    in_one_split: list[str]  # dev or test
+
+
+def _folded(name: str) -> str:
+    """The name in small letters, composed, with single blanks and no letters without width."""
+    seen = "".join(one for one in name if unicodedata.category(one) != "Cf")
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold())
+    return " ".join(folded.split())
+
+
 @dataclass(frozen=True)
 class Examples:
-    """A task's classes, and for each split the manifest rows and their class numbers."""
+    """A task's classes, and for each split the manifest rows and their class numbers.
+
+    `notes` say what a reader of the scores should know of them.
+    """
 
     classes: list[str]
     rows: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     columns: Columns = field(default_factory=lambda: Columns("", ""))
+    notes: tuple[str, ...] = ()
 
     def chance(self) -> float:
         """Test accuracy of always saying the most frequent class of the train split."""
@@ -270,7 +411,7 @@ def read_card(path: Path) -> Card:
         BarlowSpeechError: it cannot be read, has an unknown key, or names a task that is none or
             that has no split.
     """
-    card = build(Card, read_yaml(path), str(path))
+    card = build(Card, read_yaml(path, configs.files("corpus")), str(path))
     known = all_names()
     for task, columns in card.tasks.items():
         if task not in known:

@@ -4,8 +4,8 @@ Adding a folder adds a task. Its `config.yaml` has the keys of an s3prl downstre
 (`runner`, `optimizer`, `downstream_expert`), for s3prl's Runner, and `task`, which is ours.
 How the harness trains a task is no part of it, but of a protocol (configs/protocols).
 
-A folder without `expert.py` is a task of the harness alone: superb_ks, superb_er and superb_sid are
-s3prl's own tasks, which s3prl has already, by its rules and on the fast path.
+A folder without `expert.py` is a task of the harness alone. Among them are superb_ks, superb_er and
+superb_sid, s3prl's own tasks, which s3prl has already, by its rules and on the fast path.
 """
 
 from __future__ import annotations
@@ -47,8 +47,13 @@ def names() -> list[str]:
 
 
 def superb_names() -> list[str]:
-    """SUPERB's own tasks on the fast path."""
-    return [name for name in all_names() if name not in names()]
+    """SUPERB's own tasks on the fast path: those that have its protocol."""
+    return [name for name in all_names() if read_task(name).protocol == "superb"]
+
+
+def other_names() -> list[str]:
+    """Tasks of the harness alone, which are not SUPERB's: `config.yaml` and nothing else."""
+    return [name for name in all_names() if name not in (*names(), *superb_names())]
 
 
 def all_names() -> list[str]:

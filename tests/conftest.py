@@ -23,8 +23,10 @@ from barlow_speech.upstream.model.checkpoint import save_model
 from barlow_speech.upstream.model.frontend import FrontEndSettings
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, random_model
 
-# A busy machine makes every example late.
-settings.register_profile("busy", deadline=None)
+# A busy machine makes every example late. `--hypothesis-profile=campaign` is the long one
+# (tests/robustness/README.md); the suite has the same examples in every run.
+settings.register_profile("busy", deadline=None, derandomize=True)
+settings.register_profile("campaign", deadline=None, max_examples=4000, print_blob=True)
 settings.load_profile("busy")
 
 EMOTIONS = ("calm", "excited")

@@ -20,7 +20,7 @@ from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.results import TaskResult
 
 NOTE = (
-    "Rows are true classes, columns what was predicted: the percentage of a row's test recordings, "
+    "Rows are true classes, columns what was predicted: the percentage of a row's recordings, "
     "over all runs; the darker, the more. The upstream of the best mean is drawn, the others are "
     f"folded up beneath it. Tasks of more than {MAX_CLASSES} classes have no matrix here."
 )

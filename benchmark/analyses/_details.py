@@ -103,6 +103,8 @@ def _facts(result: TaskResult) -> dict[str, str]:
     for key, value in vars(result.setup).items():
         if value in (None, "", ()):
             continue
+        if key == "test_recordings" and result.setup.eval_split != "test":
+            continue  # those of dev, which stand under their name
         if key == "chance":
             value = f"{100 * value:.3g}"
         elif key == "comparison":

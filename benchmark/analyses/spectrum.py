@@ -109,7 +109,8 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             Table(
                 f"{title} {name} ranks",
                 "Effective rank beside the mean scores in percent.",
-                ("upstream", "code", "dimensions", "effective rank", "participation", *tasks),
+                ("upstream", "representation", "dimensions", "effective rank", "participation",
+                 *tasks),
                 tuple(
                     (
                         label, row["source"], row["dimensions"], row["effective_rank"],

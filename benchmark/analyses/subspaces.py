@@ -69,15 +69,21 @@ def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str,
     factors = read_factors(read, (), settings.recordings, sources.allow_leakage)
     recordings = [read.recordings[row] for row in factors.rows_N]
     own_NE = sources.represent(settings.upstream, read, recordings).x_NE
-    codes = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
+    representations = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
     outcomes = []
-    for code, x_ND in codes.items():
+    for representation, x_ND in representations.items():
         for factor, labels_N in factors.labels.items():
             measured = probe(
-                code, factor, x_ND, labels_N, factors.splits[factor], factors.groups_N, (1,)
+                representation,
+                factor,
+                x_ND,
+                labels_N,
+                factors.splits[factor],
+                factors.groups_N,
+                (1,),
             )
             outcomes.append(
-                {"code": code, "factor": factor, "dimensions": x_ND.shape[1],
+                {"code": representation, "factor": factor, "dimensions": x_ND.shape[1],
                  "accuracy": measured.accuracy.value,
                  "ci95": measured.accuracy.interval(0.0, 1.0), "chance": measured.chance}
             )  # fmt: skip
@@ -100,35 +106,44 @@ def _projected(trained: Pretrained, own_NE: np.ndarray) -> dict[str, np.ndarray]
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
-    """A matrix for each corpus: codes by factors."""
+    """A matrix for each corpus: representations by factors."""
     parts: list[Picture | Table] = []
     findings = []
     for request, probes in results.requested(Measurement):
         where = request.title
         accuracies = {(row["factor"], row["code"]): 100 * row["accuracy"] for row in probes}
-        codes = [code for code in dict.fromkeys(code for _, code in accuracies) if code != OWN]
+        representations = [
+            representation
+            for representation in dict.fromkeys(representation for _, representation in accuracies)
+            if representation != OWN
+        ]
         best = {
-            factor: max(codes, key=lambda code: accuracies[factor, code])
+            factor: max(
+                representations, key=lambda representation: accuracies[factor, representation]
+            )
             for factor in dict.fromkeys(factor for factor, _ in accuracies)
         }
         findings.append(
             f"{where}: among the projectors, the best mean is that of "
-            + ", ".join(f"{code} for {factor}" for factor, code in best.items())
+            + ", ".join(f"{representation} for {factor}" for factor, representation in best.items())
             + "; not tested."
         )
         parts.append(
             matrix_picture(
                 f"{title} {where}",
                 f"{where}: balanced accuracy in percent; bold: the best of the column.",
-                "A matrix of accuracies by code and factor; the numbers are in the table.",
-                {(code, factor): value for (factor, code), value in accuracies.items()},
+                "Accuracies by representation and factor; the numbers are in the table.",
+                {
+                    (representation, factor): value
+                    for (factor, representation), value in accuracies.items()
+                },
             )
         )
         parts.append(
             Table(
                 f"{title} {where} probes",
                 "Balanced accuracy in percent, with its interval and chance.",
-                ("code", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
+                ("representation", "factor", "dimensions", "accuracy", "95 % from", "to", "chance"),
                 tuple(
                     (row["code"], row["factor"], row["dimensions"],
                      *percents(row["accuracy"], *(row["ci95"] or NO_INTERVAL), row["chance"]))

@@ -17,7 +17,8 @@ from barlow_speech.upstream.data import contents
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
-    parser.add_argument("action", choices=("list", "verify", "prune"), nargs="?", default="list")
+    parser.add_argument("action", choices=("list", "verify", "prune"), nargs="?", default="list",
+                        help="list what is there (default), verify or prune it")  # fmt: skip
     parser.add_argument(
         "--older-than", type=float, metavar="DAYS", help="prune what was last used before then"
     )

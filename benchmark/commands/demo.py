@@ -21,8 +21,9 @@ UPSTREAMS = ("barlow_speech", "barlow_speech_random", "fbank_no_cmvn")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
-    parser.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each cell")
+    parser.add_argument("-o", "--out", type=Path, default=Path("results/demo"), metavar="DIR",
+                        help="folder of the results (default: results/demo)")  # fmt: skip
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each result")
 
 
 def run(given: argparse.Namespace) -> None:
@@ -31,7 +32,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def demo(out: Path, runs: int = 50) -> None:
-    """Speak the toy corpus, pretrain on it, judge on four tasks beside two baselines, report.
+    """Speak the toy corpus, pretrain on it, evaluate on four tasks beside two baselines, report.
 
     What is there already is not done again.
     """

@@ -91,17 +91,19 @@ def run(given: argparse.Namespace) -> None:
     factors = read_factors(corpus, given.factors, given.recordings, given.allow_leakage)
     check_factors(corpus.name, factors, given.within)
     recordings = [corpus.recordings[row] for row in factors.rows_N]
-    codes = []
+    representations = []
     for name in upstreams:
         upstream = load_upstream(
             name, given.upstream_ckpt, usable(given.device), permissions=permissions(given)
         )
         cache, manifest = cache_dir() / "features", corpus.manifest.file
-        codes.append(represent(name, upstream, recordings, cache, manifest, given.selection))
+        representations.append(
+            represent(name, upstream, recordings, cache, manifest, given.selection)
+        )
     found = study(
         corpus.name,
         factors,
-        codes,
+        representations,
         baselines=baselines,
         within=given.within,
         dimensions=given.dimensions,

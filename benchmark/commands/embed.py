@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", type=Path, metavar="FILE",
         help="a text file that names further recordings, a line each, relative to itself",
     )  # fmt: skip
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.safetensors")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.safetensors",
+                        help="file that the embeddings are written to")  # fmt: skip
     parser.add_argument(
         "-k", "--checkpoint", type=Path, metavar="FILE",
         help="the encoder (default: the one that comes with the package)",

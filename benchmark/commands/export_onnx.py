@@ -18,7 +18,8 @@ from barlow_speech.upstream.model.onnx_export import export_onnx
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx",
+                        help="file that the encoder is written to")  # fmt: skip
     parser.add_argument(
         "-k", "--checkpoint", type=Path, default=DEFAULT_CHECKPOINT, metavar="FILE",
         help="the encoder (default: the one that comes with the package)",

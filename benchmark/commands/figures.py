@@ -14,7 +14,7 @@ from barlow_speech.upstream.pretraining.recipe import Recipe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", help="what to draw")
     kind = kinds.add_parser("views", help="two views of a recording, as a recipe makes them")
     add_recipe(kind)
     kind.add_argument("recordings", nargs="+", type=Path, metavar="AUDIO",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.reporting.html import page
 from barlow_speech.benchmark.reporting.latex import latex_document
 from barlow_speech.benchmark.reporting.leaderboard import (
@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Print the table and write the files."""
     published = [read_published(name) for name in dict.fromkeys(given.published)]
-    cells = merged({folder: read_cells(folder, given.metric) for folder in given.results})
-    board = leaderboard(cells, published, given.metric)
+    results = merged({folder: read_results(folder, given.metric) for folder in given.results})
+    board = leaderboard(results, published, given.metric)
     shown = document(board)
     # All of them are made before the first is written.
     texts = {

@@ -17,7 +17,8 @@ from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
     add_recipe(parser)
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR",
+                        help="folder that the packed speech is written to")  # fmt: skip
     add_data_root(parser)
     parser.add_argument(
         "--verify",

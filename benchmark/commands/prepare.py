@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from barlow_speech.downstream.corpora._scan import Options
-from barlow_speech.downstream.preparation.audio_check import check_audio
+from barlow_speech.downstream.corpus import read_corpus
+from barlow_speech.downstream.preparation.audio_check import check_audio, copies
 from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
+from barlow_speech.downstream.preparation.plausibility import implausible
 from barlow_speech.downstream.preparation.prepare import Prepared, find_reader, names, prepare
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.manifest import Recording, read_manifest
@@ -131,7 +133,8 @@ def run(given: argparse.Namespace) -> None:
     elif given.root is None:
         reader = find_reader(given.name)
         raise BarlowSpeechError(
-            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout})."
+            f"prepare {given.name} needs the folder of {reader.title} ({reader.layout}); run "
+            f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
         by_speaker = given.split_by == ["speaker"]
@@ -168,6 +171,8 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
 
 
 def _say(prepared: Prepared) -> None:
+    if prepared.rows:
+        print(f"rows        {prepared.rows}")
     for line, classes in zip(prepared.tasks, prepared.classes):
         print(f"task        {line}")
         print(f"classes     {classes}")
@@ -203,6 +208,20 @@ def _check(prepared: Prepared, workers: int | None) -> None:
     print(f"audio       {len(allowed):,} recordings, {decoded.hours:.2f} h decoded{published}")
     for line in decoded.broken:
         print(f"broken      {line}")
+    heard = dict(zip(allowed, decoded.digests))
+    for card in prepared.cards:
+        found = copies(read_corpus(str(card)), heard, decoded.silent)
+        print(f"copies      {len(found)} recordings of {card} that are others to the bit")
+        for line in found:
+            print(f"copy        {line}")
+    files = {recording.path for recording in allowed}
+    wrong, unlike = implausible(files, decoded.hours, prepared.hours, prepared.rate)
+    for line in (*wrong, *unlike):
+        print(f"unlike      {line}")
+    if wrong and not decoded.broken:
+        raise BarlowSpeechError(
+            f"this cannot be the corpus as published: {wrong[0]}; take its original recordings."
+        )
     if decoded.broken:
         raise BarlowSpeechError(
             f"{len(decoded.broken)} of {len(allowed)} recordings are broken and listed above; "

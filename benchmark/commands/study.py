@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what tables and tests are of (default: top1)")  # fmt: skip
     add("--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)")
     add("--executor", choices=("local", "ray"), default="local",
-        help="ray: spread the cells over a Ray cluster (extra [ray])")  # fmt: skip
+        help="ray: spread the jobs over a Ray cluster (extra [ray])")  # fmt: skip
     add("--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds it")
     add_permissions(parser)
     add("--allow-leakage", action="store_true",

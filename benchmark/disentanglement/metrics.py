@@ -143,7 +143,7 @@ def learnt_and_evaluated(
     if few:
         raise BarlowSpeechError(
             f"factor '{few[0]}' has fewer than two classes among the recordings to learn from, or "
-            "among those to judge by; give it more recordings, or leave it out."
+            "among those to evaluate on; give it more recordings, or leave it out."
         )
     result = {}
     for name, column in labels.items():
@@ -293,7 +293,7 @@ def sap(parts: Parts) -> dict[str, float]:
     S_ij is the balanced accuracy with which factor j is read from dimension i alone, by one or more
     thresholds; the score of a factor is the difference between its two best dimensions, and their
     mean the paper's. Thresholds are those of a decision tree with at most C leaves on balanced
-    classes; the paper takes the best ones for the very examples it judges by, here they are
+    classes; the paper takes the best ones for the very examples it evaluates on, here they are
     evaluated on others.
     """
     result = {}

@@ -52,12 +52,12 @@ def batched_heads(
     return kind([head.to(inputs.device, inputs.dtype) for head in heads])
 
 
-def predict(stack: BatchedHeads, inputs: Inputs) -> Tensor:
+def predict(heads: BatchedHeads, inputs: Inputs) -> Tensor:
     """The class [R, N] that each head gives to each utterance, in blocks of bounded memory."""
     return torch.cat(
         [
-            stack.logits(inputs, rows_N).argmax(dim=2)
-            for rows_N in inputs.blocks(len(stack.parameters[0]), EVALUATION_FLOATS)
+            heads.logits(inputs, rows_N).argmax(dim=2)
+            for rows_N in inputs.blocks(len(heads.parameters[0]), EVALUATION_FLOATS)
         ],
         dim=1,
     )

@@ -19,7 +19,7 @@ from barlow_speech.benchmark.evaluation.log_mels import LogMels
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.pretrainings import pretrainings
 from barlow_speech.benchmark.evaluation.protocol import Protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of
+from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
 from barlow_speech.benchmark.evaluation.trainers import (
     Trainer,
@@ -153,7 +153,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return cell_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
@@ -317,6 +317,7 @@ class Evaluator:
             "layers": layers,
             "width": width,
             "features_version": FEATURES_VERSION,
+            "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],
             "corpus": {

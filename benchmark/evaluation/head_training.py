@@ -127,17 +127,17 @@ def train_runs(
     for start in range(0, len(order), together):
         part = order[start : start + together]
         chosen = [plans[i] for i in part]
-        stack = batched_heads(module, settings, train.inputs, classes, [p.init for p in chosen])
+        heads = batched_heads(module, settings, train.inputs, classes, [p.init for p in chosen])
         share = len(part) / len(plans)
         runs = _train(
-            stack, train, dev, test, classes, training, chosen, partial(on_step, share), on_loss
+            heads, train, dev, test, classes, training, chosen, partial(on_step, share), on_loss
         )
         results.update(zip(part, runs))
     return [results[i] for i in range(len(plans))]
 
 
 def _train(
-    stack: BatchedHeads,
+    heads: BatchedHeads,
     train: Split,
     dev: Split,
     test: Split | None,
@@ -150,18 +150,18 @@ def _train(
     device = train.inputs.device
     spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
     optimisers = [
-        _Optimiser(stack, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
+        _Optimiser(heads, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
         for span in spans
     ]
     batches = [row_batches(train.labels_N, training, plan) for plan in plans]
-    best = [one.detach().clone() for one in stack.parameters]
+    best = [one.detach().clone() for one in heads.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
     curve: list[tuple[int, Tensor]] = []
     for step in range(1, training.steps + 1):
         rows_RB, weights_B = _step_batch(batches, training.accumulate)
         rows_RB = rows_RB.to(device)
-        losses_R = stack.step(
+        losses_R = heads.step(
             train.inputs,
             rows_RB,
             train.labels_N[rows_RB],
@@ -171,18 +171,18 @@ def _train(
         on_loss(losses_R)
         for optimiser in optimisers:
             optimiser.step()
-        for one in stack.parameters:
-            if one.requires_grad:  # autograd adds to it; the linear stack writes over it
+        for one in heads.parameters:
+            if one.requires_grad:  # autograd adds to it; the linear heads write over it
                 one.grad = None
         if step % training.eval_step == 0 or step == training.steps:
             with torch.no_grad():
-                predicted_RN = predict(stack, dev.inputs)
+                predicted_RN = predict(heads, dev.inputs)
                 now_R = score(predicted_RN, dev.labels_N, classes, training.selection)
                 curve.append((step, now_R))
                 better_R = now_R > best_R
                 best_R = torch.maximum(now_R, best_R)
                 best_step[better_R] = step
-                for kept, now in zip(best, stack.parameters):
+                for kept, now in zip(best, heads.parameters):
                     kept[better_R] = now[better_R]
         on_step()
     if test is not None and not torch.isfinite(losses_R).all():
@@ -192,12 +192,12 @@ def _train(
             f"{plans[bad].lr:g}; lower the rate, or look at the features."
         )
     with torch.no_grad():
-        for now, kept in zip(stack.parameters, best):
+        for now, kept in zip(heads.parameters, best):
             now.copy_(kept)
         predicted = np.zeros((len(plans), 0), dtype=np.int64)
         if test is not None:
             smallest = np.min_scalar_type(classes - 1)  # of many runs, they are all that is kept
-            predicted = predict(stack, test.inputs).cpu().numpy().astype(smallest)
+            predicted = predict(heads, test.inputs).cpu().numpy().astype(smallest)
     return [
         Run(
             plan.seed,
@@ -211,10 +211,10 @@ def _train(
 
 
 class _Optimiser:
-    """torch's fused optimiser of the runs of one learning rate, over their span of the stack."""
+    """torch's fused optimiser of the runs of one learning rate, over their span of the heads."""
 
-    def __init__(self, stack: BatchedHeads, span: slice, lr: float, training: Training) -> None:
-        self.parameters, self.span = stack.parameters, span
+    def __init__(self, heads: BatchedHeads, span: slice, lr: float, training: Training) -> None:
+        self.parameters, self.span = heads.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
         self.optimiser = fused_optimiser(self.views, lr, training)
 

@@ -222,7 +222,7 @@ def read_protocol(
             its head cannot train an encoder.
     """
     path = configs.find("protocol", name, "--protocol (or a path to a .yaml)")
-    tree = read_yaml(path)
+    tree = read_yaml(path, configs.files("protocol"))
     own = tree.pop("tasks", None) or {}
     if not isinstance(own, dict) or not isinstance(own.get(task) or {}, dict):
         raise BarlowSpeechError(f"{path}: tasks must be a mapping of tasks to their changes.")

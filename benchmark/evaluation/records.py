@@ -209,7 +209,7 @@ class Store:
         return records
 
 
-def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
+def read_results(results: Path, metric: str = "top1") -> list[TaskResult]:
     """Every stored record of a results folder as a result, with all the runs that it has.
 
     Of records that were made again of features of a later version, the later ones count.
@@ -222,7 +222,7 @@ def read_cells(results: Path, metric: str = "top1") -> list[TaskResult]:
         raise BarlowSpeechError(
             f"{results} holds no records; give the folder that run_downstream.py wrote (-p)."
         )
-    return [cell_of(record, sorted(record.runs), metric) for record in records]
+    return [result_of(record, sorted(record.runs), metric) for record in records]
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:
@@ -242,7 +242,7 @@ def _latest(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def cell_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
+def result_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
     """The runs with these seeds as a result, with what a table or a page says about them.
 
     Raises:

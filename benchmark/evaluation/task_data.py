@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,9 @@ from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples
 from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.data.audio import read_audio
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 200  # to deal speakers so that every class stays in train
 ON_DEV = "scores are of dev, which also chose the head's settings: to compare trials, no results"
@@ -91,6 +95,8 @@ class TaskData:
         label_N = np.concatenate([first.labels[one] for one in SPLITS])
         order_N = np.argsort(rows_N, kind="stable")
         rows_N, label_N = rows_N[order_N], label_N[order_N]
+        once_N = np.isin(rows_N, self.corpus.once(rows_N))
+        rows_N, label_N = rows_N[once_N], label_N[once_N]
         columns = self.corpus.manifest.columns
         names = np.array(columns.get("speaker", [""] * len(self.corpus.recordings)))[rows_N]
         if (names == "").any():
@@ -128,31 +134,44 @@ class TaskData:
         return replace(self, folds=tuple(folds), pool=pool, notes=notes)
 
     def with_identical(self, audio_N: np.ndarray, allowed: bool) -> TaskData:
-        """With a note where samples of one split are, bit for bit, those of another.
+        """With notes on recordings whose samples are, bit for bit, those of others.
 
-        `audio_N` has a digest of each recording's samples.
+        `audio_N` has a digest of each recording's samples. Those with two labels or in two splits
+        are all named in warnings.
 
         Raises:
             BarlowSpeechError: there are such recordings and it is not `allowed`.
         """
-        recordings = self.corpus.recordings
-        for fold in self.folds:
-            seen: dict[int, tuple[str, int]] = {}
-            for split, row in [(one, row) for one in SPLITS for row in fold.rows[one].tolist()]:
-                other, at = seen.setdefault(int(audio_N[row]), (split, row))
-                if other == split:
-                    continue
-                sentence = (
-                    f"{recordings[at]} in {other} is, to the bit, {recordings[row]} in {split}"
+
+        def silent(row: int) -> bool:
+            one = self.corpus.recordings[row]
+            return not np.ptp(read_audio(one.path, one.start_s, one.end_s, one.gain_db))
+
+        found = [self.corpus.identical(fold, audio_N.tolist(), silent) for fold in self.folds]
+        notes = []
+        for what, sentences in (
+            ("have two labels", [one for fold in found for one in fold.two_labels]),
+            ("are in two splits", [one for fold in found for one in fold.in_two_splits]),
+            (
+                "of dev or test are there twice",
+                [one for fold in found for one in fold.in_one_split],
+            ),
+        ):
+            sentences = list(dict.fromkeys(sentences))
+            if not sentences:
+                continue
+            notes.append(f"{len(sentences)} recordings {what}: {sentences[0]}")
+            if "there twice" in what:
+                continue
+            for sentence in sentences:
+                log.warning("%s", sentence)
+            if not allowed:
+                raise BarlowSpeechError(
+                    f"corpus '{self.corpus.name}', task '{self.task.name}': {notes[-1]}; drop one "
+                    f"of each from {self.corpus.manifest.file}, or add --allow-leakage, which is "
+                    "then written into the record."
                 )
-                if not allowed:
-                    raise BarlowSpeechError(
-                        f"corpus '{self.corpus.name}', task '{self.task.name}': {sentence}; "
-                        f"drop one of them from {self.corpus.manifest.file}, or add "
-                        "--allow-leakage."
-                    )
-                return replace(self, notes=(*self.notes, sentence))
-        return self
+        return replace(self, notes=(*self.notes, *notes))
 
 
 def _leaks(task: Task, corpus: Corpus, folds: Sequence[Examples], allowed: bool) -> list[str]:
@@ -180,7 +199,8 @@ def read_task_data(task: str, corpus: Corpus, allow_leakage: bool = False) -> Ta
     read = read_task(task)
     folds = corpus.folds(read)
     leaks = _leaks(read, corpus, folds, allow_leakage)
-    return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks))
+    notes = dict.fromkeys(note for fold in folds for note in fold.notes)
+    return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks, *notes))
 
 
 def _divided(

@@ -103,7 +103,7 @@ def check_selection(job: Job, layers: int) -> None:
     if job.selection == "embedding":
         if input_of(job) == "frames":
             raise BarlowSpeechError(
-                f"the head '{job.protocol.head['name']}' looks at frames, of which an embedding "
+                f"the head '{job.protocol.head['name']}' reads frames, of which an embedding "
                 "has none; use -s hidden_states, or another head."
             )
     elif job.layer is not None and not -layers <= job.layer < layers:

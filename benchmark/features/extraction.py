@@ -253,7 +253,10 @@ def _of_batch(
 ) -> dict[str, Tensor]:
     tensors = [torch.from_numpy(wave).to(upstream.device) for wave in waves]
     pool = pooled if kind == "pooled" else framed
-    result = {name: one.cpu() for name, one in pool(upstream, tensors).items()}
+    try:
+        result = {name: one.cpu() for name, one in pool(upstream, tensors).items()}
+    except Exception as error:  # of any upstream's forward
+        raise _failure(upstream, recordings, tensors, error) from error
     if not _finite(result):
         for recording, wave in zip(recordings, tensors):
             if not _finite(pool(upstream, [wave])):
@@ -268,6 +271,26 @@ def _of_batch(
     digests = [hashlib.blake2b(wave.tobytes(), digest_size=8).digest() for wave in waves]
     result["audio"] = torch.from_numpy(np.frombuffer(b"".join(digests), "<i8").copy())
     return result
+
+
+def _failure(
+    upstream: Upstream, recordings: Sequence[Recording], waves: list[Tensor], error: Exception
+) -> BarlowSpeechError:
+    """What to say of a forward that raised: which recording it was, if it fails alone too."""
+    place = max(range(len(waves)), key=lambda row: len(waves[row]))
+    beside = f" beside {len(waves) - 1} others" if len(waves) > 1 else ""
+    for row, wave in enumerate(waves if beside else ()):
+        try:
+            pooled(upstream, [wave])
+        except Exception as alone:
+            place, error, beside = row, alone, ""
+            break
+    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    return BarlowSpeechError(
+        f"upstream '{upstream.name}' fails on {recordings[place]}, "
+        f"{len(waves[place]) / SAMPLE_RATE:.4g} s long{beside} ({type(error).__name__}: {reason}); "
+        f"drop its manifest row, or see: barlow-speech check-upstream {upstream.name}"
+    )
 
 
 def _finite(tensors: dict[str, Tensor]) -> bool:

@@ -28,6 +28,7 @@ from barlow_speech.benchmark.features.upstreams import (
     Upstream,
     batch_difference,
     build,
+    least_samples,
     rate_of,
 )
 from barlow_speech.upstream.common.progress import progress
@@ -304,8 +305,16 @@ def input_untouched(subject: Subject) -> tuple[bool, str]:
 
 @check(needed=True)
 def short_recording(subject: Subject) -> tuple[bool, str]:
-    """Finite features of 0.05 s."""
-    return _finite(subject, subject.noise(SHORTEST))
+    """Finite features of 0.05 s, and of one sample, 10 and 24 ms, if need be padded with zeros."""
+    passed, detail = _finite(subject, subject.noise(SHORTEST))
+    if not passed:
+        return passed, detail
+    least = least_samples(subject.upstream)
+    padded = f"; what is shorter than {least} samples is padded with zeros" if least > 1 else ""
+    upstream = replace(subject.upstream, least=least)
+    lengths = (1, SAMPLE_RATE // 100, 24 * SAMPLE_RATE // 1000)
+    passed, detail = _finite(replace(subject, upstream=upstream), *map(subject.noise, lengths))
+    return passed, detail + padded
 
 
 @check(needed=True)

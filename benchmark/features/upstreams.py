@@ -23,6 +23,9 @@ HIDDEN, EMBEDDING = "hidden_states", "embedding"
 # Relative, between a recording's features alone and in a batch. Rounding in single precision leaves
 # 1e-6 of a deep model; what is heard of the others or of the padding is 1e-3 and more.
 TOLERANCE = 1e-4
+# Samples of the short recordings that are tried: one, 10, 24, 25, 30, 40 and 50 ms. s3prl pads
+# what is shorter than the last (nn/upstream.py, MIN_SECOND).
+SHORT = (1, 160, 384, 400, 480, 640, 800)
 PROBE_S = (0.4, 0.5, 0.7)  # seconds of the recordings that are run alone and together
 
 
@@ -33,6 +36,7 @@ class Upstream:
     `fingerprint` changes with its weights, its code and its checkpoint. `batched`: its output for
     a recording does not depend on the batch, so recordings may be run together; where it is false,
     those of one length may. `alone`: not even those, so each recording gets a forward of its own.
+    `least`: samples to which shorter recordings are padded with zeros, behind them.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Upstream:
     fingerprint: str
     batched: bool
     alone: bool = False
+    least: int = 1
 
     @property
     def device(self) -> torch.device:
@@ -56,8 +61,12 @@ class Upstream:
         """
         if self.alone and len(waves) > 1:
             return _joined([self.outputs([wave]) for wave in waves])
+        waves = [
+            one if len(one) >= self.least else nn.functional.pad(one, (0, self.least - len(one)))
+            for one in waves
+        ]
         with torch.no_grad():
-            given = self.module(list(waves))
+            given = self.module(waves)
         hidden = given[HIDDEN]
         result: dict[str, Any] = {
             HIDDEN: list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
@@ -122,6 +131,7 @@ def load_upstream(
     """
     with seeded(seed):  # what a checkpoint lacks is drawn, and must not differ from call to call
         module = build(name, checkpoint, seed, permissions).eval()
+        _check_weights(name, module)
         loaded = Upstream(
             name, module, rate_of(name, module), fingerprint(name, module), batched=False
         )
@@ -134,8 +144,35 @@ def load_upstream(
                 f"upstream '{name}' fails on half a second of noise ({reason}); "
                 f"see: barlow-speech check-upstream {name}"
             ) from error
+        least = least_samples(loaded)
     module.to(device)
-    return dataclasses.replace(loaded, batched=batched, alone=alone)
+    return dataclasses.replace(loaded, batched=batched, alone=alone, least=least)
+
+
+def _check_weights(name: str, module: nn.Module) -> None:
+    """Refuse weights that would make every feature NaN, before a recording is blamed for it."""
+    for key, tensor in module.state_dict().items():
+        if isinstance(tensor, Tensor) and bool(tensor.isnan().any()):
+            raise BarlowSpeechError(
+                f"upstream '{name}' has weights that are no numbers (NaN, in '{key}'); load or "
+                "train it again."
+            )
+
+
+def least_samples(upstream: Upstream) -> int:
+    """How short a recording an upstream makes finite features of, tried on noise of `SHORT`."""
+    generator = torch.Generator().manual_seed(0)
+    noise = (0.1 * torch.randn(SHORT[-1], generator=generator)).to(upstream.device)
+    least = SHORT[-1]
+    for samples in reversed(SHORT):
+        try:
+            layers = upstream.layers([noise[:samples].clone()])
+        except Exception:  # of any upstream's forward
+            break
+        if not all(one.shape[1] > 0 and bool(one.isfinite().all()) for one in layers):
+            break
+        least = samples
+    return least
 
 
 def build(

@@ -34,45 +34,46 @@ MAX_LABEL = 3  # lines of an upstream's name, about
 
 
 @styled({"axes.spines.left": False})
-def boxplot_figure(cells: Sequence[TaskResult]) -> Figure:
+def boxplot_figure(results: Sequence[TaskResult]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
     the extremes, each dot is a run; under five runs only the dots and the mean are drawn. The bar
     beneath is the 95 % interval of the mean over its sources (`cell_summary`). Chance
     (`Setup.chance`) is a dashed line, or a note at the edge of the axis where it lies so far
-    off that it would take more than three quarters of the width. The same cells give the same
+    off that it would take more than three quarters of the width. The same results give the same
     figure.
 
     Raises:
-        BarlowSpeechError: the cells are of several tasks or none, or one is refused by `by_task`.
+        BarlowSpeechError: the results are of several tasks or none, or one is refused by `by_task`.
     """
-    groups = by_task(cells)
+    groups = by_task(results)
     if len(groups) != 1:
         raise BarlowSpeechError(
-            f"a boxplot shows one task of one corpus, not {len(groups)}; give it the cells of one."
+            f"a boxplot shows one task of one corpus, not {len(groups)}; "
+            "give it the results of one."
         )
     ((task, corpus),) = groups
 
-    labels = [_wrapped(printable(cell.upstream)) for cell in cells]
+    labels = [_wrapped(printable(result.upstream)) for result in results]
     lines = sum(max(2, label.count("\n") + 1) for label in labels)
     figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * lines), layout="constrained")
     axes = figure.add_subplot()
-    for row, cell in enumerate(cells):
-        _draw_runs(axes, row, cell.values)
-        if (ends := cell_summary(cell)["ci95"]) is not None:
+    for row, result in enumerate(results):
+        _draw_runs(axes, row, result.values)
+        if (ends := cell_summary(result)["ci95"]) is not None:
             low, high = (100 * end for end in ends)
             axes.hlines(row + 0.38, low, high, color=DOT, linewidth=2.6, zorder=3)
 
-    axes.set_ylim(len(cells) - 0.4, -0.6)
-    axes.set_yticks(range(len(cells)), labels, fontsize=10)
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_yticks(range(len(results)), labels, fontsize=10)
     axes.tick_params(axis="y", length=0)
-    _draw_chance(axes, cells)
+    _draw_chance(axes, results)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(with_unit())
     draw_grid(axes, "x")
-    metric = METRICS.get(cells[0].metric, cells[0].metric)
-    axes.set_xlabel(f"{cells[0].setup.eval_split} {printable(metric)}")
+    metric = METRICS.get(results[0].metric, results[0].metric)
+    axes.set_xlabel(f"{results[0].setup.eval_split} {printable(metric)}")
     # Over the whole figure, not the axes, which long names push to the right.
     figure.suptitle(wrapped(f"{task} – {corpus}", 44), fontsize=12, fontweight="bold")
     return figure
@@ -99,15 +100,15 @@ def _draw_runs(axes: Any, row: int, values: Sequence[float]) -> None:
     )
 
 
-def _draw_chance(axes: Any, cells: Sequence[TaskResult]) -> None:
+def _draw_chance(axes: Any, results: Sequence[TaskResult]) -> None:
     """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
     values = [
         100 * value
-        for cell in cells
-        for value in (*cell.values, *(cell_summary(cell)["ci95"] or ()))
+        for result in results
+        for value in (*result.values, *(cell_summary(result)["ci95"] or ()))
     ]
     low, high = min(values), max(values)
-    chances = {cell.setup.chance for cell in cells}
+    chances = {result.setup.chance for result in results}
     known = sorted(100 * chance for chance in chances if chance is not None)
     near = [level for level in known if high - level <= 4 * (high - low)] if high > low else known
     far = [level for level in known if level not in near]

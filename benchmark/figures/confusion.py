@@ -20,25 +20,25 @@ MAX_MISTAKES = 3  # named in words
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
 
 
-def confusion_counts(cell: TaskResult) -> np.ndarray | None:
-    """The cell's counts [truth, predicted] over all its runs; None where they are not known."""
-    return None if cell.predictions is None else cell.predictions.confusion
+def confusion_counts(result: TaskResult) -> np.ndarray | None:
+    """The result's counts [truth, predicted] over all its runs; None where they are not known."""
+    return None if result.predictions is None else result.predictions.confusion
 
 
-def class_names(cell: TaskResult) -> tuple[str, ...]:
+def class_names(result: TaskResult) -> tuple[str, ...]:
     """The names of the rows and columns; none without predictions."""
-    return () if cell.predictions is None else cell.predictions.class_names
+    return () if result.predictions is None else result.predictions.class_names
 
 
-def confusion_shares(cell: TaskResult) -> np.ndarray:
-    """Each row of the cell's counts over its sum; NaN where a class has no test recordings.
+def confusion_shares(result: TaskResult) -> np.ndarray:
+    """Each row of the result's counts over its sum; NaN where a class has no test recordings.
 
     Raises:
         BarlowSpeechError: no confusion is recorded.
     """
-    counts = confusion_counts(cell)
+    counts = confusion_counts(result)
     if counts is None:
-        raise BarlowSpeechError(f"no confusion is recorded for {cell}; run the task again.")
+        raise BarlowSpeechError(f"no confusion is recorded for {result}; run the task again.")
     sums = counts.sum(axis=1, keepdims=True).astype(float)
     return np.divide(counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
 
@@ -49,24 +49,24 @@ def shade(share: float) -> str:
 
 
 @styled(FRAME)
-def confusion_figure(cell: TaskResult) -> Figure:
-    """Draw the cell's confusion matrix: a row per true class, its shares of what was predicted.
+def confusion_figure(result: TaskResult) -> Figure:
+    """Draw the result's confusion matrix: a row per true class, its shares of what was predicted.
 
     A field is the percentage of the recordings of its row's class, over all runs; up to twelve
-    classes it is written too. A class without test recordings is an empty row. The same cell gives
-    the same figure.
+    classes it is written too. A class without test recordings is an empty row. The same result
+    gives the same figure.
 
     Raises:
         BarlowSpeechError: no confusion is recorded, or there are over 40 classes.
     """
-    counts = confusion_counts(cell)
+    counts = confusion_counts(result)
     if counts is None or len(counts) > MAX_CLASSES:
         raise BarlowSpeechError(
-            f"{cell} has no confusion matrix of at most {MAX_CLASSES} classes; nothing to draw."
+            f"{result} has no confusion matrix of at most {MAX_CLASSES} classes; nothing to draw."
         )
     classes = len(counts)
-    percents = 100 * confusion_shares(cell)
-    names = [shortened(printable(name), MAX_CLASS_NAME) for name in class_names(cell)]
+    percents = 100 * confusion_shares(result)
+    names = [shortened(printable(name), MAX_CLASS_NAME) for name in class_names(result)]
 
     figure = Figure(figsize=(WIDTH, min(4.7, 1.9 + 0.55 * classes)), layout="constrained")
     axes = figure.add_subplot()
@@ -86,21 +86,21 @@ def confusion_figure(cell: TaskResult) -> Figure:
     axes.set_ylabel("true")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, format=with_unit())
     bar.ax.tick_params(labelsize=8)
-    title = f"{shortened(printable(cell.upstream), 40)}\n{printable(cell.task)} – "
-    figure.suptitle(f"{title}{printable(cell.corpus)}", fontsize=11)
+    title = f"{shortened(printable(result.upstream), 40)}\n{printable(result.task)} – "
+    figure.suptitle(f"{title}{printable(result.corpus)}", fontsize=11)
     return figure
 
 
-def confusion_text(cell: TaskResult) -> str:
+def confusion_text(result: TaskResult) -> str:
     """The matrix in words: how much of each class is recognised, and the most frequent mistakes.
 
     Raises:
         BarlowSpeechError: no confusion is recorded.
     """
-    shares = confusion_shares(cell)
-    names = class_names(cell)
+    shares = confusion_shares(result)
+    names = class_names(result)
     there = [i for i in range(len(names)) if np.isfinite(shares[i, i])]
-    sentences = [f"Confusion matrix of {cell}."]
+    sentences = [f"Confusion matrix of {result}."]
     if len(there) <= MAX_WITH_NUMBERS:
         kept = ", ".join(f"{names[i]} {100 * shares[i, i]:.0f} %" for i in there)
         sentences.append(f"Recognised: {kept}.")

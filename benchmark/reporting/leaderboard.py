@@ -4,7 +4,7 @@
 
 A *board* holds what was measured alike: by one protocol, one head, one selection of features. A
 *column* of it holds what may be ranked together: one task of one corpus, with the same recordings,
-labels, splits and settings (the cells' `comparison`). Where a task was measured in two ways, they
+labels, splits and settings (the results' `comparison`). Where a task was measured in two ways, they
 are two columns, and a note says how they differ. Ranks within a column are `rank_intervals`, the
 average rank is that of `ranking`. Published scores stand in tables of their own, without ranks.
 """
@@ -95,7 +95,7 @@ class Column:
 class Score:
     """An upstream's place in a column. Alone in it, or not tested, it has no rank and no mark."""
 
-    cell: TaskResult
+    result: TaskResult
     summary: dict[str, Any]
     rank: int | None
     worst: int | None  # the lowest rank that it may have; `rank` is the highest
@@ -112,14 +112,14 @@ class Row:
     scores: tuple[Score | None, ...]
 
     def costs(self, key: str) -> list[Any]:
-        """What the upstream's cells say of a cost: each value once, from low to high."""
-        values = {getattr(score.cell.cost, key) for score in self.scores if score}
+        """What the upstream's results say of a cost: each value once, from low to high."""
+        values = {getattr(score.result.cost, key) for score in self.scores if score}
         return sorted(values - {None})
 
     @property
     def devices(self) -> list[str]:
         """Where the costs were measured, with the threads of a CPU."""
-        return sorted({_device(s.cell.cost) for s in self.scores if s and s.cell.cost.device})
+        return sorted({_device(s.result.cost) for s in self.scores if s and s.result.cost.device})
 
 
 @dataclass(frozen=True)
@@ -158,57 +158,63 @@ class Leaderboard:
 
 
 def leaderboard(
-    cells: Sequence[TaskResult], published: Sequence[PublishedTable] = (), metric: str = "top1"
+    results: Sequence[TaskResult], published: Sequence[PublishedTable] = (), metric: str = "top1"
 ) -> Leaderboard:
-    """Sort the cells of one metric into boards: best average rank first, then by name.
+    """Sort the results of one metric into boards: best average rank first, then by name.
 
     An upstream has an average rank where it has a result on every task of its board, and another
     one has too. A task that was measured in several ways counts once (`ranking`). Published scores
     of another metric are left out.
 
     Raises:
-        BarlowSpeechError: there are no cells, or `by_task` refuses those of a column.
+        BarlowSpeechError: there are no results, or `by_task` refuses those of a column.
     """
-    if not cells:
+    if not results:
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
-    for cell in cells:
-        setup = cell.setup
-        groups.setdefault((setup.protocol, setup.head, setup.selection), []).append(cell)
+    for result in results:
+        setup = result.setup
+        groups.setdefault((setup.protocol, setup.head, setup.selection), []).append(result)
     tables = [
         dataclasses.replace(table, rows=tuple(row for row in table.rows if row.metric == metric))
         for table in published
     ]
-    with progress(len(cells), "leaderboard", "cell") as bar:
+    with progress(len(results), "leaderboard", "result") as bar:
         boards = tuple(_board(*key, groups[key], metric, bar) for key in sorted(groups))
     return Leaderboard(metric, boards, tuple(table for table in tables if table.rows))
 
 
 def merged(folders: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
-    """The cells of several results folders in one list; what is identical in two is taken once.
+    """The results of several results folders in one list; what is identical in two is taken once.
 
     Raises:
         BarlowSpeechError: two results of one upstream, task, corpus and comparison differ, or one
             folder holds two; the folders are named.
     """
     taken: dict[tuple[Any, ...], tuple[Path, TaskResult]] = {}
-    for folder, cells in folders.items():
-        for cell in cells:
-            key = (cell.upstream, cell.task, cell.corpus, cell.metric, cell.setup.comparison)
-            other, earlier = taken.setdefault(key, (folder, cell))
-            if earlier is cell:
+    for folder, results in folders.items():
+        for result in results:
+            key = (
+                result.upstream,
+                result.task,
+                result.corpus,
+                result.metric,
+                result.setup.comparison,
+            )
+            other, earlier = taken.setdefault(key, (folder, result))
+            if earlier is result:
                 continue
             if other == folder:
                 raise BarlowSpeechError(
-                    f"{folder} holds two results of {cell}, as when a checkpoint was replaced by "
+                    f"{folder} holds two results of {result}, as when a checkpoint was replaced by "
                     f"another one; remove the record that is out of date from {folder / 'records'}."
                 )
-            if (earlier.values, earlier.seeds) != (cell.values, cell.seeds):
+            if (earlier.values, earlier.seeds) != (result.values, result.seeds):
                 raise BarlowSpeechError(
-                    f"{other} and {folder} hold different results of {cell}; leave one of the "
+                    f"{other} and {folder} hold different results of {result}; leave one of the "
                     "folders out, or run one of the two upstreams under another name (name@file)."
                 )
-    return [cell for _, cell in taken.values()]
+    return [result for _, result in taken.values()]
 
 
 def document(board: Leaderboard) -> Document:
@@ -327,7 +333,7 @@ def every_score(board: Leaderboard) -> Table:
                 low_of_runs, high_of_runs = score.summary["runs_ci95"] or (None, None)
                 apart = None if score.rank is None else str(not score.leading).lower()
                 rows.append(
-                    vars(one) | vars(column) | vars(row) | vars(score.cell.cost) | score.summary
+                    vars(one) | vars(column) | vars(row) | vars(score.result.cost) | score.summary
                     | {"ci95_low": low, "ci95_high": high, "runs_ci95_low": low_of_runs,
                        "runs_ci95_high": high_of_runs, "rank": score.rank,
                        "rank_worst": score.worst, "separable_from_best": apart,
@@ -345,10 +351,10 @@ def notes(board: Board) -> tuple[str, ...]:
     """What the marks and numbers of a board mean, and what limits its ranks or is apart."""
     sentences = []
     scores = [score for row in board.rows for score in row.scores if score]
-    over = over_text([score.cell for score in scores])
+    over = over_text([score.result for score in scores])
     if any(score.rank for score in scores):
         sentences += [RANK_KEY.format(over=over), MARK_KEY]
-    sentences += [CI_KEY.format(over=over), *limits([score.cell for score in scores])]
+    sentences += [CI_KEY.format(over=over), *limits([score.result for score in scores])]
     ranked = board.ranking
     if ranked is not None:
         sentences.append(AVERAGE_KEY.format(count=len(ranked.blocks)))
@@ -382,7 +388,7 @@ def rank_text(average_rank: float | None) -> str:
 
 
 def cost_texts(board: Board, row: Row) -> list[str]:
-    """A row's entries under `COSTS`: from low to high where its cells differ.
+    """A row's entries under `COSTS`: from low to high where its results differ.
 
     With several devices on one board, each real-time factor names its own.
     """
@@ -403,11 +409,11 @@ def metric_name(metric: str) -> str:
 
 
 def _board(
-    protocol: str, head: str, selection: str, cells: Sequence[TaskResult], metric: str, bar: Any
+    protocol: str, head: str, selection: str, results: Sequence[TaskResult], metric: str, bar: Any
 ) -> Board:
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
-    for cell in cells:
-        groups.setdefault((cell.task, cell.corpus, cell.setup.comparison), []).append(cell)
+    for result in results:
+        groups.setdefault((result.task, result.corpus, result.setup.comparison), []).append(result)
     ways = Counter((task, corpus) for task, corpus, _ in groups)
     columns, placed = [], []
     for task, corpus, comparison in sorted(groups):
@@ -417,18 +423,19 @@ def _board(
         placed.append(_scores(group))
         bar.update(len(group))
 
-    dependent = [DEPENDENT] if any(map(shares_levels, cells)) else []
-    names = sorted({cell.upstream for cell in cells})
+    dependent = [DEPENDENT] if any(map(shares_levels, results)) else []
+    names = sorted({result.upstream for result in results})
     tasks: dict[tuple[str, str], set[str]] = {}  # who has a result in any of its columns
     for column, scores in zip(columns, placed):
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    if len(tasks) == 1 < len(columns):
-        remarks.append("One task has no average rank, in however many ways it was measured.")
+    if len(tasks) == 1:
+        ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
+        remarks.append(f"One task has no average rank{ways_too}.")
     elif len(tasks) > 1 and len(complete) > 1:
         try:
-            ranked = ranking(cells, complete, lambda cell: cell.setup.comparison)
+            ranked = ranking(results, complete, lambda result: result.setup.comparison)
         except BarlowSpeechError:  # of no task all of them have one variant
             remarks.append("No task was measured alike for all: there is no average rank.")
         remarks += [_incomplete(name, tasks) for name in names if name not in complete]
@@ -454,18 +461,18 @@ def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
     untested = why_untested(group)
     ranks = {} if untested else rank_intervals(group)
     leading = [] if untested else leaders(group)
-    summaries = {cell.upstream: cell_summary(cell) for cell in group}
+    summaries = {result.upstream: cell_summary(result) for result in group}
     highest = max(round(one["mean"], DIGITS) for one in summaries.values())
     return {
-        cell.upstream: Score(
-            cell,
-            summaries[cell.upstream],
-            ranks[cell.upstream][0] if ranks else None,
-            ranks[cell.upstream][1] if ranks else None,
-            not alone and round(summaries[cell.upstream]["mean"], DIGITS) == highest,
-            cell.upstream in leading,
+        result.upstream: Score(
+            result,
+            summaries[result.upstream],
+            ranks[result.upstream][0] if ranks else None,
+            ranks[result.upstream][1] if ranks else None,
+            not alone and round(summaries[result.upstream]["mean"], DIGITS) == highest,
+            result.upstream in leading,
         )
-        for cell in group
+        for result in group
     }
 
 
@@ -480,21 +487,21 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     """A sentence for each task that was measured in several ways."""
     likes: dict[tuple[str, str], list[tuple[Column, list[TaskResult]]]] = {}
     for column, scores in zip(columns, placed):
-        cells = [score.cell for score in scores.values()]
-        likes.setdefault((column.task, column.corpus), []).append((column, cells))
+        results = [score.result for score in scores.values()]
+        likes.setdefault((column.task, column.corpus), []).append((column, results))
     sentences = []
     for (task, corpus), several in likes.items():
         if len(several) == 1:
             continue
         differing = []
         for key in SETTINGS:
-            values = [_listed(getattr(cells[0].setup, key)) for _, cells in several]
+            values = [_listed(getattr(results[0].setup, key)) for _, results in several]
             if len(set(values)) > 1:
                 differing.append(f"{key.replace('_', ' ')} ({' and '.join(values)})")
         who = "; ".join(
             f"{column.label.removeprefix(corpus).strip()}: "
-            f"{', '.join(cell.upstream for cell in cells)}"
-            for column, cells in several
+            f"{', '.join(result.upstream for result in results)}"
+            for column, results in several
         )
         how = ", ".join(differing) or "recordings, labels, splits or settings of the protocol"
         sentences.append(

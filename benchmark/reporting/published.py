@@ -44,8 +44,9 @@ def read_published(name: str) -> PublishedTable:
         BarlowSpeechError: there is no such table, a key is wrong, a score is no percentage or has
             no source, or a number is there twice; each is named.
     """
-    path = configs.find("table of published scores", name, "--published (or a .yaml)")
-    table = build(PublishedTable, read_yaml(path), str(path))
+    kind = "table of published scores"
+    path = configs.find(kind, name, "--published (or a .yaml)")
+    table = build(PublishedTable, read_yaml(path, configs.files(kind)), str(path))
     if not table.rows:
         raise BarlowSpeechError(f"{path} has no rows; add published scores, or leave it out.")
     seen = set()

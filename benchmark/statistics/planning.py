@@ -20,8 +20,8 @@ from barlow_speech.benchmark.statistics.influence import influence
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.sources import (
     NAMES,
-    of_cell,
     of_pair,
+    of_result,
     same_recordings,
     scope,
     usable,
@@ -48,7 +48,7 @@ def parts_of(result: TaskResult) -> list[Part]:
     What is below 0 by its estimate is 0. Runs are split into their sources where a design tells
     them apart; recordings and speakers where there are several recordings of a speaker.
     """
-    kept, found = usable(result), of_cell(result)
+    kept, found = usable(result), of_result(result)
     clusters = scope(result).clusters
     if found is None or kept is None or clusters is None:
         return []

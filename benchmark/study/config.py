@@ -141,7 +141,7 @@ def read_study(path: Path) -> Study:
     Raises:
         BarlowSpeechError: a key, a name, a recipe or a protocol is wrong; it is named.
     """
-    tree = read_yaml(path)
+    tree = read_yaml(path, configs.files("study"))
     members = tree.get("upstreams")
     if isinstance(members, dict):
         tree["upstreams"] = {

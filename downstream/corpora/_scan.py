@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import is_pointer, read_text
 from barlow_speech.upstream.common.progress import progress
 
 GENDERS = {"F": "female", "M": "male"}
@@ -29,7 +30,11 @@ ACTED = (
     "path", "speaker", "gender", "emotion", "text", "split_speaker_id", "split_speaker_disjoint",
 )  # fmt: skip
 
-LFS_POINTER = b"version https://git-lfs"
+
+class Tabs(csv.excel_tab):
+    """A table in which a quotation mark is a character like any other."""
+
+    quoting = csv.QUOTE_NONE
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,14 @@ class Scan:
     with "files" or "speakers" decide whether a download is whole, those with "female" or "male",
     which a copy's table may have corrected, do not. `missing` names what is absent altogether,
     `notes` are sentences for the card, `faults` those on what is wrong in the corpus as published,
-    `hours` the published ones, `unasked` the cards that these options leave out.
+    `hours` the published ones, `rate` the published sampling rate in Hz, `unasked`
+    the cards that these options leave out.
     """
 
     source: str
     published: dict[str, int] = field(default_factory=dict)
     hours: float | None = None
+    rate: int | None = None
     tables: dict[str, Table] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -187,21 +194,29 @@ def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
     Raises:
         BarlowSpeechError: it cannot be read.
     """
+    if encoding == "utf-8-sig":
+        return read_text(file, remedy="download it again").split("\n")
     try:
         return file.read_text(encoding=encoding).split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BarlowSpeechError(f"cannot read {file}: {reason}; download it again.") from error
+    except OSError as error:
+        raise BarlowSpeechError(
+            f"cannot read {file}: {error.strerror or error}; download it again."
+        ) from error
 
 
 def read_rows(file: Path, delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a table of a corpus by the names in its header; what a row lacks is empty.
 
+    In a tab-separated file a quotation mark is a character like any other.
+
     Raises:
         BarlowSpeechError: it cannot be read.
     """
+    lines = read_lines(file)
     try:
-        return list(csv.DictReader(read_lines(file), delimiter=delimiter, restval=""))
+        if delimiter == "\t":
+            return list(csv.DictReader(lines, dialect=Tabs, restval=""))
+        return list(csv.DictReader(lines, delimiter=delimiter, restval=""))
     except csv.Error as error:
         raise BarlowSpeechError(f"cannot read {file}: {error}; download it again.") from error
 
@@ -252,18 +267,14 @@ def known(labels: Mapping[str, str], code: str, what: str, path: str) -> str:
 
 
 def refuse_pointers(root: Path, paths: Iterable[str]) -> None:
-    """Refuse a Git clone without its large files, by a look at the first of them.
+    """Refuse a Git clone without its large files, or with some of them.
 
     Raises:
-        BarlowSpeechError: it is a pointer of Git LFS.
+        BarlowSpeechError: a file is a pointer of Git LFS.
     """
-    for path in itertools.islice(paths, 1):
-        try:
-            with (root / path).open("rb") as file:
-                start = file.read(len(LFS_POINTER))
-        except OSError:
-            return  # --check-audio tells what is wrong with single files
-        if start == LFS_POINTER:
-            raise BarlowSpeechError(
-                f"{root / path} is a pointer of Git LFS and no audio; run `git lfs pull` there."
-            )
+    pointers = [path for path in paths if is_pointer(root / path)]
+    if pointers:
+        raise BarlowSpeechError(
+            f"{len(pointers)} files of {root}, such as {pointers[0]}, are pointers of Git LFS and "
+            "no audio; run `git lfs pull` there."
+        )

@@ -74,7 +74,7 @@ PUBLISHED = {
 
 def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`, labelled by their names."""
-    scan = Scan("Burkhardt et al. 2005", PUBLISHED)
+    scan = Scan("Burkhardt et al. 2005", PUBLISHED, hours=0.41, rate=16_000)
     paths = [f"wav/{path}" for path in files_below(root / "wav", ".wav", PUBLISHED["files"])]
     rows = []
     for path, match in parsed(paths, NAME, EXAMPLE, options, scan):

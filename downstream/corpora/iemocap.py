@@ -71,7 +71,7 @@ def read(root: Path, options: Options) -> Scan:
     """The utterances below `root`, with the labels of EmoEvaluation and five folds."""
     columns = ("path", "speaker", "gender", "emotion", "text", "split_speaker_disjoint")
     folds = tuple(f"split_session{session}" for session in SESSIONS)
-    scan = Scan("Busso et al. 2008; four classes as in SUPERB", PUBLISHED, hours=12)
+    scan = Scan("Busso et al. 2008; four classes as in SUPERB", PUBLISHED, hours=12, rate=16_000)
     rows: list[tuple[str, ...]] = []
     labelled: dict[str, int] = {}  # utterances of the four classes, and their sessions
     counts: Counter[str] = Counter()

@@ -63,7 +63,7 @@ def read(root: Path, options: Options) -> Scan:
     columns = ("path", "speaker", "gender", "text")
     splits = ("split_speaker_id", "split_speaker_disjoint")
     here = [name for name in SUBSETS if (root / name).is_dir()]
-    scan = Scan("Panayotov et al. 2015")
+    scan = Scan("Panayotov et al. 2015", rate=16_000)
     scan.hours = round(sum(SUBSETS[name].hours for name in here), 1)
     people = _people(child(root, SPEAKERS), scan)
     _choose_genders(people, options.genders, scan)

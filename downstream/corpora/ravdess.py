@@ -52,7 +52,7 @@ PUBLISHED = {"files": 1440, "speakers": len(ACTORS), "neutral": 96} | {
 
 def read(root: Path, options: Options) -> Scan:
     """The speech recordings below `root`, labelled by their names."""
-    scan = Scan("Livingstone and Russo 2018", PUBLISHED)
+    scan = Scan("Livingstone and Russo 2018", PUBLISHED, hours=1.48, rate=48_000)
     base = f"{SPEECH_FOLDER}/" if SPEECH_FOLDER in folders(root) else ""
     paths = [
         f"{base}{actor}/{name}"

@@ -82,7 +82,7 @@ class Version:
 
 def read(version: Version, root: Path, options: Options) -> Scan:
     """The recordings of a version below `root`, and those of its test set."""
-    scan = Scan("Warden 2018")
+    scan = Scan("Warden 2018", rate=16_000)
     files = sum(version.words.values())
     scan.published = {"files": files, "speakers": version.speakers, "files in dev": version.dev}
     scan.published |= {"files in test": version.test, **version.words}

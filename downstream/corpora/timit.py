@@ -25,7 +25,7 @@ from barlow_speech.downstream.corpora._scan import (
 from barlow_speech.downstream.corpora._splits import shuffled
 
 PARTS = ("TRAIN", "TEST")
-NAME = re.compile(r"(SA|SI|SX)(\d+)\.wav", re.IGNORECASE)
+NAME = re.compile(r"(SA|SI|SX)(\d+)\.wav(\.wav)?", re.IGNORECASE)
 EXAMPLE = "SX127.WAV (SA, SI or SX and a number)"
 SPEAKER = re.compile(r"([FM])[A-Z]{3}\d", re.IGNORECASE)
 # The development speakers of the usual phone recognition split (Halberstadt 1998), as in Kaldi's
@@ -51,7 +51,7 @@ PUBLISHED = {
 def read(root: Path, options: Options) -> Scan:
     """The recordings below `root`; gender is the first letter of a speaker's folder."""
     columns = ("path", "speaker", "gender", "text", "split_speaker_id", "split_speaker_disjoint")
-    scan = Scan("Garofolo et al. 1993", PUBLISHED, hours=5.4)
+    scan = Scan("Garofolo et al. 1993", PUBLISHED, hours=5.4, rate=16_000)
     texts = _prompts(root)
     rows: list[tuple[str, ...]] = []
     speakers: dict[str, str] = {}
@@ -64,15 +64,15 @@ def read(root: Path, options: Options) -> Scan:
         paths = [
             f"{folder.name}/{path}"
             for path in files_below(folder, ".wav", PUBLISHED[f"files in {part}"])
-            if "/" in path
-            and SPEAKER.fullmatch(path.split("/")[-2])
-            # Some copies hold each file twice, the second time as SA1.WAV.wav.
-            and not path.lower().endswith(".wav.wav")
+            if "/" in path and SPEAKER.fullmatch(path.split("/")[-2])
         ]
+        # Some copies hold each file twice, the second time as SA1.WAV.wav; some only that one.
+        there = {path.lower() for path in paths}
+        paths = [path for path in paths if path.lower().removesuffix(".wav") not in there]
         matches = parsed(paths, NAME, EXAMPLE, options, scan)
         by_speaker: dict[str, list[str]] = {}
         for path, match in matches:
-            by_speaker.setdefault(path.split("/")[-2].upper(), []).append(match[0].upper())
+            by_speaker.setdefault(path.split("/")[-2].upper(), []).append(_name(match))
         takes = {
             (speaker, take): split
             for speaker, names in by_speaker.items()
@@ -83,7 +83,7 @@ def read(root: Path, options: Options) -> Scan:
             disjoint = "train" if part == "TRAIN" else "dev" if speaker in DEV_SPEAKERS else "test"
             gender = GENDERS[speaker[0]]
             text = texts.get(f"{match[1]}{match[2]}".lower(), "")
-            take = takes[speaker, match[0].upper()]
+            take = takes[speaker, _name(match)]
             rows.append((path, speaker, gender, text, take, disjoint))
         speakers |= {speaker: GENDERS[speaker[0]] for speaker in by_speaker}
         counts[f"files in {part}"] = len(matches)
@@ -92,6 +92,10 @@ def read(root: Path, options: Options) -> Scan:
     scan.tables = {"timit": Table(columns, rows)}
     scan.counts = {"files": len(rows), "speakers": len(speakers), **counts}
     return scan
+
+
+def _name(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}.wav".upper()
 
 
 def _takes(speaker: str, names: list[str]) -> dict[str, str]:

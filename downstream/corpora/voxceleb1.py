@@ -59,7 +59,7 @@ PUBLISHED = {
 def read(root: Path, options: Options) -> Scan:
     """The recordings that iden_split.txt lists, where they are below `root`."""
     columns = ("path", "speaker", "gender", "split", "split_speaker_id", "split_speaker_disjoint")
-    scan = Scan("Nagrani et al. 2017", PUBLISHED, hours=352)
+    scan = Scan("Nagrani et al. 2017", PUBLISHED, hours=352, rate=16_000)
     places = _places(root)
     _refuse_voxceleb2(root, places)
     here = {

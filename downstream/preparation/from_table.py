@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from barlow_speech.downstream.corpora._known_faults import correct, named_as
 from barlow_speech.downstream.corpora._scan import Table
@@ -17,8 +18,9 @@ from barlow_speech.downstream.preparation.prepare import Prepared, check_writabl
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import read_text
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.data.manifest import manifest_text, parse_manifest
+from barlow_speech.upstream.data.manifest import manifest_text, parse_manifest, recording_of
 
 DELIMITERS = ("\t", ",", ";", "|")
 # How people call the splits; other names are refused when a task reads them.
@@ -82,7 +84,7 @@ def prepare_table(
             f"the manifest would replace the table {file} itself; choose another --corpus-name, or "
             "another folder by -o."
         )
-    columns = _read(file, options.columns)
+    columns, counted = _read(file, options)
     root = options.root or file.parent
     notes = _drop_absent(file, columns, root, options.partial)
     columns, faults = correct(named_as(columns["path"]), columns)
@@ -106,54 +108,94 @@ def prepare_table(
     card = Card(name, manifest.name, tasks)
     prepared = write_corpora({name: table}, [card], root, out, notes=[*notes, *faults])
     own = [note for note in prepared.notes if note not in faults]
-    return dataclasses.replace(prepared, notes=own, faults=faults)
+    rows = f"{counted}, {len(table.rows):,} written"
+    return dataclasses.replace(prepared, notes=own, faults=faults, rows=rows)
 
 
-def _read(file: Path, mapping: dict[str, str]) -> dict[str, list[str]]:
+class Row(NamedTuple):
+    """A row of a table: its cells, the line that it begins in, and those lines that follow it."""
+
+    cells: list[str]
+    line: int
+    others: list[str]
+
+
+def _rows(file: Path, text: str, delimiter: str) -> list[Row]:
+    lines = text.split("\n")
+    # In a tab-separated file a quotation mark is a character, unless it is around each name too.
+    quoted = delimiter != "\t" or text.startswith('"')
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    rows, first = [], 1
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        for cells in reader:
+            if cells:
+                rows.append(Row(cells, first, lines[first : reader.line_num]))
+            first = reader.line_num + 1
+    except csv.Error as error:
         raise BarlowSpeechError(
-            f"cannot read the table {file}: {reason}; save it as CSV in UTF-8 and check the path."
+            f"the table {file}, line {first}: it is no row of a CSV ({error}); close the quotation "
+            "mark there, or double it if it belongs to the text."
         ) from error
+    return rows
+
+
+def _read(file: Path, options: TableOptions) -> tuple[dict[str, list[str]], str]:
+    """The columns by our names, and a sentence on how many rows there are."""
+    text = read_text(file, f"the table {file}", "save it as CSV in UTF-8 and check the path")
     head = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=head.count)
-    try:
-        lines = [
-            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
-        ]
-    except csv.Error as error:
-        raise BarlowSpeechError(f"the table {file} is no CSV ({error}); save it again.") from error
-    if len(lines) < 2:
+    rows = _rows(file, text, delimiter)
+    if len(rows) < 2:
         raise BarlowSpeechError(f"the table {file} has no row below its header; fill it.")
-    header = [cell.strip() for cell in lines[0]]
+    header = [cell.strip() for cell in rows.pop(0).cells]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise BarlowSpeechError(f"the table {file} has two columns '{twice[0]}'; rename one.")
-    for number, row in enumerate(lines[1:], start=2):
-        if len(row) != len(header):
-            raise BarlowSpeechError(
-                f"the table {file}, row {number}: {len(row)} cells where the header has "
-                f"{len(header)} (separated by {delimiter!r}); fix the row."
-            )
-    cells = dict(zip(header, map(list, zip(*lines[1:]))))
+    mapping = options.columns
     for theirs in mapping.values():
-        if theirs not in cells:
-            raise unknown("column", theirs, cells, str(file))
-    ours = {theirs: ours for ours, theirs in mapping.items()}
-    kept = {name for name in cells if name in ours or name not in mapping}
-    columns = {ours.get(name, name): cells[name] for name in header if name in kept}
-    if "path" not in columns:
+        if theirs not in header:
+            raise unknown("column", theirs, header, str(file))
+    places = {
+        name: header.index(name) for name in header if name not in {*mapping, *mapping.values()}
+    }
+    places |= {ours: header.index(theirs) for ours, theirs in mapping.items()}
+    if "path" not in places:
         raise BarlowSpeechError(
             f"the table {file} has no column 'path'; say which of {', '.join(header)} holds the "
             "paths by --column path=…"
         )
+    root = options.root or file.parent
+    for row in rows:
+        where = f"the table {file}, line {row.line}"
+        if len(row.cells) != len(header):
+            raise BarlowSpeechError(
+                f"{where}: {len(row.cells)} cells where the header has {len(header)} (separated by "
+                f"{delimiter!r}); fix the row."
+            )
+        # A quotation mark that nothing closes takes in all lines up to the next one. It shows where
+        # one of these is a row itself: it has as many cells, and names a file.
+        for line in row.others:
+            cells = line.split(delimiter)
+            if len(cells) == len(header) and _is_file(root / cells[places["path"]].strip('"')):
+                raise BarlowSpeechError(
+                    f"{where}: a quoted cell takes in the row of {cells[places['path']]}; close "
+                    "the quotation mark, or double it if it belongs to the text."
+                )
+        if row.cells[places["path"]]:
+            recording_of({name: row.cells[at] for name, at in places.items()}, root, where)
     # Line ends and tabs inside a cell are for the eye only; a manifest cannot hold them.
-    return {
-        name: column if name == "path" else [" ".join(cell.split()) for cell in column]
-        for name, column in columns.items()
+    columns = {
+        name: [row.cells[at] if name == "path" else " ".join(row.cells[at].split()) for row in rows]
+        for name, at in sorted(places.items(), key=lambda item: item[1])
     }
+    several = sum(bool(row.others) for row in rows)
+    also = f", {several} of them over several lines" if several else ""
+    return columns, f"{len(rows):,} read{also}"
 
 
 def _is_file(path: Path) -> bool:

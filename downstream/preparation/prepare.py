@@ -38,6 +38,7 @@ MAX_LISTED = 5  # that a message names of what is missing
 class Prepared:
     """What was written, and what a user should know of it, a sentence each.
 
+    `hours` and `rate` are those of the published corpus, `hours` only where it is whole here.
     `classes` has one for each of `tasks`, `few` one where a class has few speakers in a split.
     """
 
@@ -51,6 +52,8 @@ class Prepared:
     leaks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hours: float | None = None
+    rows: str = ""  # of a table: read, and written
+    rate: int | None = None
 
 
 def prepare(
@@ -103,7 +106,12 @@ def prepare(
     prepared = write_corpora(tables, cards, root, out, scan.revision, [*scan.notes, *faults])
     notes = [note for note in prepared.notes if note not in faults]
     return dataclasses.replace(
-        prepared, differences=differences, hours=scan.hours, notes=notes, faults=faults
+        prepared,
+        differences=differences,
+        hours=None if missing else scan.hours,
+        rate=scan.rate,
+        notes=notes,
+        faults=faults,
     )
 
 
@@ -301,7 +309,7 @@ def _check_root(name: str, reader: Reader, root: Path) -> None:
     here = listing(root)
     raise BarlowSpeechError(
         f"{root} is no {reader.title}: expected {reader.layout}, found "
-        f"{_listed(here) if here else 'nothing'}."
+        f"{_listed(here) if here else 'nothing'}; give the folder that holds it."
     )
 
 

@@ -17,7 +17,7 @@ import torch
 
 from barlow_speech.benchmark import run_downstream
 from barlow_speech.benchmark.evaluation import trainers
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.features import extraction as features
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.statistics.metrics import metrics
@@ -176,7 +176,7 @@ def test_a_record_says_what_a_reader_must_know(
         assert run["sources"] == {
             "init": run["seed"], "order": run["seed"], "train_resample": None, "pretrain_seed": 0,
         }  # fmt: skip
-    (cell,) = read_cells(tmp_path / "out")
+    (cell,) = read_results(tmp_path / "out")
     assert list(cell.values) == printed["values"]
     assert np.sum(cell.predictions.confusion) == 4 * len(truth)
 
@@ -288,7 +288,7 @@ def test_the_embedding_and_a_layer_can_be_judged_alone(
         for more in ([], ["-s", "embedding"], ["-l", "0"], ["-l", "-1"], ["-l", "4"])
     ]
     assert values[3] == values[4]  # the last of five
-    cells = read_cells(tmp_path / "out")
+    cells = read_results(tmp_path / "out")
     assert {cell.setup.selection for cell in cells} == {
         "hidden_states", "embedding", "layer 0", "layer -1", "layer 4",
     }  # fmt: skip
@@ -317,7 +317,7 @@ def test_several_pretrainings_are_one_upstream(
         for seed in range(2)
     ]  # fmt: skip
     assert cell["values"] == alone[0] + alone[1]
-    stored = next(c for c in read_cells(tmp_path / "out") if "*" in c.upstream)
+    stored = next(c for c in read_results(tmp_path / "out") if "*" in c.upstream)
     assert [s["pretrain_seed"] for s in stored.sources] == [0, 0, 1, 1]
     (drawn,) = command("-u", "barlow_speech_random", "-d", "emotion", *crossed)["cells"]
     assert len(drawn["values"]) == 4
@@ -378,6 +378,18 @@ def identical(folder: Path, text: str) -> str:
     return text
 
 
+def as_flac_with_another_label(folder: Path, text: str) -> str:
+    wave, rate = soundfile.read(folder / "0-0-0-0.wav", dtype="int16")
+    soundfile.write(folder / "copy.flac", wave, rate)
+    return text.replace("1-1-0-0.wav", "copy.flac")
+
+
+def silent_twice(folder: Path, text: str) -> str:
+    for name in ("0-0-0-0.wav", "5-0-0-0.wav"):
+        soundfile.write(folder / name, np.zeros(4000), 16_000)
+    return text
+
+
 def no_label(folder: Path, text: str) -> str:
     return text.replace("emotion", "mood", 1)
 
@@ -392,11 +404,15 @@ def one_class(folder: Path, text: str) -> str:
         (missing, "0-0-0-0.wav does not exist"),
         (empty, "0-0-0-0.wav has no sample"),
         (unreadable, "0-0-0-0.wav cannot be read"),
-        (identical, "is, to the bit,"),
+        (identical, r"1 recordings are in two splits: .*5-0-0-0.wav \(line \d+, test, 'calm'\) is "
+         r"to the bit .*0-0-0-0.wav \(line 2, train, 'calm'\)"),
+        (as_flac_with_another_label, r"1 recordings have two labels: .*copy.flac \(line 20, train, "
+         r"'excited'\) is to the bit .*0-0-0-0.wav \(line 2, train, 'calm'\)"),
+        (silent_twice, r"1 recordings are in two splits: .*5-0-0-0.wav .* is digital silence, as"),
         (no_label, "add the column 'emotion'"),
         (one_class, "one class only, 'calm'"),
     ],
-)
+)  # fmt: skip
 def test_bad_corpora_are_one_sentence_and_leave_nothing(
     command: Callable[..., dict],
     tones: Path,

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from barlow_speech import configs
+from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import read_yaml
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 
 
 @pytest.mark.parametrize("kind", configs.FOLDERS)
@@ -31,3 +33,14 @@ def test_a_path_is_taken_as_it_is_and_anything_else_is_a_name() -> None:
         configs.find("recipe", "toi", "here")
     with pytest.raises(BarlowSpeechError, match=r"choose one of: .*nothing"):
         configs.find("study", "zzzzzz", also=("nothing",))
+
+
+def test_a_file_of_ones_own_extends_a_built_in_one_by_its_name(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: quick\nruns: 3\n")
+    built_in = read_protocol("quick", "emotion")
+    protocol = read_protocol(str(mine), "emotion")
+    assert (protocol.runs, protocol.steps) == (3, built_in.steps)
+    mine.write_text("extends: toy\nsteps: 3\n")
+    toy = read_recipe(configs.find("recipe", "toy"))
+    assert read_recipe(mine).as_dict() == {**toy.as_dict(), "steps": 3}

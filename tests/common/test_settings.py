@@ -132,6 +132,15 @@ def test_what_extends_a_missing_file_says_where_it_is_looked_for(tmp_path: Path)
         read_yaml(path)
 
 
+def test_extends_takes_a_name_where_there_are_some(tmp_path: Path) -> None:
+    named = {"base": written(tmp_path / "far" / "base.yaml", "steps: 1\nlr: 0.5")}
+    path = written(tmp_path / "mine.yaml", "extends: base\nsteps: 2")
+    assert read_yaml(path, named) == {"steps": 2, "lr": 0.5}
+    path.write_text("extends: bass")
+    with pytest.raises(BarlowSpeechError, match="the file that says it, or one of base"):
+        read_yaml(path, named)
+
+
 def test_windows_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "windows.yaml"
     path.write_bytes(b"\xef\xbb\xbfsteps: 3\r\ntitle: \xc3\xa4\r\n")
@@ -316,3 +325,19 @@ def test_what_is_nested_too_deeply_or_no_text_is_refused_by_name() -> None:
     for value in (deep, "\ud800", b"bytes"):
         with pytest.raises(BarlowSpeechError, match=r"x\.yaml"):
             build(Outer, {"steps": 1, "free": value}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: 1\n".encode("utf-16"), "it is UTF-16, not UTF-8; save it as UTF-8"),
+        ("# ä\na: ö\n".encode("latin-1"), "not UTF-8 text in line 1; save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    ],
+)
+def test_a_file_that_is_no_text_of_ours_says_what_it_is(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(BarlowSpeechError, match=words):
+        read_yaml(tmp_path / "mine.yaml")

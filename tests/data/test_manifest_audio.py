@@ -11,7 +11,7 @@ import soundfile
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data import sound_files
 from barlow_speech.upstream.data.allowed_folders import VARIABLE
-from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio, resample
 from barlow_speech.upstream.data.manifest import Recording, read_manifest, write_manifest
 
 # Manifests
@@ -95,8 +95,8 @@ def test_only_newlines_end_a_line(tmp_path: Path) -> None:
         ("path\tstart_s\na.wav\t-1\n", "line 2: start_s"),
         ("path\tstart_s\na.wav\tnan\n", "line 2: start_s"),
         ("path\tstart_s\na.wav\tinf\n", "line 2: start_s"),
-        ("path\tend_s\na.wav\tnan\n", "line 2: start_s"),
-        ("path\tend_s\na.wav\tinf\n", "line 2: start_s"),
+        ("path\tend_s\na.wav\tnan\n", "line 2: end_s must be seconds"),
+        ("path\tend_s\na.wav\tinf\n", "line 2: end_s must be seconds"),
         ("path\tend_s\na.wav\t0\n", "line 2: start_s"),
         ("path\tstart_s\tend_s\na.wav\t0\t1\nb.wav\t2\t2\n", "line 3: start_s"),
         ("path\tstart_s\tend_s\na.wav\t0\t1\nb.wav\t2\t1.5\n", "line 3: start_s"),
@@ -207,6 +207,18 @@ def test_resampling_keeps_length_frequency_and_level(tmp_path: Path, rate: int) 
 def test_resampling_lets_nothing_through_above_half_the_rate(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(48_000, frequency=11_000), 48_000, subtype="FLOAT")
     assert np.abs(read_audio(tmp_path / "a.wav")[1000:-1000]).max() < 0.01
+
+
+def test_resampling_cuts_at_half_the_rate_and_not_before() -> None:
+    """A tone of 8.2 kHz would come back as one of 7.8 kHz."""
+
+    def level_db(frequency: float) -> float:
+        wave = resample(sine(48_000, 2.0, frequency).astype(np.float32), 48_000)[4000:-4000]
+        return float(20 * np.log10(np.sqrt(np.mean(wave.astype(np.float64) ** 2)) * np.sqrt(8)))
+
+    assert level_db(8_200) < -120
+    assert abs(level_db(7_000)) < 0.1
+    assert level_db(7_600) > -3
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])

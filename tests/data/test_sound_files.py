@@ -15,6 +15,7 @@ import soundfile
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.sound_files import open_sound
+from barlow_speech.upstream.third_party.audio_io import load_audio
 from tests.programs import program
 
 SECONDS = 3.0
@@ -229,6 +230,17 @@ def test_joined_files_are_refused(kind: str, folder: Path) -> None:
     stream = (folder / "pipe.mp3").read_bytes()
     (folder / "twice.mp3").write_bytes(stream * 2)
     assert len(read_audio(folder / "twice.mp3")) == 2 * len(read_audio(folder / "pipe.mp3"))
+
+
+@pytest.mark.parametrize("name", ["file.mp3", "pipe.mp3"])
+def test_s3prl_reads_an_mp3_to_its_end(name: str, folder: Path) -> None:
+    whole, rate = decoded(folder / name)
+    wave, said = load_audio(str(folder / name))
+    assert said == rate
+    np.testing.assert_array_equal(wave.numpy(), whole.T)
+    part, _ = load_audio(folder / name, 1_000, 500, channels_first=False)
+    np.testing.assert_array_equal(part.numpy(), whole[1_000:1_500])
+    assert load_audio(folder / name, frame_offset=99_999_999)[0].shape == (1, 0)
 
 
 def test_tags_around_an_mp3_are_no_sound(folder: Path) -> None:

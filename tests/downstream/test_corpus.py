@@ -130,6 +130,110 @@ def test_splits_that_cannot_work_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def spelt(column: str, name: str) -> Callable[..., list[dict[str, str]]]:
+    """The rows with another name of the column in the last of those that have the first one's."""
+
+    def change(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        last = max(i for i, row in enumerate(rows) if row[column] == rows[0][column])
+        return [{**row, column: name} if i == last else row for i, row in enumerate(rows)]
+
+    return change
+
+
+@pytest.mark.parametrize("name", [" calm", "Calm", "CALM", "calm\u200b", "ca\ufeffl\u00adm"])
+def test_nearly_equal_classes_are_refused(edited: Callable[..., Path], name: str) -> None:
+    path = edited(spelt("emotion", name))
+    with pytest.raises(BarlowSpeechError, match=r"line 67, column 'emotion': .*calm") as caught:
+        read_corpus(str(path)).examples(read_task("emotion"))
+    assert str(path) in str(caught.value) and "in line 2;" in str(caught.value)
+    assert repr(name) in str(caught.value)  # which shows what has no width
+
+
+def test_two_ways_to_compose_a_name_are_told_apart_in_the_message(
+    edited: Callable[..., Path],
+) -> None:
+    def umlauts(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        names = {"calm": "W\u00fctend", "excited": "ruhig"}
+        rows = [{**row, "emotion": names[row["emotion"]]} for row in rows]
+        return spelt("emotion", "Wu\u0308tend")(rows)
+
+    corpus = read_corpus(str(edited(umlauts)))
+    with pytest.raises(BarlowSpeechError, match=r"'Wu\\u0308tend' is .* 'W\\xfctend' in line 2"):
+        corpus.examples(read_task("emotion"))
+
+
+def test_a_blank_around_every_name_is_refused(edited: Callable[..., Path]) -> None:
+    path = edited(lambda rows: [{**row, "emotion": row["emotion"] + " "} for row in rows])
+    with pytest.raises(BarlowSpeechError, match="'calm ' has blanks around it"):
+        read_corpus(str(path)).examples(read_task("emotion"))
+
+
+def test_a_speaker_of_two_spellings_does_not_pass_the_leak_check(
+    edited: Callable[..., Path],
+) -> None:
+    path = edited(spelt("speaker", "Speaker0"))
+    for task in ("emotion", "speaker_id"):
+        with pytest.raises(BarlowSpeechError, match=r"'Speaker0' is spelt otherwise.*'speaker0'"):
+            read_corpus(str(path)).examples(read_task(task))
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "null", "<NA>"])
+def test_a_class_that_says_that_there_is_none_gets_a_line(
+    edited: Callable[..., Path], name: str
+) -> None:
+    path = edited(lambda rows: [{**r, "emotion": r["emotion"].replace("calm", name)} for r in rows])
+    (note,) = read_corpus(str(path)).examples(read_task("emotion")).notes
+    assert note == f"the class '{name}' is what programs write where there is no label"
+
+
+def test_a_recording_with_two_labels_is_refused(edited: Callable[..., Path]) -> None:
+    def again(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [*rows, {**rows[1], "emotion": "excited", "path": f"./{rows[1]['path']}"}]
+
+    path = edited(again)
+    with pytest.raises(BarlowSpeechError, match=r"lines 3 and 74.*two labels.*calm.*excited"):
+        read_corpus(str(path)).examples(read_task("emotion"))
+    read_corpus(str(path)).examples(read_task("gender"))
+
+
+def test_rows_that_repeat_in_dev_or_test_count_once(
+    edited: Callable[..., Path], tones: Path
+) -> None:
+    def repeated(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        first = {row["split"]: row for row in rows[::-1]}
+        return [*rows, *(first[split] for split in ("train", "dev", "test", "test"))]
+
+    examples = read_corpus(str(edited(repeated))).examples(read_task("emotion"))
+    before = read_corpus(str(tones)).examples(read_task("emotion"))
+    for split in ("dev", "test"):
+        assert examples.rows[split].tolist() == before.rows[split].tolist()
+        assert examples.labels[split].tolist() == before.labels[split].tolist()
+    assert len(examples.rows["train"]) == len(before.rows["train"]) + 1  # as often as it is listed
+    assert examples.notes == (
+        "1 rows of dev list a recording again and do not count",
+        "2 rows of test list a recording again and do not count",
+    )
+
+
+def test_what_is_identical_is_listed_by_what_is_wrong_with_it(tones: Path) -> None:
+    corpus = read_corpus(str(tones))
+    examples = corpus.examples(read_task("emotion"))
+    audio = list(range(len(corpus.recordings)))
+    of = {split: rows.tolist() for split, rows in examples.rows.items()}
+    calm = [split_rows[0] for split_rows in of.values()]  # the first of each split is calm
+    for row in calm:
+        audio[row] = -1
+    audio[of["train"][1]] = audio[of["train"][6]] = -2  # calm and excited
+    audio[of["test"][1]] = audio[of["test"][2]] = -3
+    audio[of["train"][2]] = audio[of["train"][3]] = -4  # as often as one likes
+    found = corpus.identical(examples, audio, lambda row: audio[row] == -1)
+    assert [len(one) for one in found] == [1, 2, 1]
+    assert all("is digital silence, as is" in one for one in found.in_two_splits)
+    lines = [corpus.manifest.lines[of["train"][row]] for row in (6, 1)]
+    assert f"(line {lines[0]}, train, 'excited') is to the bit" in found.two_labels[0]
+    assert f"(line {lines[1]}, train, 'calm')" in found.two_labels[0]
+
+
 def test_leaks_are_found(edited: Callable[..., Path]) -> None:
     def share(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         first = next(row for row in rows if row["split"] == "train")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -39,6 +40,7 @@ from barlow_speech.downstream.corpus import SPLITS, Corpus, read_card, read_corp
 from barlow_speech.downstream.preparation import from_table
 from barlow_speech.downstream.preparation import prepare as prepare_module
 from barlow_speech.downstream.preparation.audio_check import check_audio
+from barlow_speech.downstream.preparation.plausibility import implausible
 from barlow_speech.downstream.preparation.prepare import find_reader, prepare
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
@@ -186,7 +188,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").touch()
     (tmp_path / "TIMIT.zip").touch()
     for root, words in (
-        ("empty", "expected TRAIN and TEST .*, found nothing"),
+        ("empty", "expected TRAIN and TEST .*, found nothing; give the folder"),
         ("other", "expected TRAIN and TEST .*, found notes.txt"),
         ("TIMIT.zip", "is no folder; unpack it"),
         ("nowhere", "is no folder; check the path"),
@@ -433,10 +435,10 @@ def test_broken_metadata_is_named(
 
 def test_a_clone_without_its_large_files_is_refused(data: Path, tmp_path: Path) -> None:
     copy(data / "crema_d", tmp_path / "CREMA-D")
-    first = tmp_path / "CREMA-D" / "AudioWAV" / "1001_DFA_ANG_XX.wav"
-    first.unlink()
-    first.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(BarlowSpeechError, match=r"pointer of Git LFS.*git lfs pull"):
+    last = max((tmp_path / "CREMA-D" / "AudioWAV").glob("*.wav"))
+    last.unlink()
+    last.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BarlowSpeechError, match=r"1 files .*pointers of Git LFS.*git lfs pull"):
         prepare("crema_d", tmp_path / "CREMA-D")
 
 
@@ -620,6 +622,19 @@ def test_timit_in_small_letters_is_the_same(data: Path, tmp_path: Path) -> None:
     assert prompts == {"She had your dark suit in greasy wash water all year."}
     dev = {row["speaker"] for row in rows if row["split_speaker_disjoint"] == "dev"}
     assert dev == timit.DEV_SPEAKERS
+
+
+def test_timit_may_have_every_file_under_the_longer_name_alone(data: Path, tmp_path: Path) -> None:
+    root = copy(data / "timit", tmp_path / "timit")
+    for path in root.rglob("*.WAV"):
+        path.rename(f"{path}.wav")
+    splits = []
+    for folder in (data / "timit", root):
+        prepare("timit", folder, tmp_path / folder.parent.name)
+        columns = read_manifest(tmp_path / folder.parent.name / "timit.tsv").columns
+        places = (one.rpartition("timit/")[2].partition(".")[0] for one in columns.pop("path"))
+        splits.append(sorted(zip(places, *columns.values())))
+    assert splits[0] == splits[1] and len(splits[0]) == 6300
 
 
 def test_iemocap_is_s3prl_s(data: Path, tmp_path: Path) -> None:
@@ -984,6 +999,27 @@ def test_every_broken_recording_is_named(tmp_path: Path) -> None:
     assert len(check_audio(recordings, allowed).broken) == len(broken) - 2
 
 
+def test_what_cannot_be_the_published_corpus_is_said(tmp_path: Path) -> None:
+    """As a copy of EmoDB that is cut to exactly 2 s at 22.05 kHz, with all 535 names."""
+    cut = [tmp_path / f"cut{number}.wav" for number in range(20)]
+    for number, file in enumerate(cut):
+        noise = np.random.default_rng(number).uniform(-0.1, 0.1, 2205)
+        soundfile.write(file, noise, 22_050)
+    wrong, unlike = implausible(cut, 0.30, 0.41, SAMPLE_RATE)
+    assert wrong[0] == "0.30 h are here, where 0.41 h were published"
+    assert wrong[1].startswith("all 20 files are exactly 0.100 s long")
+    assert unlike == ["20 at 22,050 Hz, where the corpus was published at 16,000 Hz"]
+    good = [tmp_path / f"good{number}.wav" for number in range(20)]
+    for number, file in enumerate(good):
+        trees.sound(file, 0.1 + number / 1000, number)
+    stereo = np.repeat(np.linspace(-0.1, 0.1, 900)[:, None], 2, axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, SAMPLE_RATE)
+    (tmp_path / "broken.wav").touch()
+    files = [*good, tmp_path / "stereo.wav", tmp_path / "broken.wav"]
+    assert implausible(files, 0.42, 0.41, SAMPLE_RATE) == ([], [])
+    assert implausible(cut[:5], 1.0, None, None) == ([], [])  # too few, and nothing published
+
+
 # The command
 
 
@@ -993,11 +1029,9 @@ def command(*arguments: object) -> int:
 
 def tiny_emodb(root: Path) -> Path:
     """Three sentences and two emotions of each speaker, as audio."""
-    for number, speaker in enumerate(emodb.SPEAKERS):
-        for sentence in ("a01", "a05", "a07"):
-            for letter in "WN":
-                sound = root / "wav" / f"{speaker}{sentence}{letter}a.wav"
-                trees.sound(sound, 0.2, number)
+    takes = itertools.product(emodb.SPEAKERS, ("a01", "a05", "a07"), "WN")
+    for number, (speaker, sentence, letter) in enumerate(takes):
+        trees.sound(root / "wav" / f"{speaker}{sentence}{letter}a.wav", 0.2, number)
     return root
 
 
@@ -1104,6 +1138,7 @@ MAPPED = ["--column", "path=file", "speaker=spk_id", "--column", "keyword=word"]
 def test_a_table_becomes_a_corpus(sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split = ["--split-by", "speaker", "recording"]
     assert command("--from-table", sounds, *MAPPED, *split, "--check-audio") == 0
+    assert "copies      0 recordings of" in capsys.readouterr().out
     corpus = read_corpus(str(sounds.with_suffix(".yaml")))
     assert set(corpus.card.tasks) == {"gender", "keyword_spotting", "speaker_id"}
     assert corpus.manifest.column("comment")[0] == 'one; "two" three'
@@ -1120,6 +1155,30 @@ def test_a_table_becomes_a_corpus(sounds: Path, capsys: pytest.CaptureFixture[st
         zip(corpus.manifest.column("speaker"), corpus.manifest.column("split_speaker_id"))
     )
     assert {counts[f"s{s}", split] for s in range(10) for split in ("dev", "test")} == {1}
+
+
+def test_copies_under_other_names_are_all_listed(
+    sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With another label, in another split; a part of a file that is listed whole too."""
+    wave, rate = soundfile.read(sounds.parent / "clips/0.wav", dtype="int16")
+    for name in ("copy.flac", "dev.flac", "again.wav"):
+        soundfile.write(sounds.parent / name, wave, rate)
+    rows = [f"clips/{i}.wav,{'ab'[i % 2]},{('train', 'dev', 'test')[i // 4]},," for i in range(12)]
+    rows += ["copy.flac,b,train,,", "dev.flac,a,dev,,", "again.wav,a,train,,"]
+    rows += ["clips/0.wav,a,train,0.01,0.03", "copy.flac,a,test,0.01,0.03"]
+    table = sounds.with_name("copies.csv")
+    table.write_text("\n".join(["path,keyword,split,start_s,end_s", *rows]) + "\n")
+    assert command("--from-table", table, "--corpus-name", "t", "--check-audio") == 0
+    said = capsys.readouterr().out
+    copies = [line for line in said.splitlines() if line.startswith("copy ")]
+    assert f"copies      {len(copies)} recordings of" in said and len(copies) == 3
+    for words in (
+        r"two labels: .*copy.flac \(line 14, train, 'b'\) is to the bit .*0.wav \(line 2, train",
+        r"two splits: .*dev.flac \(line 15, dev, 'a'\) is to the bit .*0.wav \(line 2, train",
+        r"two splits: .*copy.flac \[0.01-0.03 s\] \(line 18, test, .*0.wav \[.* s\] \(line 17",
+    ):
+        assert re.search(words, said), words
 
 
 def test_splits_of_a_table_follow_the_seed_and_not_the_order(sounds: Path, tmp_path: Path) -> None:
@@ -1188,9 +1247,28 @@ def test_a_table_without_labels_or_splits_says_so(
         ("path,word\n", "no row below its header"),
         ("", "no row below its header"),
         ("path,word,word\nclips/1.wav,a,b\n", "two columns 'word'"),
-        ("path,word\nclips/1.wav,a\nclips/2.wav\n", "row 3: 1 cells where the header has 2"),
+        ("path,word\nclips/1.wav,a\nclips/2.wav\n", "line 3: 1 cells where the header has 2"),
+        ("path,start_s\n\nclips/1.wav,0\nclips/2.wav,1_5\n", "line 4: start_s .* not '1_5'"),
+        ('path;end_s\nclips/1.wav;"0,5"\n', "line 2: end_s .* '0,5'; write a point for the comma"),
+        ("path\tword\nclips/1.wav\ta\nclips/2.wav\n", "line 3: 1 cells"),
+        ("path,word\nclips/1.wav,a\n".encode("utf-16"), "UTF-16, not UTF-8; save it as UTF-8"),
+        ("path,word\nclips/1.wav,a\n".encode("utf-16-le"), "UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        # A quotation mark that nothing closes, or that the next one closes by chance.
+        ('path,word,x\nclips/1.wav,"a,1\nclips/2.wav,b,2\n', "line 2: it is no row of a CSV"),
+        ('path,word,x\nclips/1.wav,"a,1\nclips/2.wav,"b,2\n', "line 2: it is no row of a CSV"),
+        (
+            'path,word,x\nclips/1.wav,"a,1\nclips/2.wav,b,2\nclips/3.wav,b",3\n',
+            "line 2: a quoted cell takes in the row of clips/2.wav",
+        ),
+        (
+            'path\tword\n"clips/1.wav"\t"a\nclips/2.wav\tb"\n'.replace(
+                "path\tword", '"path"\t"word"'
+            ),
+            "line 2: a quoted cell takes in the row of clips/2.wav",
+        ),
         ("path,word\nclips/1.wav,a\nclips/x.wav,a\n", "1 of 2 files of .*clips/x.wav, are not"),
-        (b"path,word\nclips/1.wav,\xff\n", "not UTF-8"),
+        (b"path,word\nclips/1.wav,\xff\n", "not UTF-8 text in line 2; save it as UTF-8"),
     ],
 )
 def test_tables_that_cannot_work_are_named(content: str | bytes, words: str, sounds: Path) -> None:
@@ -1200,6 +1278,31 @@ def test_tables_that_cannot_work_are_named(content: str | bytes, words: str, sou
         from_table.prepare_table(table)
     assert str(table) in str(caught.value)
     assert not table.with_suffix(".tsv").exists()
+
+
+@pytest.mark.parametrize("said", ['"Stop it, she said', 'he said "no"', '"', "U+2028:\u2028", "5'"])
+def test_in_a_tab_separated_table_a_quotation_mark_is_a_character(
+    said: str, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = sounds.with_name("other.tsv")
+    rows = [f"clips/{i}.wav\t{said if i in (5, 17) else i}\t{'ab'[i % 2]}" for i in range(48)]
+    table.write_text("\n".join(["path\tsentence\tkeyword", *rows]), encoding="utf-8")
+    assert command("--from-table", table, "--corpus-name", "t", "--split-by", "recording") == 0
+    assert "rows        48 read, 48 written\n" in capsys.readouterr().out
+    manifest = read_manifest(table.with_name("t.tsv"))
+    assert len(manifest) == 48 and manifest.column("sentence")[17] == " ".join(said.split())
+
+
+def test_a_tab_separated_table_may_quote_every_cell(
+    sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As R's write.table does."""
+    table = sounds.with_name("other.tsv")
+    table.write_text('"path"\t"keyword"\n"clips/1.wav"\t"a ""b"""\n"clips/2.wav"\t"c\nd"\n')
+    assert command("--from-table", table, "--corpus-name", "t") == 0
+    said = capsys.readouterr().out
+    assert "rows        2 read, 1 of them over several lines, 2 written\n" in said
+    assert read_manifest(table.with_name("t.tsv")).column("keyword") == ['a "b"', "c d"]
 
 
 def test_a_column_of_a_table_that_is_not_there_is_named(sounds: Path) -> None:
@@ -1223,5 +1326,6 @@ def test_files_of_a_table_that_are_not_there_may_be_left_out(sounds: Path) -> No
     (sounds.parent / "clips/5.wav").unlink()
     options = from_table.TableOptions(columns={"path": "file", "keyword": "word"}, partial=True)
     prepared = from_table.prepare_table(sounds, options=options)
+    assert prepared.rows == "90 read, 1 of them over several lines, 89 written"
     assert len(read_manifest(prepared.manifests[0])) == 89
     assert "1 of 90 files" in prepared.notes[0]

@@ -27,7 +27,7 @@ from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.log_mels import LogMels, Speech
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, read_protocol
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.features.extraction import Selection, features
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
@@ -511,7 +511,7 @@ def test_records_say_that_the_encoder_was_trained_and_stand_beside_the_frozen_on
 ) -> None:
     frozen = cells(BOTH, tasks=TWO, trained=False)
     cells(BOTH, tasks=TWO)
-    stored = read_cells(tmp_path / "out")
+    stored = read_results(tmp_path / "out")
     assert len(stored) == 8
     trained = [cell for cell in stored if "encoder trained" in cell.setup.protocol]
     assert len(trained) == 4
@@ -541,7 +541,7 @@ def test_another_way_to_train_is_another_record(
         cells(["barlow_speech"], ["learning_rates=[0.01]", *change])
     for job in jobs:
         cells(["barlow_speech"], ["learning_rates=[0.01]"], **job)
-    found = read_cells(tmp_path / "out")
+    found = read_results(tmp_path / "out")
     assert len({cell.setup.comparison for cell in found}) == len(changes) + len(jobs)
 
 
@@ -557,7 +557,7 @@ def test_the_command_trains_with_the_letter_that_s3prl_has(
     run_downstream.run(["-f", "-u", *BOTH, "-d", "gender", *given])
     printed = json.loads(capsys.readouterr().out)["cells"]
     assert [cell["upstream"] for cell in printed] == list(BOTH)
-    found = {cell.upstream: list(cell.values) for cell in read_cells(tmp_path / "out")}
+    found = {cell.upstream: list(cell.values) for cell in read_results(tmp_path / "out")}
     assert found == {cell["upstream"]: cell["values"] for cell in printed}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "encoder trained" in page
@@ -601,7 +601,7 @@ def test_several_pretrainings_are_tuned_run_by_run(
         (["-u", "barlow_speech", "-d", "gender", "--protocol", "probe"], "without gradients"),
         (["-u", "barlow_speech", "-d", "gender", "-l", "9"], "there is no layer 9"),
         (["-u", "barlow_speech", "-d", "gender", "-s", "embedding", "--set",
-          "head.name=attentive"], "looks at frames"),
+          "head.name=attentive"], "reads frames"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused_in_one_sentence(

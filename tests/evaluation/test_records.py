@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.evaluation.records import Store, read_cells
+from barlow_speech.benchmark.evaluation.records import Store, read_results
 from barlow_speech.benchmark.statistics import metrics as registry
 from barlow_speech.benchmark.statistics.metrics import METRICS, Counts, metric, metrics
 from barlow_speech.benchmark.statistics.predictions import pack
@@ -91,7 +91,7 @@ def test_a_record_of_before_is_found_and_says_what_it_said(tmp_path: Path) -> No
     record = store.load("barlow_speech", "emotion", "toy", IDENTITY)
     assert store.path(record) == path and sorted(record.runs) == [1337, 1338, 1339, 1340]
     for name in METRICS:
-        (result,) = read_cells(tmp_path, name)
+        (result,) = read_results(tmp_path, name)
         assert result.values == tuple(run["metrics"][name] for run in stored["runs"])
         assert result.setup.chance == stored["facts"]["chance"][name]
         assert result.metrics[name] == pytest.approx(np.mean(result.values))
@@ -104,7 +104,7 @@ def test_a_record_of_before_is_found_and_says_what_it_said(tmp_path: Path) -> No
     # Written again it holds predictions alone, and says the same.
     store.save(record)
     assert "metrics" not in json.loads(path.read_text())["runs"][0]
-    (again,) = read_cells(tmp_path, name)
+    (again,) = read_results(tmp_path, name)
     assert again.values == result.values and again.recorded > 1.7e9
 
 
@@ -118,23 +118,23 @@ def test_a_record_made_again_of_later_features_counts_and_both_are_kept(tmp_path
         run["folds"] = again.runs[1337]["folds"]
     store.save(again)
     assert len(store.records()) == 2
-    (result,) = read_cells(tmp_path)
+    (result,) = read_results(tmp_path)
     assert len(set(result.values)) == 1
     # Of one version they are told apart by nothing: whoever reads them must say which counts.
     again.identity["features"] = ["of other weights"]
     store.save(again)
-    assert len(read_cells(tmp_path)) == 2
+    assert len(read_results(tmp_path)) == 2
 
 
 def test_what_a_record_says_of_its_metrics_does_not_count(tmp_path: Path) -> None:
     stored = stored_before()
     write(tmp_path, stored)
-    (before,) = read_cells(tmp_path)
+    (before,) = read_results(tmp_path)
     for run in stored["runs"]:
         run["metrics"] = {"top1": 0.123, "bleu": "high"}
     stored["facts"]["chance"] = {"f1": 0.5}
     write(tmp_path, stored)
-    (after,) = read_cells(tmp_path)
+    (after,) = read_results(tmp_path)
     assert after.values == before.values and after.metrics == before.metrics
     assert after.setup.chance is None  # not known of top1
 
@@ -154,7 +154,7 @@ def test_a_new_metric_is_one_function_and_stored_records_have_it(
         by_chance = (counts.support * counts.predicted_count).sum(-1) / total**2
         return (counts.true_positives.sum(-1) / total - by_chance) / (1 - by_chance)
 
-    (result,) = read_cells(tmp_path, "kappa")
+    (result,) = read_results(tmp_path, "kappa")
     assert not caplog.text and path.read_bytes() == content
     assert 0 < min(result.values) <= max(result.values) < 1
     assert set(result.metrics) == set(METRICS) and result.setup.chance is None
@@ -163,7 +163,7 @@ def test_a_new_metric_is_one_function_and_stored_records_have_it(
     # Once its most frequent classes are known, chance is computed too.
     record.facts["most_frequent"] = [0]
     Store(tmp_path).save(record)
-    (result,) = read_cells(tmp_path, "kappa")
+    (result,) = read_results(tmp_path, "kappa")
     assert result.setup.chance == 0.0
-    (result,) = read_cells(tmp_path, "top1")
+    (result,) = read_results(tmp_path, "top1")
     assert result.setup.chance == 0.5

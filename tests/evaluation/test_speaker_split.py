@@ -11,7 +11,7 @@ from barlow_speech.benchmark.evaluation import evaluator
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.protocol import Protocol, SpeakerSplit, read_protocol
-from barlow_speech.benchmark.evaluation.records import Store, read_cells
+from barlow_speech.benchmark.evaluation.records import Store, read_results
 from barlow_speech.benchmark.evaluation.task_data import TaskData, read_task_data
 from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels
 from barlow_speech.downstream.corpus import read_corpus
@@ -131,7 +131,7 @@ def test_all_folds_of_a_run_are_one_result(
     assert kept.size == labelled == cell.setup.test_recordings
     assert kept.speaker_count == len(set(table.column("speaker")))
     assert not shares_levels(cell) and cell.setup.varied == ("init", "order")
-    (stored,) = read_cells(tmp_path)
+    (stored,) = read_results(tmp_path)
     assert stored.values == cell.values
 
     several, _ = evaluate(tones, tmp_path / "each", checkpoint, ["split.repeats=4"])
@@ -152,9 +152,9 @@ def test_a_record_of_before_is_given_its_speakers(
     (record,) = store.records()
     del record.facts["speakers"]
     store.save(record)
-    (old,) = read_cells(tmp_path)
+    (old,) = read_results(tmp_path)
     assert old.predictions is not None and old.predictions.speaker_count is None
     again, _ = evaluate(tones, tmp_path, checkpoint, [])
     assert again.values == cell.values and again.predictions == cell.predictions
-    (now,) = read_cells(tmp_path)
+    (now,) = read_results(tmp_path)
     assert now.predictions == cell.predictions

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.evaluation.records import Record, Store, read_cells
+from barlow_speech.benchmark.evaluation.records import Record, Store, read_results
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -54,7 +54,7 @@ def test_names_of_any_kind_have_paths_of_their_own(tmp_path: Path) -> None:
 
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
     with pytest.raises(BarlowSpeechError, match="holds no records"):
-        read_cells(tmp_path)
+        read_results(tmp_path)
 
 
 def record_of_before(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_a_record_of_before_is_read_whatever_metrics_it_stored(tmp_path: Path) -
     for metrics in (stored["runs"][0]["metrics"], {"top1": 0.75}, {}):
         stored["runs"][0]["metrics"] = metrics
         write(path, stored)
-        (result,) = read_cells(tmp_path)
+        (result,) = read_results(tmp_path)
         assert result.values == (0.75,) and set(result.metrics) == set(METRICS)
         found = Store(tmp_path).load("u", "gender", "c", stored["identity"])
         assert list(found.runs) == [1337]

@@ -129,7 +129,9 @@ def test_a_folder_gives_the_models_own_hidden_states(
         values = extractor([wave.numpy() for wave in waves], sampling_rate=16_000)["input_values"]
         with torch.no_grad():
             inputs = torch.from_numpy(np.stack(values))
-            expected = model(inputs, output_hidden_states=True).hidden_states
+            output = model(inputs, output_hidden_states=True)
+            # Version 5 gives what is before the last norm (hidden_states.py).
+            expected = [*output.hidden_states[:-1], output.last_hidden_state]
     else:
         expected = load(f"hf_{kind.lower()}_custom@{folder}").layers(waves)
     hidden = ours.layers(waves)
@@ -140,6 +142,40 @@ def test_a_folder_gives_the_models_own_hidden_states(
         last = state[:, frames - 1 : frames]
         assert torch.equal(state[:, frames:], last.expand_as(state[:, frames:]))
         assert state.shape[1] == -(-7_777 // ours.rate)
+
+
+@pytest.mark.parametrize(("kind", "norm"), MODELS)
+@torch.no_grad()
+def test_hidden_states_are_those_of_transformers_4(
+    kind: str, norm: str, tmp_path: Path, folders: Callable[[str, str], Path]
+) -> None:
+    """The last is the encoder's output, after its norm; none vanishes in training; in float32."""
+    import transformers
+
+    folder = tmp_path / "half"
+    shutil.copytree(folders(kind, norm), folder)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    halves = {name: one.half() for name, one in tensors.items()}
+    safetensors.torch.save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"layerdrop": 0.5, "dtype": "float16", "apply_spec_augment": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    experts = [HuggingFaceUpstream(folder)]
+    if kind != "WavLM":
+        experts.append(getattr(register_upstream(), f"hf_{kind.lower()}_custom")(str(folder)))
+    reference = getattr(transformers, f"{kind}Model").from_pretrained(folder).float().eval()
+    waves = noise(4_000)
+    normalised = [(wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt() for wave in waves]
+    wanted = reference(torch.stack(normalised)).last_hidden_state
+    for expert in experts:
+        hidden = expert.eval()(waves)["hidden_states"]
+        assert len(hidden) == config["num_hidden_layers"] + 1
+        assert {state.dtype for state in hidden} == {torch.float32}
+        frames = wanted.shape[1]
+        torch.testing.assert_close(hidden[-1][:, :frames], wanted, rtol=1e-4, atol=1e-5)
+        expert.train()
+        for _ in range(8):
+            assert len(expert(waves)["hidden_states"]) == len(hidden)
 
 
 @pytest.mark.parametrize(("kind", "norm"), MODELS)
@@ -396,6 +432,38 @@ def test_an_upstream_that_fails_is_one_sentence(hub: Callable[[str, Any], None])
     hub("failing", lambda: Failing())
     with pytest.raises(BarlowSpeechError, match=r"'failing' fails on .*\(two lines\).*check-up"):
         load("failing")
+
+
+def test_a_forward_that_fails_names_the_recording(
+    hub: Callable[[str, Any], None], tmp_path: Path
+) -> None:
+    class Choosy(Together):
+        def forward(self, wavs: list[torch.Tensor]) -> dict[str, Any]:
+            if any(len(wave) == 7_000 for wave in wavs):
+                raise IndexError("no such thing")
+            return super().forward(wavs)
+
+    recordings = []
+    for i, wave in enumerate(noise(6_000, 7_000, 6_000)):
+        recordings.append(Recording(tmp_path / f"{i}.wav"))
+        soundfile.write(recordings[-1].path, wave.numpy(), 16_000)
+    hub("choosy", lambda: Choosy())
+    words = r"'choosy' fails on .*1\.wav, 0\.4375 s long \(IndexError: no such thing\); drop"
+    with pytest.raises(BarlowSpeechError, match=words):
+        features(load("choosy"), recordings, tmp_path / "cache", tmp_path)
+
+
+def test_weights_that_are_nan_are_blamed_and_no_recording(
+    hub: Callable[[str, Any], None],
+) -> None:
+    class Broken(Together):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.tensor([1.0, torch.nan]))
+
+    hub("broken", lambda: Broken())
+    with pytest.raises(BarlowSpeechError, match=r"'broken' has weights .*NaN, in 'scale'"):
+        load("broken")
 
 
 # --- what is refused --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from peer_checkpoints import hugging_face_folder
 from torch import Tensor, nn
 
 from barlow_speech.benchmark.entry import run
-from barlow_speech.benchmark.features import upstream_check
+from barlow_speech.benchmark.features import upstream_check, upstreams
 from barlow_speech.benchmark.features.upstream_check import Subject, check, check_upstream, subject
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
@@ -203,6 +204,14 @@ class NaNOnShort(Good):
         return frames_BTD if frames_BTD.shape[1] > 5 else frames_BTD * torch.nan
 
 
+class NeedsAWindow(Good):
+    """As Kaldi's features, of 25 ms."""
+
+    def frames(self, wavs: list[Tensor]) -> Tensor:
+        assert min(map(len, wavs)) >= 400, "choose a window size 400"
+        return super().frames(wavs)
+
+
 class Failing(Good):
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         raise RuntimeError("out of\nmemory")
@@ -251,6 +260,32 @@ def findings(kind: type[nn.Module]) -> dict[str, upstream_check.Finding]:
 def test_each_fault_fails_its_checks_and_no_other(kind: type[Good], expected: set[str]) -> None:
     found = findings(kind)
     assert {name for name, one in found.items() if not one.passed} == expected, found
+
+
+def test_recordings_shorter_than_a_window_are_padded() -> None:
+    found = findings(NeedsAWindow)
+    assert all(one.passed for one in found.values())
+    assert "shorter than 400 samples" in found["short_recording"].detail
+    module = NeedsAWindow().eval()
+    bare = Upstream("toy", module, module.get_downsample_rates("hidden_states"), "", batched=True)
+    assert upstreams.least_samples(bare) == 400
+    padding = replace(bare, least=400)
+    for samples in (1, 160, 399):
+        wave = torch.full((samples,), 0.1)
+        (layer_BTD, *_) = padding.layers([wave, torch.full((500,), 0.1)])
+        alone_BTD = bare.layers([torch.cat([wave, torch.zeros(400 - samples)])])[0]
+        frames = padding.frames(layer_BTD, 0, samples)
+        torch.testing.assert_close(frames, bare.frames(alone_BTD, 0, samples))
+
+
+@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram"])
+def test_s3prls_own_features_of_short_recordings(name: str) -> None:
+    upstream = upstreams.load_upstream(name, None, "cpu")
+    # Two of them count frames to the last sample that is not zero, so that padding adds none.
+    for samples in (384, 800) if name in ("mel", "linear") else (1, 160, 384, 800):
+        for layer_BTD in upstream.layers([0.1 * torch.randn(samples)]):
+            frames_TD = upstream.frames(layer_BTD, 0, samples)
+            assert len(frames_TD) >= 1 and frames_TD.isfinite().all()
 
 
 def test_every_check_can_fail() -> None:

@@ -24,6 +24,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "cnn2d, 20 ms": {"name": "cnn2d", "channels": 4, "stride_ms": 20, "dilation": 4, "kernel": 3},
     "cnn1d": {"width": 16, "layers": 2, "kernel": 3},
     "bigru": {"width": 16, "layers": 1},
+    "transformer": {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32},
+    "conformer": {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "kernel": 3},
 }
 READOUT = (Part(0, ("std", "mean")), Part(-1, ("max",)))
 

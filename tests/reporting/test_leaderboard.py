@@ -162,6 +162,7 @@ def test_what_the_runs_do_not_separate_shares_a_rank():
     # Of one column, the order is by the rank in it, then by name, and there is no average.
     assert [row.upstream for row in board.rows] == ["best", "one", "two", "last"]
     assert {row.average_rank for row in board.rows} == {None}
+    assert "One task has no average rank." in notes(board)
 
 
 def test_equal_best_means_are_both_best():

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.analyses._details import seed_ranges
+from barlow_speech.benchmark.analyses._details import measured, seed_ranges
 from barlow_speech.benchmark.analyses._findings import findings
 from barlow_speech.benchmark.analyses._runs import terminal as text_table
 from barlow_speech.benchmark.analyses._scores import scores
@@ -342,6 +342,8 @@ def test_scores_of_dev_are_not_called_those_of_test():
         assert boxplot_figure(cells).axes[0].get_xlabel().startswith(f"{split} ")
         notes = " ".join(scores({("emotion", "emodb"): cells}).notes)
         assert ("of dev" in notes) == (split == "dev")
+        (facts, *_) = measured({("emotion", "emodb"): cells}).parts
+        assert ("test recordings" in str(facts)) == (split == "test")
 
 
 def test_boxplot_refuses_two_tasks_and_an_unknown_format(tmp_path):

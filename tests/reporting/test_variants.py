@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.evaluation.records import Record, Store, read_cells
+from barlow_speech.benchmark.evaluation.records import Record, Store, read_results
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard, notes
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.ranking import ranking
@@ -61,7 +61,7 @@ def store(folder: Path, identity: Any, task: str = "emotion") -> None:
 def test_one_task_measured_in_many_ways_is_one_task(tmp_path: Path, variants: list[Any]) -> None:
     for one in variants:
         store(tmp_path, one)
-    cells = read_cells(tmp_path)
+    cells = read_results(tmp_path)
     assert len(cells) == 3 * len(variants)
     (board,) = leaderboard(cells).boards
     assert len(board.columns) == len(variants)
@@ -73,7 +73,7 @@ def test_one_task_measured_in_many_ways_is_one_task(tmp_path: Path, variants: li
     # Beside other tasks it counts once, and which way was taken is said.
     for task in ("gender", "speaker_id"):
         store(tmp_path, variants[0], task)
-    cells = read_cells(tmp_path)
+    cells = read_results(tmp_path)
     (board,) = leaderboard(cells).boards
     assert board.ranking is not None and len(board.ranking.blocks) == 3
     assert [pair.blocks for pair in board.ranking.pairs] == [3, 3, 3]

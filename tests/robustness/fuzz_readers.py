@@ -7,11 +7,12 @@ error where the input is refused, and `Wrong` where something was accepted that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import fnmatch
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -24,10 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import corpus_trees
 import damage
 import numpy as np
 import soundfile
 import torch
+from damage import STRICT, Files
 from torch import nn
 
 from barlow_speech import configs
@@ -35,7 +38,7 @@ from barlow_speech.benchmark.analyses import _runs
 from barlow_speech.benchmark.evaluation.head_training import Run
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
-from barlow_speech.benchmark.evaluation.records import Record, Store, cell_of, read_cells
+from barlow_speech.benchmark.evaluation.records import Record, Store, read_results, result_of
 from barlow_speech.benchmark.features import cache
 from barlow_speech.benchmark.features.cache import Folder, recording_keys
 from barlow_speech.benchmark.features.extraction import Features, features
@@ -73,9 +76,6 @@ from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
 from barlow_speech.upstream.pretraining.trainer import TRAINING, Pretraining
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 
-Files = dict[str, bytes]  # by their paths in the folder that is read
-STRICT = ".strict"  # a file that says: without --partial
-
 
 class Wrong(Exception):
     """A reader accepted what it must not, or gave something else than it should."""
@@ -97,49 +97,6 @@ class Reader:
     seal: Callable[[Files], Files] | None = None
     names_file: bool = True
     renames: bool = False
-
-
-def case(reader: Reader, examples: Sequence[Files], rng: random.Random) -> tuple[Files, list[str]]:
-    """One of the examples with one kind of damage to eight, and the names of these kinds."""
-    files = dict(rng.choice(examples))
-    done = []
-    for _ in range(1 + min(7, int(rng.expovariate(1.0)))):
-        if reader.renames and rng.random() < 0.25:
-            files = renamed(files, rng)
-            done.append("renamed")
-            continue
-        pattern, kinds = rng.choice(reader.damages)
-        names = fnmatch.filter(sorted(files), pattern)
-        if names:
-            name, kind = rng.choice(names), rng.choice(kinds)
-            files[name] = kind(files[name], rng)
-            done.append(kind.__name__)
-    if reader.seal is not None and rng.random() < 0.7:
-        files = reader.seal(files)
-        done.append("sealed")
-    return files, done
-
-
-def renamed(files: Files, rng: random.Random) -> Files:
-    """One file is gone, empty, a copy of another, or has a name of another kind."""
-    result = dict(files)
-    name = rng.choice(sorted(files))
-    kind = rng.choice(("lose", "empty", "copy", "letter", "name", "strict"))
-    if kind == "lose" and len(files) > 1:
-        del result[name]
-    elif kind == "empty":
-        result[name] = b""
-    elif kind == "copy":
-        result[name] = files[rng.choice(sorted(files))]
-    elif kind == "strict":
-        result[STRICT] = b""
-    elif kind in ("letter", "name"):
-        folder, slash, last = name.rpartition("/")
-        at = rng.randrange(len(last))
-        letter = rng.choice("0aZ_-. é\u2028%\n\t|'\"*")
-        new = f"{last[:at]}{letter}{last[at + (kind == 'letter') :]}".strip(".") or "x"
-        result[f"{folder}{slash}{new}"] = result.pop(name)
-    return result
 
 
 def check(right: bool, what: str) -> None:
@@ -397,9 +354,9 @@ def read_records(folder: Path) -> None:
         names = (found.upstream, found.task, found.corpus)
         check(names == (upstream, wanted.task, wanted.corpus), "the record of another cell")
         if found.runs:
-            cell_of(found, sorted(found.runs))
+            result_of(found, sorted(found.runs))
     for metric in METRICS:
-        cells = merged({folder: read_cells(folder, metric)})
+        cells = merged({folder: read_results(folder, metric)})
         for cell in cells:
             check(all(0 <= value <= 1 for value in cell.values), "a score is no share")
             check_finite(dataclasses.asdict(cell), "a cell")
@@ -619,11 +576,10 @@ def sealed_tensors(files: Files) -> Files:
     dtypes = {"F32": "float32", "F16": "float16", "U8": "uint8", "I64": "int64", "F64": "float64"}
     result = dict(files)
     for name, content in files.items():
-        parts = damage.split_safetensors(content) if name.endswith(cache.SUFFIX) else None
-        if parts is None:
+        if not name.endswith(cache.SUFFIX):
             continue
-        header, values = parts
-        try:
+        with contextlib.suppress(Exception):  # whatever it is, it has no checksum
+            header, values = damage.split_safetensors(content)
             strings = header["__metadata__"]
             del strings[CHECKSUM]
             whole = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
@@ -633,9 +589,7 @@ def sealed_tensors(files: Files) -> Files:
                 whole.update(f"{tensor} {tuple(shape)} torch.{dtype}".encode())
                 whole.update(values[first:last])
             strings[CHECKSUM] = whole.hexdigest()
-        except (KeyError, TypeError, ValueError):
-            continue
-        result[name] = damage.joined_safetensors(header, values)
+            result[name] = damage.joined_safetensors((header, values))
     return result
 
 
@@ -796,127 +750,94 @@ def read_a_sheet(folder: Path) -> None:
         check_corpus(read_corpus(str(path)))
 
 
-def _tree(paths: Sequence[str], **texts: str) -> list[Files]:
-    audio = dict.fromkeys(paths, b"")
-    return [{**audio, **{name: text.encode() for name, text in texts.items()}}]
+def named(pattern: str) -> Files:
+    """Empty files, named by all ways to choose where the pattern has {a,b}."""
+    parts = [one.split(",") for one in re.split(r"[{}]", pattern)]
+    return {"".join(one): b"" for one in itertools.product(*parts)}
+
+
+def tree(make: Callable[[Path], Path], every: int = 1) -> Files:
+    """The files of a corpus (`corpus_trees.py`); of those without contents each `every`th."""
+    with tempfile.TemporaryDirectory() as place:
+        root = make(Path(place))
+        paths = sorted(path for path in root.rglob("*") if path.is_file())
+        contents = {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    left = [name for name, content in contents.items() if not content][::every]
+    return {name: content for name, content in contents.items() if content or name in left}
 
 
 def librispeech(folder: Path) -> list[Files]:
-    """Two speakers of three subsets, with transcripts."""
-    people = {"train-clean-100": "103 60", "dev-clean": "84 174", "test-clean": "61 121"}
-    lines = [";ID  |SEX| SUBSET           |MINUTES| NAME"]
-    paths, texts = [], {}
-    for subset, speakers in people.items():
-        for place, speaker in enumerate(speakers.split()):
-            lines.append(f"{speaker:4} | {'FM'[place]} | {subset:16} | 25.03 | A|Name")
-            names = [f"{speaker}-9-{number:04}" for number in range(3)]
-            paths += [f"{subset}/{speaker}/9/{name}.flac" for name in names]
-            said = "\n".join(f"{name} SAID" for name in names)
-            texts[f"{subset}/{speaker}/9/{speaker}-9.trans.txt"] = said
-    return _tree(paths, **{"SPEAKERS.TXT": "\n".join(lines), **texts})
+    """Every ninth recording, with all transcripts."""
+    return [tree(corpus_trees.librispeech, 9)]
 
 
 def voxceleb1(folder: Path) -> list[Files]:
-    """Six speakers, with both lists."""
-    meta, split, paths = ["VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet"], [], []
-    for number in range(6):
-        speaker = f"id{10001 + number}"
-        meta.append(f"{speaker}\tA\t{'fm'[number % 2]}\tUSA\t{'test' if number > 3 else 'dev'}")
-        for video in range(3):
-            split.append(f"{video + 1} {speaker}/v{video}/00001.wav")
-            paths.append(f"wav/{speaker}/v{video}/00001.wav")
-    return _tree(
-        paths, **{"iden_split.txt": "\n".join(split), "vox1_meta.csv": "\n".join([*meta, ""])}
-    )
+    """Every ninth recording, with both lists."""
+    return [tree(corpus_trees.voxceleb1, 9)]
+
+
+def common_voice(folder: Path) -> list[Files]:
+    """The official tables of one language, which is called as the folder, and its counts."""
+    counts = {"locales": {"case": {"buckets": {"train": 24, "dev": 8, "test": 8}}}}
+    return [{**tree(corpus_trees.common_voice), "counts.json": json.dumps(counts).encode()}]
 
 
 def speech_commands_v1(folder: Path) -> list[Files]:
     """Three words of four speakers, the lists, and a noise file; once more with the test set."""
-    speakers = [hashlib.sha1(str(n).encode()).hexdigest()[:8] for n in range(4)]
-    paths = [f"{w}/{s}_nohash_0.wav" for w in ("yes", "no", "bed") for s in speakers]
-    (tree,) = _tree(
-        paths,
-        **{
-            "validation_list.txt": "\n".join(paths[2::4]) + "\n",
-            "testing_list.txt": "\n".join(paths[3::4]) + "\n",
-        },
-    )
-    tree["_background_noise_/hum.wav"] = wav(noise(12 * SAMPLE_RATE))
-    place, silence = VERSION.folder, wav(noise(SAMPLE_RATE))
-    tested = {f"{place}/{word}/{speakers[0]}_nohash_0.wav": b"" for word in VERSION.test_set}
-    return [tree, {**tree, **tested, f"{place}/_silence_/0.wav": silence}]
+    found = named("{yes,no,bed}/{b6589fc6,356a192b,da4b9237,77de68da}_nohash_0.wav")
+    paths = list(found)
+    found["validation_list.txt"] = "\n".join([*paths[2::4], ""]).encode()
+    found["testing_list.txt"] = "\n".join([*paths[3::4], ""]).encode()
+    found["_background_noise_/hum.wav"] = wav(noise(12 * SAMPLE_RATE))
+    tested = named(f"{VERSION.folder}/{{{','.join(VERSION.test_set)}}}/b6589fc6_nohash_0.wav")
+    silence = {f"{VERSION.folder}/_silence_/0.wav": wav(noise(SAMPLE_RATE))}
+    return [found, {**found, **tested, **silence}]
 
 
 def crema_d(folder: Path) -> list[Files]:
     """Two actors and their table."""
-    actors = {"1001": "Male", "1002": "Female"}
-    names = [
-        f"AudioWAV/{actor}_{sentence}_{emotion}_XX.wav"
-        for actor in actors
-        for sentence in ("DFA", "TAI", "TSI")
-        for emotion in ("ANG", "SAD")
-    ]
-    lines = ['"ActorID","Age","Sex","Race","Ethnicity"']
-    lines += [f'{one},33,"{sex}","Unknown","Not Hispanic"' for one, sex in actors.items()]
-    return _tree(names, **{"VideoDemographics.csv": "\n".join([*lines, ""])})
+    table = b"""ActorID,Age,Sex,Race,Ethnicity
+1001,33,"Male","Unknown","Not Hispanic"
+1002,33,"Female","Unknown","Not Hispanic"
+"""
+    found = named("AudioWAV/{1001,1002}_{DFA,TAI,TSI}_{ANG,SAD}_XX.wav")
+    return [{**found, "VideoDemographics.csv": table}]
 
 
 def emodb(folder: Path) -> list[Files]:
     """Names of four speakers."""
-    return _tree(
-        [f"wav/{s}{t}{e}a.wav" for s in ("03", "11", "14", "16") for t in ("a01", "a05", "a07")
-         for e in "WF"]
-    )  # fmt: skip
+    return [named("wav/{03,11,14,16}{a01,a05,a07}{W,F}a.wav")]
 
 
 def ravdess(folder: Path) -> list[Files]:
     """Names of four actors."""
-    return _tree(
-        [f"Actor_{a}/03-01-0{e}-01-0{s}-0{t}-{a}.wav" for a in ("01", "02", "21", "24")
-         for e in (1, 5) for s in (1, 2) for t in (1, 2)]
-    )  # fmt: skip
+    found = [named(f"Actor_{one}/03-01-0{{1,5}}-01-0{{1,2}}-0{{1,2}}-{one}.wav")
+             for one in ("01", "02", "21", "24")]  # fmt: skip
+    return [dict(itertools.chain(*(one.items() for one in found)))]
 
 
 def timit(folder: Path) -> list[Files]:
     """Two speakers of each part, and the sentences."""
-    takes = ("SA1", "SX1", "SX2", "SI500", "SI501")
-    paths = [f"TRAIN/DR1/{s}/{t}.WAV" for s in ("FAAA0", "MBBB0") for t in takes]
-    paths += [f"TEST/DR1/{s}/{t}.WAV" for s in ("FADG0", "MCCC0") for t in takes]
-    return _tree(paths, **{"DOC/PROMPTS.TXT": "; comment\nShe had it.  (sa1)\nNo.  (sx1)\n"})
+    takes = "{SA1,SX1,SX2,SI500,SI501}.WAV"
+    train = named(f"TRAIN/DR1/{{FAAA0,MBBB0}}/{takes}")
+    prompts = {"DOC/PROMPTS.TXT": b"; comment\nShe had it.  (sa1)\nNo.  (sx1)\n"}
+    return [{**train, **named(f"TEST/DR1/{{FADG0,MCCC0}}/{takes}"), **prompts}]
 
 
 def iemocap(folder: Path) -> list[Files]:
     """Two dialogues of two sessions."""
-    paths, texts = [], {}
-    for session in (1, 5):
-        base, dialogue = f"Session{session}", f"Ses0{session}F_impro01"
-        names = [f"{dialogue}_{letter}{n:03}" for n in range(3) for letter in "FM"]
-        paths += [f"{base}/sentences/wav/{dialogue}/{name}.wav" for name in names]
-        rows = [
-            f"[6.29 - 8.23]\t{name}\t{('ang', 'neu', 'xxx')[place % 3]}\t[2.5, 2.5, 2.5]"
-            for place, name in enumerate(names)
-        ]
-        texts[f"{base}/dialog/EmoEvaluation/{dialogue}.txt"] = "\n".join(["% [START", *rows])
-        said = "\n".join(f"{name} [006.2901-008.2357]: Excuse me." for name in names)
-        texts[f"{base}/dialog/transcriptions/{dialogue}.txt"] = said
-    return _tree(paths, **texts)
-
-
-def common_voice(folder: Path) -> list[Files]:
-    """Three official tables, and the published counts."""
-    header = "client_id\tpath\tsentence_id\tsentence\tup_votes\tgender\tlocale"
-    paths, texts, buckets = [], {}, {}
-    for place, split in enumerate(("train", "dev", "test")):
-        rows = [
-            f"v{place}{n % 2}\tclip{place}{n}.mp3\tid\tSay so.\t2\t"
-            f"{('male_masculine', 'female')[n % 2]}\ten"
-            for n in range(4)
-        ]
-        paths += [f"clips/clip{place}{n}.mp3" for n in range(4)]
-        texts[f"{split}.tsv"] = "\n".join([header, *rows, ""])
-        buckets[split] = 4
-    texts["counts.json"] = json.dumps({"locales": {"case": {"buckets": buckets}}})
-    return _tree(paths, **texts)
+    found = {}
+    for session in ("Session1", "Session5"):
+        dialogue = f"Ses0{session[-1]}F_impro01"
+        own = named(f"{session}/sentences/wav/{dialogue}/{dialogue}_{{F,M}}{{000,001,002}}.wav")
+        rows, said = ["% [START"], []
+        for name, emotion in zip((Path(one).stem for one in own), ("ang", "neu", "xxx") * 2):
+            rows.append(f"[6.29 - 8.23]\t{name}\t{emotion}\t[2.5, 2.5, 2.5]")
+            said.append(f"{name} [006.2901-008.2357]: Excuse me.")
+        texts = f"{session}/dialog/{{}}/{dialogue}.txt"
+        found |= {**own, texts.format("EmoEvaluation"): "\n".join(rows).encode(),
+                  texts.format("transcriptions"): "\n".join(said).encode()}  # fmt: skip
+    return [found]
 
 
 def _prepared(name: str) -> Callable[[Path], None]:
@@ -935,9 +856,7 @@ def _prepared(name: str) -> Callable[[Path], None]:
 
 def _corpus_reader(make: Callable[[Path], list[Files]], *patterns: str) -> Reader:
     name = make.__name__
-    damages = tuple((pattern, damage.TEXT) for pattern in patterns) or (
-        ("*.wav", (damage.flipped,)),
-    )
+    damages = tuple((pattern, damage.TEXT) for pattern in patterns)
     return Reader(name, make, damages, _prepared(name), renames=True)
 
 
@@ -946,7 +865,7 @@ TABLE = damage.TEXT
 AUDIO_DAMAGE = (("a.wav", BINARY), ("a.wav", BINARY), ("a.wav", BINARY), ("m.tsv", (damage.cells,)))
 WAV_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM", "MS_ADPCM",
                 "GSM610")  # fmt: skip
-READERS = (
+_READERS = (
     Reader("manifest", manifests, (("my.tsv", TABLE), ("my.tsv", (damage.cells,))),
            read_a_manifest),
     Reader("card", cards, (("card.yaml", damage.YAML), ("card.yaml", damage.YAML),
@@ -955,9 +874,9 @@ READERS = (
            read_a_recipe),
     Reader("protocol", protocols, (("a.yaml", damage.YAML),), read_a_protocol),
     Reader("published", published, (("a.yaml", damage.YAML),), read_a_published_table),
-    Reader("record", records, (("records/*", (*damage.JSON, damage.packed_bomb)),), read_records,
+    Reader("record", records, (("records/*", damage.JSON),), read_records,
            sealed_record),
-    Reader("unfinished", unfinished_runs, (("*.json", (*damage.JSON, damage.packed_bomb)),),
+    Reader("unfinished", unfinished_runs, (("*.json", damage.JSON),),
            read_an_unfinished_run, sealed_record),
     Reader("checkpoint", checkpoints, (("*.safetensors", damage.SAFETENSORS),),
            read_a_checkpoint, sealed_tensors),
@@ -987,3 +906,4 @@ READERS = (
     _corpus_reader(iemocap, "*/dialog/*.txt"),
     _corpus_reader(common_voice, "*.tsv", "counts.json"),
 )  # fmt: skip
+READERS = {reader.name: reader for reader in _READERS}

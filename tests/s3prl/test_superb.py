@@ -32,7 +32,7 @@ from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.benchmark.evaluation.head_training import balanced_order, batch_order
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.features.cache import recording_keys
 from barlow_speech.benchmark.statistics.predictions import unpack
 from barlow_speech.downstream import task as tasks
@@ -170,7 +170,7 @@ def record_of(case: Case, results: Path) -> dict[str, Any]:
 
 
 def top1_of(case: Case, seed: int, results: Path) -> float:
-    (result,) = [one for one in read_cells(results) if one.task == case.ours]
+    (result,) = [one for one in read_results(results) if one.task == case.ours]
     assert result.seeds is not None
     return dict(zip(result.seeds, result.values))[seed]
 
@@ -493,13 +493,13 @@ def test_a_protocol_that_is_named_is_taken(
     given += ["--runs", "1", "--steps", "2", "--lr", "0.01"]
     ks = str(data / "speech_commands_v0.01" / "speech_commands_v1_superb.yaml")
     run_downstream.run([*given, "-d", "superb_ks", "keyword_spotting", "--corpus", ks, str(tones)])
-    assert {(one.task, one.corpus, one.setup.protocol) for one in read_cells(tmp_path)} == {
+    assert {(one.task, one.corpus, one.setup.protocol) for one in read_results(tmp_path)} == {
         ("superb_ks", "speech_commands_v1_superb", "superb"),
         ("keyword_spotting", "tones", "paper"),
     }
     given[given.index("-p") + 1] = str(tmp_path / "quick")
     run_downstream.run([*given, "-d", "superb_ks", "--corpus", ks, "--protocol", "quick"])
-    (cell,) = read_cells(tmp_path / "quick")
+    (cell,) = read_results(tmp_path / "quick")
     assert cell.setup.protocol == "quick"
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import yaml
 
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.features.cache import Folder, recording_keys
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.reporting.leaderboard import leaderboard
@@ -131,7 +131,7 @@ def phases_of_study(folder: Path, runs: int) -> list[tuple[str, float, float]]:
 def phases_of_leaderboard(folder: Path, runs: int) -> list[tuple[str, float, float]]:
     """Rank what a study has recorded in this process; (phase, seconds, peak memory in MB)."""
     before, started = peak_mb(), time.monotonic()
-    cells = read_cells(folder / f"{runs}" / "study")
+    cells = read_results(folder / f"{runs}" / "study")
     leaderboard(cells)
     assert len(cells[0].values) == runs
     return [

@@ -11,7 +11,7 @@ from load import CLASSES, phases_of_leaderboard, phases_of_study, write_corpus
 from barlow_speech.benchmark.evaluation import head_training as runs
 from barlow_speech.benchmark.evaluation.head_training import RunPlan, Split, Training, train_runs
 from barlow_speech.benchmark.evaluation.inputs import Means
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 
 
 def test_a_study_of_drawn_features_is_run_and_ranked(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_study_of_drawn_features_is_run_and_ranked(tmp_path: Path) -> None:
     phases = [name for name, seconds, peak in phases_of_study(tmp_path, 3) if peak > 0]
     assert phases == ["read the manifest", "check the splits", "plan", "train and record", "report"]
     assert [name for name, _, _ in phases_of_leaderboard(tmp_path, 3)][-1] == "read and rank"
-    (cell,) = read_cells(tmp_path / "3" / "study")
+    (cell,) = read_results(tmp_path / "3" / "study")
     assert min(cell.values) > 2 / CLASSES  # nothing was decoded, and the labels are learnt
     assert (tmp_path / "3" / "study" / "report.html").exists()
 

@@ -21,7 +21,7 @@ from barlow_speech.benchmark.statistics.comparison import (
 )
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
-from barlow_speech.benchmark.statistics.summaries import cell_json
+from barlow_speech.benchmark.statistics.summaries import result_json
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 
@@ -282,7 +282,7 @@ def test_no_number_is_nan_whatever_the_runs(count, metric):
         for name, sample in samples.items()
     ]
     pairs = compare_all(cells)
-    json.dumps([*map(cell_json, cells), *pairs, leaders(cells)], allow_nan=False)
+    json.dumps([*map(result_json, cells), *pairs, leaders(cells)], allow_nan=False)
     for pair in pairs:
         if pair["a12_ci95"] is not None:
             low, high = pair["a12_ci95"]
@@ -312,8 +312,8 @@ def test_leaders_share_the_lead_only_where_inseparable():
     assert [pair["p_wilcoxon_holm"] for pair in pairs] == ranked
 
 
-def test_cell_json_has_the_keys_that_the_file_promises():
-    got = cell_json(cell("fbank", [0.25, 0.75]))
+def test_result_json_has_the_keys_that_the_file_promises():
+    got = result_json(cell("fbank", [0.25, 0.75]))
     assert list(got) == [
         "upstream", "task", "corpus", "metric", "values", "n", "mean", "std", "sem", "median",
         "q1", "q3", "min", "max", "ci95", "runs_ci95", "over",

@@ -16,7 +16,7 @@ from barlow_speech import configs
 from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
-from barlow_speech.benchmark.evaluation.records import read_cells
+from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
@@ -163,7 +163,7 @@ def test_a_study_that_is_stopped_goes_on(
     def values(folder: Path) -> dict[tuple[str, str], tuple[float, ...]]:
         # The name of an upstream holds the folder.
         return {(one.upstream.replace(str(folder), ""), one.task): one.values
-                for one in read_cells(folder)}  # fmt: skip
+                for one in read_results(folder)}  # fmt: skip
 
     assert values(whole) == values(stopped)
 

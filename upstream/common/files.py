@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -17,6 +18,8 @@ from filelock import FileLock, Timeout
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 log = logging.getLogger(__name__)
+
+LFS_POINTER = b"version https://git-lfs"
 
 
 def cache_dir() -> Path:
@@ -114,6 +117,46 @@ def unmask(path: Path, mode: int) -> None:
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(mode & ~umask)
+
+
+def read_text(path: Path, called: str = "", remedy: str = "check the path") -> str:
+    """A text in UTF-8, with a byte-order mark or without; every line ends in "\\n".
+
+    `called` is what a message calls the file, `remedy` ends one about a file that is not there.
+
+    Raises:
+        BarlowSpeechError: it cannot be read, or is in another encoding, a device or a pointer of
+            Git LFS.
+    """
+    called = called or str(path)
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("it may have no end, as a device has")
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text.partition("\n")[0]:  # UTF-16 without its mark
+            raise ValueError("it is no UTF-8 text but UTF-16, or no text")
+        if text.startswith(LFS_POINTER.decode()):
+            remedy = "run `git lfs pull` there"
+            raise ValueError("it is a pointer of Git LFS in place of the file")
+        return text
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, UnicodeDecodeError):
+            wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            line = error.object[: error.start].count(b"\n") + 1
+            reason = f"it is {'UTF-16, not UTF-8' if wide else f'not UTF-8 text in line {line}'}"
+        if "UTF-" in reason:
+            remedy = "save it as UTF-8"
+        raise BarlowSpeechError(f"cannot read {called}: {reason}; {remedy}.") from error
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a clone has a pointer of Git LFS there in place of a large file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

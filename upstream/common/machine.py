@@ -13,7 +13,7 @@ import torch
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 
-PACKAGES = ("barlow-speech", "torch", "torchaudio", "numpy", "scipy")
+PACKAGES = ("barlow-speech", "torch", "torchaudio", "numpy", "scipy", "soxr", "transformers")
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -47,8 +48,10 @@ Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, named: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """The mapping in a YAML file; with `extends: other.yaml` (relative to it) merged over that one.
+
+    `named` are files that `extends` may name by a word, as `extends: paper`.
 
     Mappings are merged key by key, everything else is replaced; and so is a mapping whose `name`
     changes, since its other keys belong to what had the old name.
@@ -56,29 +59,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
     """
-    return _read_yaml(path, ())
+    return _read_yaml(path, (), named or {})
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) -> dict[str, Any]:
     whose = f", which {seen[-1]} extends" if seen else ""
-    remedy = "`extends` is a path from the file that says it" if seen else "check the path"
+    names = f", or one of {', '.join(named)}" if named else ""
+    remedy = f"`extends` is a path from the file that says it{names}" if seen else "check the path"
     try:
         resolved = path.resolve()
         if resolved in seen:
             raise BarlowSpeechError(
                 f"{path} extends itself; remove the `extends` that closes the ring."
             )
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ValueError("it may have no end, as a device has")
         if path.exists() and path.stat().st_size > MAX_BYTES:
             raise BarlowSpeechError(
                 f"{path} has more than {MAX_BYTES:,} bytes, so that it holds no settings; "
                 "check the path."
             )
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise BarlowSpeechError(f"cannot read {path}{whose}: {reason}; {remedy}.") from error
+    except (OSError, ValueError):  # reading it says what is wrong
+        resolved = path
+    text = read_text(path, f"{path}{whose}", remedy)
     try:
         tree = _parse(text)
     except NOT_YAML as error:
@@ -89,7 +90,8 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    return merge(_read_yaml(path.parent / str(base), (*seen, resolved)), tree)
+    file = named.get(str(base), path.parent / str(base))
+    return merge(_read_yaml(file, (*seen, resolved), named), tree)
 
 
 def _parse(text: str) -> Any:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import overload
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import written_whole
+from barlow_speech.upstream.common.files import read_text, written_whole
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.allowed_folders import VARIABLE, AllowedFolders
 
 # Tabs, line ends, and what stands in a str for the bytes of a file name that is not UTF-8.
 UNWRITABLE = re.compile("[\t\n\r\ud800-\udfff]")
+# As `float` reads them, without what else it takes for a number: 1_5, nan, inf.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 MAX_GAIN_DB = 120  # more is a mistake: it turns the noise of 16 bits into full scale and back
 
 
@@ -72,11 +74,15 @@ def _end(one: Recording) -> float:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The columns of a manifest file, all of one length, and the recordings they describe."""
+    """The columns of a manifest file, all of one length, and the recordings they describe.
+
+    `lines` are those of the file that the rows stand in.
+    """
 
     file: Path
     columns: dict[str, list[str]]
     recordings: Sequence[Recording]
+    lines: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -99,15 +105,7 @@ def read_manifest(file: Path) -> Manifest:
         BarlowSpeechError: the file is missing, empty, not TSV with a `path` column, or a line is
             malformed or leads out of the folder (its number is named).
     """
-    try:
-        if file.exists() and not file.is_file() and not file.is_dir():
-            raise ValueError("it may have no end, as a device has")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise BarlowSpeechError(
-            f"cannot read manifest {file}: {reason}; check the path."
-        ) from error
+    text = read_text(file, f"manifest {file}")
     return parse_manifest(text, file)
 
 
@@ -130,7 +128,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             f"manifest {file} names a column twice in its first line; rename one."
         )
     columns: dict[str, list[str]] = {name: [] for name in header}
-    recordings = []
+    recordings, lines_of = [], []
     allowed = AllowedFolders(file.parent)
     with progress(len(lines) - 1, f"read {file.name}", "line") as bar:
         for number, line in enumerate(lines[1:], start=2):
@@ -146,12 +144,14 @@ def parse_manifest(text: str, file: Path) -> Manifest:
             row = dict(zip(header, cells))
             for name, cell in row.items():
                 columns[name].append(cell)
-            recordings.append(_recording(file, number, row))
+            where = f"manifest {file}, line {number}"
+            recordings.append(recording_of(row, file.parent, where))
+            lines_of.append(number)
             if not allowed.holds(row["path"]):
                 raise _outside(file, number, recordings[-1].path)
     if not recordings:
         raise BarlowSpeechError(f"manifest {file} lists no recording; add a line for each.")
-    return Manifest(file, columns, recordings)
+    return Manifest(file, columns, recordings, lines_of)
 
 
 def _outside(file: Path, number: int, path: Path) -> BarlowSpeechError:
@@ -161,29 +161,29 @@ def _outside(file: Path, number: int, path: Path) -> BarlowSpeechError:
     )
 
 
-def _recording(file: Path, number: int, row: Mapping[str, str]) -> Recording:
+def recording_of(row: Mapping[str, str], folder: Path, where: str) -> Recording:
+    """The recording of a row, whose `path` is relative to `folder`; `where` is for messages.
+
+    Raises:
+        BarlowSpeechError: there is no path, or a number is none or out of its bounds.
+    """
     if not row["path"] or "\0" in row["path"]:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: the path is empty or no path; fill it in."
-        )
-    try:
-        start_s = float(row.get("start_s") or 0)
-        end_s = float(row["end_s"]) if row.get("end_s") else None
-        gain_db = float(row.get("gain_db") or 0)
-    except ValueError as error:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: start_s and end_s must be seconds, gain_db decibels "
-            f"({error})."
-        ) from error
+        raise BarlowSpeechError(f"{where}: the path is empty or no path; fill it in.")
+    numbers = {name: row.get(name) or "" for name in ("start_s", "end_s", "gain_db")}
+    for name, cell in numbers.items():
+        if cell and not NUMBER.fullmatch(cell.strip()):
+            remedy = "write a point for the comma" if "," in cell else "write it as 1.5"
+            raise BarlowSpeechError(
+                f"{where}: {name} must be {'decibels' if name == 'gain_db' else 'seconds'}, not "
+                f"{cell!r}; {remedy}."
+            )
+    start_s, gain_db = float(numbers["start_s"] or 0), float(numbers["gain_db"] or 0)
+    end_s = float(numbers["end_s"]) if numbers["end_s"] else None
     if not 0 <= start_s < (math.inf if end_s is None else end_s) or end_s == math.inf:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: start_s must be 0 or more, and end_s above it."
-        )
+        raise BarlowSpeechError(f"{where}: start_s must be 0 or more, and end_s above it.")
     if not abs(gain_db) <= MAX_GAIN_DB:
-        raise BarlowSpeechError(
-            f"manifest {file}, line {number}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}."
-        )
-    return Recording(file.parent / row["path"], start_s, end_s, gain_db)
+        raise BarlowSpeechError(f"{where}: gain_db must be from -{MAX_GAIN_DB} to {MAX_GAIN_DB}.")
+    return Recording(folder / row["path"], start_s, end_s, gain_db)
 
 
 def manifest_of(columns: dict[str, list[str]], file: Path) -> Manifest:
@@ -198,7 +198,8 @@ def manifest_of(columns: dict[str, list[str]], file: Path) -> Manifest:
     for number, path in enumerate(columns["path"], start=2):
         if not allowed.holds(path):
             raise _outside(file, number, file.parent / path)
-    return Manifest(file, columns, _Recordings(file, columns))
+    lines = range(2, len(columns["path"]) + 2)
+    return Manifest(file, columns, _Recordings(file, columns), lines)
 
 
 class _Recordings(Sequence[Recording]):
@@ -218,7 +219,8 @@ class _Recordings(Sequence[Recording]):
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         cells = {name: column[row] for name, column in self._columns.items()}
-        return _recording(self._file, row + 2, cells)
+        where = f"manifest {self._file}, line {row + 2}"
+        return recording_of(cells, self._file.parent, where)
 
 
 def manifest_text(columns: Mapping[str, Sequence[str]]) -> str:

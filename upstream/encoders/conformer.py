@@ -58,7 +58,8 @@ class Encoder(BaseEncoder):
 
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_SBD = self.subsampling(frames_BTF, lengths_B).transpose(0, 1)
-        behind_BS = ~valid(shorter(lengths_B, STRIDE), len(x_SBD))
+        # Not len(): torch.export would take the length of its example for every length.
+        behind_BS = ~valid(shorter(lengths_B, STRIDE), x_SBD.shape[0])
         hidden = [x_SBD]
         for layer in self.layers:
             hidden.append(layer(hidden[-1], behind_BS))

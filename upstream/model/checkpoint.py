@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import written_whole
+from barlow_speech.upstream.common.files import is_pointer, written_whole
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.encoders import build_encoder
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
@@ -187,6 +187,8 @@ def describe(path: Path) -> str:
         return f"not readable ({error.strerror or error})"
     if not start:
         return "empty"
+    if is_pointer(path):
+        return "a pointer of Git LFS (run `git lfs pull` there)"
     if header.startswith(b"{") and len(header) == size:
         return _whose(header)
     if start.startswith(b"PK"):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
+from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.settings import (
     LATER,
@@ -133,9 +134,9 @@ def read_recipe(
         BarlowSpeechError: the file or a key is wrong; the key and the file are named.
     """
     short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
-    tree = read_yaml(path)
+    tree = read_yaml(path, configs.files("recipe"))
     for file in overrides:
-        tree = merge(tree, read_yaml(file))
+        tree = merge(tree, read_yaml(file, configs.files("override")))
     recipe = build(Recipe, override(tree, short), str(path))
     _check(recipe, str(path))
     return recipe

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.sound_files import open_sound
 
 if TYPE_CHECKING:
     import torch
@@ -75,10 +77,19 @@ def load_audio(
 
     Raises:
         soundfile.LibsndfileError: a RuntimeError, as torchaudio's own: no such file, or no audio.
-        BarlowSpeechError: `normalize=False` on a WAV file whose sample type torch lacks.
+        BarlowSpeechError: `normalize=False` on a WAV file whose sample type torch lacks, or an MP3
+            that is not there or cut off.
     """
     import torch
 
+    if normalize and isinstance(uri, (str, os.PathLike)) and Path(uri).suffix.lower() == ".mp3":
+        # libsndfile may stop before its end.
+        last = None if num_frames < 0 else frame_offset + num_frames
+        with open_sound(Path(uri)) as sound:
+            nothing = np.zeros((0, sound.channels), np.float32)
+            samples = np.concatenate([nothing, *sound.blocks(frame_offset, last)])
+        wave = torch.from_numpy(samples)
+        return (wave.T.contiguous() if channels_first else wave), sound.rate
     with soundfile.SoundFile(uri) as file:
         dtype = "float32"
         if file.format == "WAV" and not normalize:

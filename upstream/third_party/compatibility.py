@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -22,7 +23,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any, NoReturn
 
@@ -110,7 +111,9 @@ def s3prl_hub() -> types.ModuleType:
     disabled = logging.root.manager.disable
     logging.disable(max(disabled, logging.WARNING))
     try:
-        return importlib.import_module("s3prl.hub")
+        hub = importlib.import_module("s3prl.hub")
+        patch_hugging_face_experts()
+        return hub
     except IMPORT_FAILURES as error:
         raise BarlowSpeechError(
             f"{s3prl} cannot be imported beside {versions} "
@@ -119,6 +122,30 @@ def s3prl_hub() -> types.ModuleType:
         ) from error
     finally:
         logging.disable(disabled)
+
+
+def patch_hugging_face_experts() -> None:
+    """`hf_hubert` and `hf_wav2vec2` give the states of transformers 4 (hidden_states.py).
+
+    In the training mode that `s3prl.nn.S3PRLUpstream` leaves its upstream in, most calls would fail
+    on a number of layers that differs from call to call.
+    """
+    for name in ("hf_hubert", "hf_wav2vec2"):
+        expert = sys.modules.get(f"s3prl.upstream.{name}.expert")
+        if expert is not None and not hasattr(expert.UpstreamExpert.__init__, "__wrapped__"):
+            expert.UpstreamExpert.__init__ = _mended(expert.UpstreamExpert.__init__)
+
+
+def _mended(build: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(build)
+    def built(self: Any, *arguments: Any, **options: Any) -> None:
+        # It imports torch, which this file has to do without.
+        from barlow_speech.upstream.third_party.hidden_states import as_published
+
+        build(self, *arguments, **options)
+        as_published(self.model)
+
+    return built
 
 
 def _s3prl_command(s3prl: s3prl_package.S3prl, cause: BaseException) -> str:

@@ -7,7 +7,8 @@ is downloaded, no code of the folder is run, and nothing is unpickled: `model.sa
 preferred, an older `pytorch_model.bin` is read weights-only.
 
 The hidden states are those of s3prl's `upstream/hf_wav2vec2/expert.py` for a recording alone: the
-input of the first layer and the output of every layer. Two things differ, so that what a recording
+input of the first layer and the output of every layer, as transformers 4 gave them
+(hidden_states.py). Two things differ, so that what a recording
 gets never depends on its batch. Models whose first convolution is normalised over time hear the
 padding behind a shorter recording (the base ones), so they run only recordings of equal length
 together; the others run all of a batch with an attention mask. And the convolutions, which are not
@@ -34,6 +35,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.model.speech_encoder import seeded
+from barlow_speech.upstream.third_party.hidden_states import as_published
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
 # Class in transformers and kind of attention, by the `model_type` of config.json. The kind is given
@@ -63,7 +65,6 @@ class HuggingFaceUpstream(nn.Module):
         self.settings = read_folder(folder)
         model = _load(folder, self.settings["config"]["model_type"])
         model.config.apply_spec_augment = False
-        model.config.layerdrop = 0.0
         self.kernels = [int(kernel) for kernel in model.config.conv_kernel]
         self.strides = [int(stride) for stride in model.config.conv_stride]
         # A group norm, which goes over time, hears the padding whatever the mask says.
@@ -227,7 +228,7 @@ def _load(folder: Path, kind: str) -> Any:
             f"the weights in {folder} lack {len(missing)} tensors of a {kind} model, "
             f"{missing[0]} among them; save it again with save_pretrained."
         )
-    return model.float().eval()
+    return as_published(model).eval()
 
 
 @contextlib.contextmanager

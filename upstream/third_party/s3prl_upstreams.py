@@ -91,7 +91,7 @@ def find_third_party(name: str, checkpoint: Path | None = None) -> tuple[Callabl
     factory: Any = getattr(hub, name, None)
     if name.startswith("_") or name == "options" or not _is_factory(factory):
         known = [one for one in hub.options() if _is_factory(getattr(hub, one))]
-        raise unknown("upstream", name, known, "-u (any name on s3prl.hub)")
+        raise unknown("upstream", name, known, "the names on s3prl.hub")
     if checkpoint is None:
         _check_complete(name, factory)
         return factory, {}
