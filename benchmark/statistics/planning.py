@@ -150,7 +150,12 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     if not found:
         return None
     got = plan(found, gain)
-    needed = f"more than {MOST}" if got.needed is None else f"some {got.needed}"
+    if got.needed is None:
+        return (
+            f"With {counted(got.runs, 'run')} of a head, no number of {scoped.clusters} separates "
+            f"{points} on {where}; take more runs."
+        )
+    needed = f"some {got.needed}"
     return (
         f"To separate {points} on {where} (in 80 of 100 studies, by one test at 5 %) takes "
         f"{needed} {scoped.clusters} like these {got.clusters}; more than "
