@@ -21,12 +21,14 @@ from barlow_speech.benchmark.reporting.tables import text
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.ranking import ranking, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.benchmark.statistics.sources import over_text
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import counted, listed, printable
 
 MAX_TITLE = 70  # letters; past it the upstreams are counted, not named
 BOXPLOT_NOTE = (
-    "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the runs."
+    "Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: the "
+    "runs; bar beneath: 95 % interval of the mean over {over}."
 )
 FEW_RUNS_NOTE = f" Under {MIN_FOR_BOX} runs there is no box."
 SCOPE = (
@@ -113,4 +115,6 @@ def _boxplots(groups: Groups) -> Section:
         where = f"{group[0].task} – {group[0].corpus}"
         alternative = f"Boxplot of the runs on {where}. Means: {means}."
         pictures.append(Picture(name, "", alternative, boxplot_figure(group)))
-    return Section("Runs", (), (BOXPLOT_NOTE + FEW_RUNS_NOTE * few,), tuple(pictures))
+    over = over_text([result for group in groups.values() for result in group])
+    note = BOXPLOT_NOTE.format(over=over) + FEW_RUNS_NOTE * few
+    return Section("Runs", (), (note,), tuple(pictures))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from barlow_speech.benchmark.analyses._details import variance_picture
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
 from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
@@ -26,6 +27,7 @@ from barlow_speech.benchmark.statistics.comparison import (
     leaders,
     why_untested,
 )
+from barlow_speech.benchmark.statistics.planning import plan_text
 from barlow_speech.benchmark.statistics.ranking import rank_intervals, ranking, verdict
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.benchmark.statistics.sources import limits
@@ -34,7 +36,8 @@ from barlow_speech.upstream.common.text import listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
-    "the runs; dashed: always saying the most frequent class.",
+    "the runs; bar beneath: 95 % interval of the mean; dashed: always saying the most frequent "
+    "class.",
     "Tests and intervals say over what they generalise; tests are Holm-corrected within a task of "
     "a corpus. Those over the heads' runs alone, on these very recordings, stand beside them. None "
     "is over another corpus or another pretraining.",
@@ -71,7 +74,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         pairs = {key: compare_all(group) for key, group in groups.items()}
         findings += [_finding(group) for group in groups.values()]
     parts.append(_scores(title, groups))
-    notes = (*NOTES, *limits(measured))
+    notes = (*NOTES, *limits(measured), *filter(None, map(plan_text, groups.values())))
     for (task, corpus), group in groups.items():
         best = max(group, key=lambda result: cell_summary(result)["mean"])
         parts.append(
@@ -104,6 +107,8 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         )
     )
     parts.append(_tests(title, pairs))
+    if (picture := variance_picture(f"{title} variance", measured)) is not None:
+        parts.append(picture)
     parts.append(_costs(title, measured))
     return Section(title, tuple(findings), notes, tuple(parts))
 

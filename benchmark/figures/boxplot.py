@@ -22,6 +22,7 @@ from barlow_speech.benchmark.figures.style import (
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import printable, shortened
 
@@ -38,7 +39,8 @@ def boxplot_figure(results: Sequence[TaskResult]) -> Figure:
     """Draw one task: a box per upstream, from the top in the given order, over its runs.
 
     The box spans the quartiles, its line is the median, the diamond the mean, the whiskers reach
-    the extremes, each dot is a run; under five runs only the dots and the mean are drawn. Chance
+    the extremes, each dot is a run; under five runs only the dots and the mean are drawn. The bar
+    beneath is the 95 % interval of the mean over its sources (`cell_summary`). Chance
     (`Setup.chance`) is a dashed line, or a note at the edge of the axis where it lies so far
     off that it would take more than three quarters of the width. The same results give the same
     figure.
@@ -63,6 +65,9 @@ def boxplot_figure(results: Sequence[TaskResult]) -> Figure:
     axes = figure.add_subplot()
     for row, result in enumerate(results):
         _draw_runs(axes, row, result.values)
+        if (ends := cell_summary(result)["ci95"]) is not None:
+            low, high = (100 * end for end in ends)
+            axes.hlines(row + 0.38, low, high, color=DOT, linewidth=2.6, zorder=3)
 
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_yticks(range(len(results)), labels, fontsize=10)
@@ -101,7 +106,11 @@ def _draw_runs(axes: Any, row: int, values: Sequence[float]) -> None:
 
 def _draw_chance(axes: Any, results: Sequence[TaskResult]) -> None:
     """Set the limits of the accuracy axis, with a line at chance where it is near enough."""
-    values = [100 * value for result in results for value in result.values]
+    values = [
+        100 * value
+        for result in results
+        for value in (*result.values, *(cell_summary(result)["ci95"] or ()))
+    ]
     low, high = min(values), max(values)
     chances = {result.setup.chance for result in results}
     known = sorted(100 * chance for chance in chances if chance is not None)

@@ -11,7 +11,6 @@ import base64
 import functools
 import hashlib
 import re
-from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
@@ -23,7 +22,6 @@ from barlow_speech.benchmark.reporting.tables import blocks
 LONG = 30  # rows; a longer table is folded up
 SMALLEST, LARGEST = 64, 110  # pixels of the page for an inch of a picture: letters can be read
 NARROW = 5.2  # inches
-SCRIPT = Path(__file__).parent / "templates" / "page.js"
 FILES_NOTE = (
     "In the folder of this page: every figure as PNG and PDF, every table as Markdown, LaTeX and "
     "CSV, the last with all digits, every sound as WAV."
@@ -33,7 +31,7 @@ FILES_NOTE = (
 def page(document: Document, files: Table | None = None) -> str:
     """The whole page; `files` names what lies beside it. The same document gives the same page."""
     style = _environment().get_template("page.css").render().strip()
-    script = SCRIPT.read_text(encoding="utf-8").strip()
+    script = _environment().get_template("page.js").render().strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     shades = [
         f".s{tenth} {{ background: {shade(tenth / 10)}; "

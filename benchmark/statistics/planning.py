@@ -19,8 +19,8 @@ from barlow_speech.benchmark.statistics.influence import influence
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.sources import (
     NAMES,
-    of_cell,
     of_pair,
+    of_result,
     same_recordings,
     scope,
     usable,
@@ -47,7 +47,7 @@ def parts_of(result: TaskResult) -> list[Part]:
     What is below 0 by its estimate is 0. Runs are split into their sources where a design tells
     them apart; recordings and speakers where there are several recordings of a speaker.
     """
-    kept, found = usable(result), of_cell(result)
+    kept, found = usable(result), of_result(result)
     clusters = scope(result).clusters
     if found is None or kept is None or clusters is None:
         return []
@@ -151,7 +151,12 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     if not found:
         return None
     got = plan(found, gain)
-    needed = f"more than {MOST}" if got.needed is None else f"some {got.needed}"
+    if got.needed is None:
+        return (
+            f"With {counted(got.runs, 'run')} of a head, no number of {scoped.clusters} separates "
+            f"{points} on {where}; take more runs."
+        )
+    needed = f"some {got.needed}"
     return (
         f"To separate {points} on {where} (in 80 of 100 studies, by one test at 5 %) takes "
         f"{needed} {scoped.clusters} like these {got.clusters}; more than "

@@ -103,7 +103,7 @@ def same_recordings(a: TaskResult, b: TaskResult) -> bool:
     return one.truth == two.truth and one.class_names == two.class_names
 
 
-def of_cell(result: TaskResult, clusters: Clusters | None = None) -> Crossed | None:
+def of_result(result: TaskResult, clusters: Clusters | None = None) -> Crossed | None:
     """A result over its sources; None over runs alone, and where its runs cannot be told apart.
 
     `clusters` are by default those of its scope. Runs that share levels have the variance that the
@@ -119,7 +119,7 @@ def of_cell(result: TaskResult, clusters: Clusters | None = None) -> Crossed | N
             return None
         fewest = min(1 + max(levels) for levels in result.levels.values() if max(levels))
         runs = (split.sem**2, fewest - 1.0)
-    return _of_cell(kept, result.metric, result.values, chosen, runs)
+    return _of_result(kept, result.metric, result.values, chosen, runs)
 
 
 def of_pair(
@@ -133,7 +133,7 @@ def of_pair(
 
 
 @lru_cache(maxsize=4096)
-def _of_cell(
+def _of_result(
     kept: Predictions,
     metric: str,
     values: tuple[float, ...],

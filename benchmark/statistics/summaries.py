@@ -6,7 +6,7 @@ from typing import Any
 
 from barlow_speech.benchmark.statistics.intervals import summary
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task, shares_levels
-from barlow_speech.benchmark.statistics.sources import of_cell, scope
+from barlow_speech.benchmark.statistics.sources import of_result, scope
 from barlow_speech.benchmark.statistics.variance import split_variance
 
 DEPENDENT = (
@@ -30,7 +30,7 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
         if split.mean_ci95 is not None:
             numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
     numbers |= {"runs_ci95": numbers["ci95"], "over": scope(result).over}
-    found = of_cell(result)
+    found = of_result(result)
     if found is not None:
         numbers["ci95"] = found.interval(low=0.0)
     return numbers

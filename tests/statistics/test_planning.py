@@ -14,7 +14,7 @@ from barlow_speech.benchmark.analyses._details import variance_picture, variance
 from barlow_speech.benchmark.statistics.crossed import Crossed
 from barlow_speech.benchmark.statistics.planning import parts_of, plan, plan_text, pretrainings_text
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
-from barlow_speech.benchmark.statistics.sources import of_cell
+from barlow_speech.benchmark.statistics.sources import of_result
 
 
 def differences(world: World, experiments: int) -> list[Crossed]:
@@ -56,7 +56,7 @@ def test_the_parts_of_a_score_are_its_variance() -> None:
     cell = result("a", of(10))
     parts = {one.name: one.variance for one in parts_of(cell)}
     assert list(parts) == ["heads", "speakers", "recordings", "runs on recordings"]
-    whole = of_cell(cell)
+    whole = of_result(cell)
     assert whole is not None and min(parts.values()) >= 0
     assert sum(parts.values()) == pytest.approx(whole.variance, rel=0.2)
     assert [one.name for one in parts_of(result("a", None))] == [
