@@ -32,6 +32,7 @@ from barlow_speech.downstream.s3prl import ctc_corpora, superb
 from barlow_speech.downstream.s3prl import program as s3prl_program
 from barlow_speech.downstream.s3prl.registry import register_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.common.settings import read_yaml
 
 EXPERT = "config.downstream_expert."
 SHORT = {
@@ -706,7 +707,7 @@ def test_the_phones_are_those_of_cmudict() -> None:
 def test_every_configuration_has_what_the_runner_reads() -> None:
     for name in superb.config_names():
         config = configs.find("configuration", name)
-        tree = task.read_yaml(config)
+        tree = read_yaml(config)
         assert set(tree) <= {"runner", "optimizer", "scheduler", "specaug", "downstream_expert"}
         if name == "quesst14_dtw":  # nothing is trained
             continue
