@@ -10,6 +10,7 @@ superb_sid, s3prl's own tasks, which s3prl has already, by its rules and on the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from barlow_speech.upstream.common.errors import unknown
 
 FOLDER = Path(__file__).parent
+SUPERB = re.compile(r"\bprotocol: *superb\b")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def names() -> list[str]:
 
 def superb_names() -> list[str]:
     """SUPERB's own tasks on the fast path: those that have its protocol."""
-    return [name for name in all_names() if read_task(name).protocol == "superb"]
+    # Without a parser, for which help would have to wait.
+    texts = {name: (FOLDER / name / "config.yaml").read_text("utf-8") for name in all_names()}
+    return [name for name, text in texts.items() if SUPERB.search(text)]
 
 
 def other_names() -> list[str]:

@@ -21,13 +21,15 @@ MAX_WITH_NUMBERS = 12  # classes up to which each field holds its percentage
 MAX_CLASS_NAME = 14  # letters
 MAX_MISTAKES = 3  # named in words
 
+STOPS = ["#ffffff", "#9dbbd6", EDGE]
+
 
 @functools.cache
 def _shades() -> Colormap:
     """From white to one dark blue: lightness alone says the value, in greyscale as in colour."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("shades", ["#ffffff", "#9dbbd6", EDGE])
+    return LinearSegmentedColormap.from_list("shades", STOPS)
 
 
 def confusion_counts(result: TaskResult) -> np.ndarray | None:
@@ -54,10 +56,15 @@ def confusion_shares(result: TaskResult) -> np.ndarray:
 
 
 def shade(share: float) -> str:
-    """The colour of a share (0..1), as #rrggbb; lightness falls as the share rises."""
-    from matplotlib.colors import to_hex
+    """The colour of a share (0..1), as #rrggbb; lightness falls as the share rises.
 
-    return to_hex(_shades()(share))
+    That of the figure's 256 colours, for pages that have no figure to load matplotlib for.
+    """
+    place = min(int(share * 256), 255) / 255 * (len(STOPS) - 1)
+    first = min(int(place), len(STOPS) - 2)
+    one, two = (bytes.fromhex(stop[1:]) for stop in STOPS[first : first + 2])
+    mixed = (low + (high - low) * (place - first) for low, high in zip(one, two))
+    return "#" + bytes(round(level) for level in mixed).hex()
 
 
 @styled(FRAME)

@@ -8,11 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from barlow_speech.benchmark.analyses._details import measured, seed_ranges
 from barlow_speech.benchmark.analyses._findings import findings
 from barlow_speech.benchmark.analyses._runs import terminal as text_table
 from barlow_speech.benchmark.analyses._scores import scores
+from barlow_speech.benchmark.figures import confusion as drawing
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.confusion import (
     confusion_figure,
@@ -195,6 +197,11 @@ def test_confusion_in_shares_words_and_a_figure():
     assert "anger taken for <i>joy</i> 40 %" in text and "unheard" not in text
     one, two = (figure_bytes(confusion_figure(cell), "png") for _ in range(2))
     assert one == two
+
+
+def test_a_shade_of_a_page_is_that_of_the_figure():
+    for share in np.linspace(0, 1, 301):
+        assert shade(float(share)) == to_hex(drawing._shades()(float(share)))
 
 
 def test_shades_darken_with_the_share():

@@ -66,6 +66,7 @@ def measure(python: Path, command: str, arguments: list[str], folder: Path) -> t
     """CPU seconds and peak memory in MB of one call, which may end well or with status 2."""
     program = [str(python), str(python.with_name(command)), *arguments]
     environment = {**os.environ, "BARLOW_SPEECH_CACHE": str(folder / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles the sources at each call
     child = subprocess.Popen(
         program, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

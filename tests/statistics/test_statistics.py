@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from barlow_speech.benchmark.statistics import comparison
 from barlow_speech.benchmark.statistics.comparison import (
     compare,
     compare_all,
@@ -341,3 +342,10 @@ def test_cells_that_cannot_be_used_are_named(cells, said):
 def test_cells_of_different_tasks_are_not_compared():
     with pytest.raises(BarlowSpeechError, match="differ in task"):
         compare(cell("a", [0.5]), TaskResult("b", "gender", "toy", "top1", (0.5,)))
+
+
+def test_ranks_are_those_of_scipy():
+    generator = np.random.default_rng(0)
+    for count in range(1, 40):
+        values = generator.integers(0, 6, count) / 7
+        np.testing.assert_array_equal(comparison._ranks(values), stats.rankdata(values))

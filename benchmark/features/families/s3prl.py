@@ -31,7 +31,7 @@ def check(name: str, checkpoint: Path | None) -> None:
     names = {} if "s3prl.hub" in sys.modules else hub_names()
     if names and plain not in names:
         known = [*NAMES, *(one for one, module in names.items() if module)]
-        raise unknown("upstream", plain, known, "-u (any name on s3prl.hub)")
+        raise unknown("upstream", plain, known, "the names on s3prl.hub")
     if own is None and names.get(plain) == BASELINE and not plain.endswith("_local"):
         return
     from barlow_speech.upstream.third_party.s3prl_upstreams import find_third_party
