@@ -11,7 +11,6 @@ import argparse
 import ast
 import atexit
 import importlib
-import importlib.util
 import logging
 import os
 import sys

@@ -345,10 +345,10 @@ class Evaluator:
             "protocol": job.protocol.name,
             "head": job.protocol.head_note(),
             "classes": folds[0].classes,
-            "truth": [pack(fold.labels["test"]) for fold in task_data.judged],
+            "truth": [pack(fold.labels["test"]) for fold in task_data.evaluated],
             "recordings": {
                 split: sum(len(fold.rows[split]) for fold in folds) // len(folds)
-                for split, folds in zip(SPLITS, (folds, folds, task_data.judged))
+                for split, folds in zip(SPLITS, (folds, folds, task_data.evaluated))
             },
             # Of a task whose speakers are its classes there is nothing to count.
             "class_counts": [

@@ -42,12 +42,12 @@ class TaskData:
                     "rows": {split: fold.rows[split].tolist() for split in SPLITS},
                     "labels": {split: fold.labels[split].tolist() for split in SPLITS},
                 }
-                for fold in self.judged
+                for fold in self.evaluated
             ]
         )
 
     @property
-    def judged(self) -> tuple[Examples, ...]:
+    def evaluated(self) -> tuple[Examples, ...]:
         """What a run's predictions are of: the folds, or all that they divide."""
         return self.folds if self.pool is None else (self.pool,)
 
@@ -68,7 +68,7 @@ class TaskData:
     def most_frequent(self) -> list[int]:
         """The most frequent class of the train split of each fold; always saying it is chance."""
         split = "train" if self.pool is None else "test"
-        return [int(np.bincount(fold.labels[split]).argmax()) for fold in self.judged]
+        return [int(np.bincount(fold.labels[split]).argmax()) for fold in self.evaluated]
 
     @cached_property
     def speakers(self) -> list[np.ndarray]:
@@ -80,7 +80,7 @@ class TaskData:
             return []
         names, number_M = np.unique(self.corpus.manifest.column("speaker"), return_inverse=True)
         first = 0 if names[0] == "" else 1
-        return [number_M[fold.rows["test"]] + first for fold in self.judged]
+        return [number_M[fold.rows["test"]] + first for fold in self.evaluated]
 
     def by_speaker(self, split: SpeakerSplit, seed: int, allow_leakage: bool = False) -> TaskData:
         """The same recordings divided anew by speaker; which division it is, the seed decides.

@@ -23,6 +23,7 @@ from barlow_speech.upstream.common.files import digest, write_json, write_text, 
 from barlow_speech.upstream.common.progress import progress
 
 BENCHMARK = Path(__file__).parents[1]
+SOURCES = (".py", ".j2", ".css", ".js")  # and not what Python compiles, which it may do at any call
 MAX_STEM = 80  # bytes, far below what file systems take
 TABLE_FORMATS = {"md": markdown_file, "tex": latex_file, "csv": comma_separated}
 
@@ -82,7 +83,8 @@ class Made:
     def __init__(self, folder: Path, of: Any) -> None:
         self.folder, self._note = folder, folder / ".made.json"
         rooms = (BENCHMARK / room for room in ("analyses", "figures", "reporting", "statistics"))
-        code = [_state(path) for room in rooms for path in sorted(room.rglob("*.[pjhc]*"))]
+        files = (path for room in rooms for path in sorted(room.rglob("*.*")))
+        code = [_state(path) for path in files if path.suffix in SOURCES]
         self._of = digest([code, json.dumps(of, default=asdict)])
         self._before = self._files()
 

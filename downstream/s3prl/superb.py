@@ -21,7 +21,13 @@ import soundfile
 from barlow_speech import configs
 from barlow_speech.downstream.corpora._iemocap_dialogues import place_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir, digest, file_digest, write_text
+from barlow_speech.upstream.common.files import (
+    cache_dir,
+    digest,
+    file_digest,
+    made_folder,
+    write_text,
+)
 from barlow_speech.upstream.common.progress import progress
 
 # The classes of s3prl's downstream/emotion; "exc" (excited) counts as happy, others are left out.
@@ -270,9 +276,7 @@ def _cache() -> Path:
 
 def _made_folder(name: str, content: Any) -> Path:
     """A folder in the cache for what was made from `content`."""
-    folder = _cache() / f"{name}-{digest(content)[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return made_folder(_cache() / f"{name}-{digest(content)[:12]}")
 
 
 def _written(name: str, text: str) -> str:

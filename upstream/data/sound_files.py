@@ -27,6 +27,7 @@ import numpy as np
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import is_pointer
 
 BLOCK = 1 << 20  # values decoded at once
 MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
@@ -53,7 +54,6 @@ PREROLL_S = {"OPUS": 2, "VORBIS": 2}
 FROM_START = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 XING_PLACES = (13, 21, 36)  # bytes from the start of an MPEG frame, by version and channels
 
-LFS_POINTER = b"version https://git-lfs"
 # What ffmpeg may decode: bytes at a place of the file, ffmpeg's name for it and ours.
 CONTAINERS = (
     (4, b"ftyp", "mov", "MPEG-4"),
@@ -357,7 +357,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
         raise BarlowSpeechError(
             f"recording {path} is empty (0 bytes); copy or download it again, or drop its row."
         ) from error
-    if head.startswith(LFS_POINTER):
+    if is_pointer(path):
         raise BarlowSpeechError(
             f"recording {path} is a pointer of Git LFS and no audio; run `git lfs pull` there."
         ) from error

@@ -18,10 +18,12 @@ Adding a file adds a family. A name that none of the others matches is one of s3
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from barlow_speech.upstream.common.discovery import module_names
+from barlow_speech.upstream.data.contents import contents
 
 HUB = "s3prl"
 
@@ -37,6 +39,17 @@ def split_name(name: str) -> tuple[str, Path | None]:
     """(plain name, checkpoint) of `name@checkpoint`; None where there is no `@`."""
     plain, _, own = name.partition("@")
     return plain, Path(own) if own else None
+
+
+def digests(files: Iterable[Path]) -> list[str]:
+    """The SHA-256 of each file, read once however often it is asked for.
+
+    Raises:
+        BarlowSpeechError: a file is missing or cannot be read.
+    """
+    files = list(files)
+    inside = contents(files)
+    return [inside[file] for file in files]
 
 
 def check_name(name: str, checkpoint: Path | None) -> None:

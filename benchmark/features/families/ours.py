@@ -7,9 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barlow_speech.benchmark.features.families import split_name
+from barlow_speech.benchmark.features.families import digests, split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT, NAMES
 from barlow_speech.upstream.third_party.permissions import Permissions
 
@@ -60,8 +59,8 @@ def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions
 def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
     """See `families`; PyTorch's version says how random weights are drawn."""
     plain, own = split_name(name)
-    with contextlib.suppress(OSError):
-        weights = file_digest(own or checkpoint or DEFAULT_CHECKPOINT)
+    with contextlib.suppress(BarlowSpeechError):
+        (weights,) = digests([own or checkpoint or DEFAULT_CHECKPOINT])
         drawn = seed if plain.endswith("_random") else None
         return [plain, weights, drawn, version("torch")]
     return None

@@ -7,9 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barlow_speech.benchmark.features.families import split_name
+from barlow_speech.benchmark.features.families import digests, split_name
 from barlow_speech.upstream.common.errors import unknown
-from barlow_speech.upstream.common.files import file_digest
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.names import NAMES
 from barlow_speech.upstream.third_party.hub_names import BASELINE, hub_names
@@ -60,6 +59,6 @@ def identity(name: str, module: Any, weights: str) -> list[Any]:
     files: list[Path] = []
     if checkpoint is not None:
         files = [checkpoint] if checkpoint.is_file() else sorted(checkpoint.rglob("*"))
-    digests = [file_digest(file) for file in files if file.is_file()]
     s3prl = find_s3prl()
-    return [plain, weights, s3prl.version if s3prl else "", *digests]
+    own = digests(file for file in files if file.is_file())
+    return [plain, weights, s3prl.version if s3prl else "", *own]
