@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from barlow_speech.benchmark.evaluation.head_training import fused_optimiser, row_batches
 from barlow_speech.benchmark.evaluation.log_mels import Batch, Speech
@@ -176,7 +177,7 @@ class EndToEndTrainer:
         training, train, dev = self.training, self.speech["train"], self.speech["dev"]
         network = self.start.network(self.classes, plan.init)
         # Convolutions over four axes are two to three times as fast with channels last.
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = convert_conv2d_weight_memory_format(network, torch.channels_last).to(self.device)
         optimiser = self._optimiser(network, plan.lr)
         trained = [one for group in optimiser.param_groups for one in group["params"]]
         batches = row_batches(train.labels_N, training, plan)

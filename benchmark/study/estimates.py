@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
@@ -41,8 +41,8 @@ def seconds_of_speech(recipe: Recipe, device: str) -> float:
 
 def _measure(recipe: Recipe, device: str) -> float:
     where = torch.device(device)
-    twins: Any = BarlowTwins(random_model(recipe.model, 0), recipe.families)
-    twins.to(where, memory_format=torch.channels_last).train()
+    twins = BarlowTwins(random_model(recipe.model, 0), recipe.families)
+    convert_conv2d_weight_memory_format(twins, torch.channels_last).to(where).train()
     half = recipe.precision == "bfloat16" or (
         recipe.precision == "auto" and computes_bfloat16(where)
     )

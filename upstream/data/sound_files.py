@@ -391,8 +391,8 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
             skip, ended = first, False
             try:
                 while data := process.stdout.read(4 * channels * max(1, BLOCK // channels)):
-                    block = np.frombuffer(data[: len(data) // channels // 4 * channels * 4], "<f4")
-                    block = block.reshape(-1, channels)
+                    whole = data[: len(data) // channels // 4 * channels * 4]
+                    block = np.frombuffer(whole, "<f4").reshape(-1, channels)
                     yield block[skip:]
                     skip = max(0, skip - len(block))
                 ended = True
