@@ -119,7 +119,7 @@ class Evaluator:
             # of before speakers were kept.
             leaks = whole and set(whole.facts["notes"]) - {*task_data.notes, ON_DEV}
             if whole and not leaks and "speakers" in whole.facts:
-                return result_of(whole, seeds, self.settings.metric)
+                return result_of(whole, seeds, self.settings.metric, self.settings.over)
         return self._completed(job, task_data, seeds)
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
@@ -169,7 +169,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return result_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric, self.settings.over)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""

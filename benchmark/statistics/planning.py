@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
 
-from barlow_speech.benchmark.statistics.comparison import paired
 from barlow_speech.benchmark.statistics.crossed import Crossed
 from barlow_speech.benchmark.statistics.influence import influence
+from barlow_speech.benchmark.statistics.over import DEFAULT
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.sources import (
     NAMES,
     of_pair,
     of_result,
+    paired,
     same_recordings,
     scope,
     usable,
@@ -48,6 +49,7 @@ def parts_of(result: TaskResult) -> list[Part]:
     What is below 0 by its estimate is 0. Runs are split into their sources where a design tells
     them apart; recordings and speakers where there are several recordings of a speaker.
     """
+    result = replace(result, over=DEFAULT)
     kept, found = usable(result), of_result(result)
     clusters = scope(result).clusters
     if found is None or kept is None or clusters is None:
@@ -143,6 +145,7 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     The parts of the variance are the means over all pairs that judged the same recordings. Of
     pretrainings, `pretrainings_text` speaks.
     """
+    group = [replace(result, over=DEFAULT) for result in group]
     scoped = scope(*group)
     if scoped.clusters is None or scoped.silent or any(map(shares_levels, group)):
         return None
@@ -150,10 +153,10 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     where = f"{first.task} of {first.corpus}"
     points = f"{100 * gain:g} points"
     found = [
-        of_pair(a, b, runs, scoped.clusters)
+        of_pair(a, b, scoped)
         for i, a in enumerate(group)
         for b in group[i + 1 :]
-        if same_recordings(a, b) and len(runs := paired(a, b)) > 1
+        if same_recordings(a, b) and len(paired(a, b)) > 1
     ]
     if not found:
         return None
