@@ -16,10 +16,11 @@ from scipy.special import stdtrit
 
 from barlow_speech.benchmark.statistics.crossed import Crossed
 from barlow_speech.benchmark.statistics.influence import influence
-from barlow_speech.benchmark.statistics.over import DEFAULT
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.sources import (
     NAMES,
+    levels_of,
     of_pair,
     of_result,
     paired,
@@ -175,20 +176,20 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
 
 
 def pretrainings_text(result: TaskResult, gain: float = 0.02) -> str | None:
-    """How many pretrainings of either upstream it takes, where the variance between them is known.
+    """How many pretrainings of either upstream it takes, where a result has several.
 
-    Of two upstreams whose pretrainings differ as those of this one do: 2 s² / M and Student's t.
+    Of two upstreams whose pretrainings differ as those of this one do: 2 s² / M and Student's t,
+    with s² of the means over as many heads as there are.
     """
-    parts = {one.name: one for one in split_variance(result).components}
-    between = parts.get("pretrain_seed")
-    if between is None:
+    found = of_result(replace(result, over=Over("pretrainings", "")))
+    if found is None or levels_of(result, "pretrainings") < 2:
         return None
-    variance = 2 * between.variance
+    variance = 2 * found.runs * found.runs_variance
     count = _fewest(lambda count: _reach(2 * (count - 1)) ** 2 * variance / count <= gain**2)
     if count is None:
         return None
     return (
         f"To separate {100 * gain:g} points on {result.task} of {result.corpus} between "
         f"upstreams that are pretrained as {result.upstream} is takes some {count} "
-        "pretrainings of each, on these recordings."
+        f"pretrainings of each like these {found.runs}, with as many heads, on these recordings."
     )
