@@ -44,7 +44,7 @@ class Evaluator:
         self.settings = settings
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
-        self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._task_data: dict[tuple[str, str, bool], TaskData] = {}
         self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
@@ -83,17 +83,21 @@ class Evaluator:
         """
         if protocol is not None and protocol.split is not None:
             return self._division(task, corpus, protocol, 0)
-        if (task, corpus) not in self._task_data:
-            self._task_data[task, corpus] = read_task_data(
-                task, self.corpus(corpus), self.settings.allow_leakage
+        return self._read(task, corpus, to_divide=False)
+
+    def _read(self, task: str, corpus: str, to_divide: bool) -> TaskData:
+        key = (task, corpus, to_divide)
+        if key not in self._task_data:
+            self._task_data[key] = read_task_data(
+                task, self.corpus(corpus), self.settings.allow_leakage, to_divide
             )
-        return self._task_data[task, corpus]
+        return self._task_data[key]
 
     def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
         key = (task, corpus, protocol.split, protocol.seed + number)
         if key not in self._divisions:
             assert protocol.split is not None
-            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+            self._divisions[key] = self._read(task, corpus, to_divide=True).by_speaker(
                 protocol.split, protocol.seed + number, self.settings.allow_leakage
             )
         return self._divisions[key]

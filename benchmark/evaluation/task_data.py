@@ -190,15 +190,19 @@ def _leaks(task: Task, corpus: Corpus, folds: Sequence[Examples], allowed: bool)
     return leaks
 
 
-def read_task_data(task: str, corpus: Corpus, allow_leakage: bool = False) -> TaskData:
+def read_task_data(
+    task: str, corpus: Corpus, allow_leakage: bool = False, to_divide: bool = False
+) -> TaskData:
     """Check labels and splits before anything is computed.
+
+    What is read `to_divide` it anew may have splits with a leak: they are left aside.
 
     Raises:
         BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is allowed.
     """
     read = read_task(task)
     folds = corpus.folds(read)
-    leaks = _leaks(read, corpus, folds, allow_leakage)
+    leaks = [] if to_divide else _leaks(read, corpus, folds, allow_leakage)
     notes = dict.fromkeys(note for fold in folds for note in fold.notes)
     return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks, *notes))
 

@@ -87,6 +87,19 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     assert all(set(fold.labels["train"]) == {0, 1, 2, 3} for fold in three.folds)
 
 
+def test_a_leak_of_the_split_that_is_left_aside_is_none(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    header, *rows = path.read_text().splitlines()
+    sides = ("train", "dev", "test")
+    mixed = [f"{row.rpartition(chr(9))[0]}\t{sides[i // 3 % 3]}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([header, *mixed]) + "\n")
+    ours = Evaluator(Settings(tmp_path, tmp_path / "cache"))
+    with pytest.raises(BarlowSpeechError, match="speakers are in train and test"):
+        ours.task_data("emotion", str(path))
+    divided = ours.task_data("emotion", str(path), read_protocol("speakers", "emotion"))
+    assert len(divided.folds) == 5 and not any("speakers are in" in one for one in divided.notes)
+
+
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
