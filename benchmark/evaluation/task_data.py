@@ -195,14 +195,14 @@ def read_task_data(
 ) -> TaskData:
     """Check labels and splits before anything is computed.
 
-    What is read `to_divide` it anew may have splits with a leak: they are left aside.
+    What is read `to_divide` it anew is all train: the corpus's own splits may be as they are.
 
     Raises:
         BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is allowed.
     """
     read = read_task(task)
-    folds = corpus.folds(read)
-    leaks = [] if to_divide else _leaks(read, corpus, folds, allow_leakage)
+    folds = [corpus.examples(read, divided=False)] if to_divide else corpus.folds(read)
+    leaks = _leaks(read, corpus, folds, allow_leakage)
     notes = dict.fromkeys(note for fold in folds for note in fold.notes)
     return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks, *notes))
 
