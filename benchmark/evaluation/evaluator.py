@@ -44,7 +44,7 @@ class Evaluator:
         self.settings = settings
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
-        self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._task_data: dict[tuple[str, str, bool], TaskData] = {}
         self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
@@ -83,17 +83,21 @@ class Evaluator:
         """
         if protocol is not None and protocol.split is not None:
             return self._division(task, corpus, protocol, 0)
-        if (task, corpus) not in self._task_data:
-            self._task_data[task, corpus] = read_task_data(
-                task, self.corpus(corpus), self.settings.allow_leakage
+        return self._read(task, corpus, to_divide=False)
+
+    def _read(self, task: str, corpus: str, to_divide: bool) -> TaskData:
+        key = (task, corpus, to_divide)
+        if key not in self._task_data:
+            self._task_data[key] = read_task_data(
+                task, self.corpus(corpus), self.settings.allow_leakage, to_divide
             )
-        return self._task_data[task, corpus]
+        return self._task_data[key]
 
     def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
         key = (task, corpus, protocol.split, protocol.seed + number)
         if key not in self._divisions:
             assert protocol.split is not None
-            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+            self._divisions[key] = self._read(task, corpus, to_divide=True).by_speaker(
                 protocol.split, protocol.seed + number, self.settings.allow_leakage
             )
         return self._divisions[key]
@@ -119,7 +123,7 @@ class Evaluator:
             # of before speakers were kept.
             leaks = whole and set(whole.facts["notes"]) - {*task_data.notes, ON_DEV}
             if whole and not leaks and "speakers" in whole.facts:
-                return result_of(whole, seeds, self.settings.metric)
+                return result_of(whole, seeds, self.settings.metric, self.settings.over)
         return self._completed(job, task_data, seeds)
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
@@ -169,7 +173,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return result_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric, self.settings.over)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
