@@ -25,8 +25,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
-    from barlow_speech.benchmark.evaluation.log_mels import LogMels
     from barlow_speech.benchmark.evaluation.trainers import Trainer
+    from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
     from barlow_speech.benchmark.features.extraction import Features, Kind
     from barlow_speech.benchmark.features.upstreams import Upstream
 
@@ -291,8 +291,8 @@ class Evaluator:
         """For each pretraining and fold: encoder and head together."""
         import torch
 
-        from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
-        from barlow_speech.benchmark.evaluation.log_mels import LogMels
+        from barlow_speech.benchmark.evaluation.training.end_to_end import EndToEndTrainer, Start
+        from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
         from barlow_speech.upstream.expert import UpstreamExpert
 
         protocol, corpus = job.protocol, task_data.corpus
