@@ -392,7 +392,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
             try:
                 while data := process.stdout.read(4 * channels * max(1, BLOCK // channels)):
                     whole = data[: len(data) // channels // 4 * channels * 4]
-                    block = np.frombuffer(whole, "<f4").reshape(-1, channels)
+                    block = np.frombuffer(bytearray(whole), "<f4").reshape(-1, channels)
                     yield block[skip:]
                     skip = max(0, skip - len(block))
                 ended = True

@@ -1,7 +1,7 @@
 """Pretrain an encoder by Barlow Twins on a packed corpus.
 
 Usage: barlow-speech pretrain toy -o results/toy [--set steps=500] [--resume]
-       torchrun --nproc-per-node 8 -m barlow_speech.benchmark.entry pretrain librispeech360 …
+       barlow-speech pretrain librispeech360 --data-root /data --processes 8
 """
 
 from __future__ import annotations
