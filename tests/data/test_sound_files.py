@@ -141,6 +141,38 @@ def test_both_lengths_of_a_file_that_was_cut_off_are_said(kind: str, folder: Pat
         read_audio(path)
 
 
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "opus", "flac", "m4a"])
+def test_a_stream_that_was_cut_off_is_named(kind: str, folder: Path) -> None:
+    """No header says how long it was to be."""
+    path = truncated(folder / f"pipe.{kind}", folder / f"shortpipe.{kind}")
+    with pytest.raises(
+        BarlowSpeechError, match=r"shortpipe\..*(truncated|cut off|lost sync|malformed)"
+    ):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_an_ogg_file_without_its_last_page_is_named(kind: str, folder: Path) -> None:
+    content = (folder / f"file.{kind}").read_bytes()
+    path = folder / f"pages.{kind}"
+    path.write_bytes(content[: content.rindex(b"OggS\0")])
+    with pytest.raises(BarlowSpeechError, match="truncated: it ends without the mark of its end"):
+        read_audio(path)
+
+
+def test_an_mp3_without_header_ends_with_a_frame(folder: Path) -> None:
+    """Of what was cut off between frames nothing is to be seen."""
+    content = (folder / "pipe.mp3").read_bytes()
+    path = folder / "ends.mp3"
+    for behind in (b"", b"TAG" + bytes(125), b"no frame"):
+        path.write_bytes(content + behind)
+        assert len(read_audio(path)) == len(read_audio(folder / "pipe.mp3"))
+    for less in (1, 20, 100):
+        path.write_bytes(content[:-less])
+        with pytest.raises(BarlowSpeechError, match=r"truncated: it ends within a frame.*ffmpeg"):
+            read_audio(path)
+
+
 @pytest.mark.parametrize("name", [f"file.{one}" for one in KINDS] + ["pipe.mp3", "pipe.flac"])
 def test_a_part_is_a_slice_to_the_bit(name: str, folder: Path) -> None:
     whole, rate = decoded(folder / name)
@@ -164,7 +196,9 @@ def test_what_is_behind_the_end_is_refused(name: str, folder: Path) -> None:
 FFMPEG = ("m4a", "webm", "wma", "aac")
 
 
-@pytest.mark.parametrize("arguments", ["-ar 8000 -b:a 8k", "-ar 16000 -b:a 16k", "-ar 24000"])
+@pytest.mark.parametrize(
+    "arguments", ["-ar 8000 -b:a 8k", "-ar 16000 -b:a 16k", "-ar 24000", "-ar 44100"]
+)
 def test_parts_of_a_thin_mp3(arguments: str, folder: Path) -> None:
     path = folder / "thin.mp3"
     command = [program("ffmpeg"), "-v", "error", "-y", "-i", folder / "sound.wav"]

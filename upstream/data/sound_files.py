@@ -28,6 +28,7 @@ import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import is_pointer
+from barlow_speech.upstream.data import mpeg_frames
 
 BLOCK = 1 << 20  # values decoded at once
 MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
@@ -50,9 +51,9 @@ SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
 
 # Opus predicts from what it decoded before; after two seconds its state is the same to the bit.
 PREROLL_S = {"OPUS": 2, "VORBIS": 2}
+LAST_PAGE = 4  # in the flags of an Ogg page (RFC 3533)
 # mpg123 rounds by where it began, so that only the whole, decoded from its start, is the same.
 FROM_START = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
-XING_PLACES = (13, 21, 36)  # bytes from the start of an MPEG frame, by version and channels
 
 # What ffmpeg may decode: bytes at a place of the file, ffmpeg's name for it and ours.
 CONTAINERS = (
@@ -146,6 +147,13 @@ def _truncated(path: Path, promised_s: float | None, found_s: float) -> BarlowSp
     )
 
 
+def _unended(path: Path, how: str) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"recording {path} is truncated: it ends {how}; replace the file, or, if no more was "
+        f"recorded, write what there is anew, as by ffmpeg -i {path.name} new.flac."
+    )
+
+
 # libsndfile
 
 
@@ -192,7 +200,12 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     notes = file.extra_info
     retold = None
     if file.format in ("MP3", "MPEG"):
-        if not _xing_length(path):
+        told, more = mpeg_frames.promise(path)
+        if more:
+            raise _joined(path)
+        if not told:
+            if mpeg_frames.ends_within_a_frame(path):
+                raise _unended(path, "within a frame")
             # mpg123 multiplies the size by what the first frame takes: an end far behind the
             # true one is never met.
             retold = _Retold(stack.enter_context(path.open("rb")), 1 << 40)
@@ -242,34 +255,6 @@ def _seek(file: _Decoder, first: int) -> int:
         return 0
     begin = max(0, first - PREROLL_S.get(file.subtype, 0) * file.samplerate)
     return file.seek(begin) if begin else 0
-
-
-def _xing_length(path: Path) -> bool:
-    """Whether the first frame of an MP3 says how many there are.
-
-    Raises:
-        BarlowSpeechError: more frames follow than it says.
-    """
-    with path.open("rb") as file:
-        head = file.read(10)
-        start = 0
-        if head[:3] == b"ID3":  # the size is in four times seven bits
-            start = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
-        file.seek(start)
-        frame = file.read(200)
-    tags = [i for i in XING_PLACES if frame[i : i + 4] in (b"Xing", b"Info")]
-    if frame[:1] != b"\xff" or not tags:
-        return False
-    flags = frame[tags[0] + 7]
-    if flags & 2:  # the size in bytes, behind the number of frames
-        place = tags[0] + (12 if flags & 1 else 8)
-        end = start + int.from_bytes(frame[place : place + 4], "big")
-        with path.open("rb") as file:
-            file.seek(end)
-            behind = file.read(3)
-        if behind == b"ID3" or (behind[:2] == frame[:2] and len(behind) == 3):
-            raise _joined(path)
-    return bool(flags & 1)
 
 
 def _joined(path: Path) -> BarlowSpeechError:
@@ -326,7 +311,7 @@ def _check_notes(path: Path, file: _Decoder, notes: str) -> None:
 
 
 def _check_pages(path: Path, file: _Decoder) -> None:
-    """Refuse an Ogg file that ends within a page, or that libsndfile would leave before its end.
+    """Refuse an Ogg file that ends before its last page, or that libsndfile would leave earlier.
 
     Raises:
         BarlowSpeechError: it does.
@@ -344,6 +329,8 @@ def _check_pages(path: Path, file: _Decoder) -> None:
         raise _truncated(path, None, file.frames / file.samplerate if known else 0)
     if tail[place + 14 : place + 18] != serial:
         raise _joined(path)
+    if not tail[place + 5] & LAST_PAGE:
+        raise _unended(path, "without the mark of its end")
 
 
 # ffmpeg
