@@ -15,7 +15,7 @@ import soundfile
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.sound_files import open_sound
-from barlow_speech.upstream.third_party.audio_io import load_audio
+from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio
 from tests.programs import program
 
 SECONDS = 3.0
@@ -271,6 +271,7 @@ def test_s3prl_reads_an_mp3_to_its_end(name: str, folder: Path) -> None:
     whole, rate = decoded(folder / name)
     wave, said = load_audio(str(folder / name))
     assert said == rate
+    assert audio_info(folder / name).num_frames == len(whole)
     np.testing.assert_array_equal(wave.numpy(), whole.T)
     part, _ = load_audio(folder / name, 1_000, 500, channels_first=False)
     np.testing.assert_array_equal(part.numpy(), whole[1_000:1_500])

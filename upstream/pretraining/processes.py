@@ -51,7 +51,7 @@ def together(count: int, call: Callable[..., Any], *arguments: Any) -> None:
             elastic_launch(config, _call)(call, *arguments)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            said = failure.message if isinstance(failure.message, dict) else {}
+            said: dict[str, Any] = failure.message if isinstance(failure.message, dict) else {}
             sentence = said.get("message", "")
             if sentence.startswith(OURS):
                 raise BarlowSpeechError(sentence.removeprefix(OURS)) from error
