@@ -196,6 +196,7 @@ class _Retold(io.RawIOBase):
 
 def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     file = stack.enter_context(_Decoder(path))
+    _check_pages(path)
     size = path.stat().st_size
     notes = file.extra_info
     retold = None
@@ -214,8 +215,6 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
         if place and size - place - 4 > 0:
             raw = stack.enter_context(path.open("rb"))
             retold = _Retold(raw, size, place, b"\xff\xff\xff\xff")
-    elif file.format == "OGG":
-        _check_pages(path, file)
     if retold is not None:
         file = stack.enter_context(_Decoder(retold))
     rate, frames = file.samplerate, file.frames
@@ -310,14 +309,16 @@ def _check_notes(path: Path, file: _Decoder, notes: str) -> None:
         raise _truncated(path, None if promised is None else promised / file.samplerate, found_s)
 
 
-def _check_pages(path: Path, file: _Decoder) -> None:
-    """Refuse an Ogg file that ends before its last page, or that libsndfile would leave earlier.
+def _check_pages(path: Path) -> None:
+    """Refuse a file of Ogg, of any codec, whose pages end early, or that holds several streams.
 
     Raises:
         BarlowSpeechError: it does.
     """
     with path.open("rb") as raw:
-        serial = raw.read(18)[14:]
+        head = raw.read(18)
+        if head[:4] != b"OggS":
+            return
         size = raw.seek(0, 2)
         start = raw.seek(max(0, size - (1 << 16) - 300))
         tail = raw.read()
@@ -325,9 +326,8 @@ def _check_pages(path: Path, file: _Decoder) -> None:
     lacing = tail[place + 27 :][: tail[place + 26]] if place + 26 < len(tail) else b""
     whole = place + 26 < len(tail) and len(lacing) == tail[place + 26]
     if place < 0 or not whole or start + place + 27 + len(lacing) + sum(lacing) > size:
-        known = 0 < file.frames < 1 << 62
-        raise _truncated(path, None, file.frames / file.samplerate if known else 0)
-    if tail[place + 14 : place + 18] != serial:
+        raise _unended(path, "within a page")
+    if tail[place + 14 : place + 18] != head[14:]:
         raise _joined(path)
     if not tail[place + 5] & LAST_PAGE:
         raise _unended(path, "without the mark of its end")
@@ -356,6 +356,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
     if not kinds:
         raise error
     kind, title = kinds[0]
+    _check_pages(path)
     program, prober = shutil.which("ffmpeg"), shutil.which("ffprobe")
     if program is None or prober is None:
         raise BarlowSpeechError(
