@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
-from barlow_speech.upstream.data.sound_files import open_sound
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio, resample
+from barlow_speech.upstream.data.sound_files import Sound, open_sound
 from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio
 from tests.programs import program
 
@@ -186,6 +186,27 @@ def test_a_part_is_a_slice_to_the_bit(name: str, folder: Path) -> None:
         if rate == SAMPLE_RATE and several:
             part = read_audio(folder / name, start, start + 0.05)
             np.testing.assert_array_equal(part, whole[first:last, 0])
+
+
+@pytest.mark.parametrize("name", ["file.mp3", "pipe.mp3", "file.m4a", "pipe.flac"])
+def test_parts_of_a_file_take_one_decoding(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the second part on, while no other file is asked for; and to the bit as the first."""
+    path = folder / f"again.{name}"
+    shutil.copy(folder / name, path)
+    spans = [(0.5, 0.9), (2.0, 2.5), (0.5, 0.9), (1.0, None), (0.0, 0.3)]
+    whole, rate = decoded(path)
+    calls: list[int] = []
+    blocks = Sound.blocks
+    monkeypatch.setattr(Sound, "blocks", lambda self, *a: (calls.append(1), blocks(self, *a))[1])
+    for first, last in spans:
+        end = None if last is None else round(last * rate)
+        wanted = whole[round(first * rate) : end, 0]
+        np.testing.assert_array_equal(read_audio(path, first, last), resample(wanted, rate))
+    assert len(calls) == 2
+    with pytest.raises(BarlowSpeechError, match="no sample from 7 s"):
+        read_audio(path, 7.0, 8.0)
 
 
 @pytest.mark.parametrize("name", ["file.wav", "file.opus", "pipe.mp3", "pipe.flac", "file.m4a"])

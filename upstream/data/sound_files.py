@@ -79,7 +79,8 @@ class Sound:
     """An open file: `rate` in Hz, `channels`, and `frames`, the number of samples N.
 
     `frames` is None where only decoding to the end tells. `decode(first)` gives blocks [n, C] of
-    float32 from that sample on, to the end; `promised` is what decoding has to come to.
+    float32 from that sample on, to the end; `promised` is what decoding has to come to. Without
+    `seeks` decoding begins at the start of the file, wherever `first` is.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class Sound:
     frames: int | None
     promised: float
     decode: Callable[[int], Iterator[np.ndarray]]
+    seeks: bool = False
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[np.ndarray]:
         """Blocks [n, C] of the samples from `first` to before `last`, or to the end.
@@ -241,7 +243,8 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
             left = left - len(block) if len(block) == wanted else 0
 
     promised = 0 if unknown else frames
-    return Sound(path, rate, file.channels, None if unknown else frames, promised, decode)
+    seeks = not unknown and file.subtype not in FROM_START
+    return Sound(path, rate, file.channels, None if unknown else frames, promised, decode, seeks)
 
 
 def _seek(file: _Decoder, first: int) -> int:
