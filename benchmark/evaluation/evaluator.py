@@ -25,8 +25,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
-    from barlow_speech.benchmark.evaluation.log_mels import LogMels
     from barlow_speech.benchmark.evaluation.trainers import Trainer
+    from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
     from barlow_speech.benchmark.features.extraction import Features, Kind
     from barlow_speech.benchmark.features.upstreams import Upstream
 
@@ -46,7 +46,7 @@ class Evaluator:
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
         self._recordings: dict[str, list[bytes]] = {}
-        self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._task_data: dict[tuple[str, str, bool], TaskData] = {}
         self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
@@ -85,17 +85,21 @@ class Evaluator:
         """
         if protocol is not None and protocol.split is not None:
             return self._division(task, corpus, protocol, 0)
-        if (task, corpus) not in self._task_data:
-            self._task_data[task, corpus] = read_task_data(
-                task, self.corpus(corpus), self.settings.allow_leakage
+        return self._read(task, corpus, to_divide=False)
+
+    def _read(self, task: str, corpus: str, to_divide: bool) -> TaskData:
+        key = (task, corpus, to_divide)
+        if key not in self._task_data:
+            self._task_data[key] = read_task_data(
+                task, self.corpus(corpus), self.settings.allow_leakage, to_divide
             )
-        return self._task_data[task, corpus]
+        return self._task_data[key]
 
     def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
         key = (task, corpus, protocol.split, protocol.seed + number)
         if key not in self._divisions:
             assert protocol.split is not None
-            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+            self._divisions[key] = self._read(task, corpus, to_divide=True).by_speaker(
                 protocol.split, protocol.seed + number, self.settings.allow_leakage
             )
         return self._divisions[key]
@@ -121,7 +125,7 @@ class Evaluator:
             # of before speakers were kept.
             leaks = whole and set(whole.facts["notes"]) - {*task_data.notes, ON_DEV}
             if whole and not leaks and "speakers" in whole.facts:
-                return result_of(whole, seeds, self.settings.metric)
+                return result_of(whole, seeds, self.settings.metric, self.settings.over)
         return self._completed(job, task_data, seeds)
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
@@ -171,7 +175,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return result_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric, self.settings.over)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
@@ -299,8 +303,8 @@ class Evaluator:
         """For each pretraining and fold: encoder and head together."""
         import torch
 
-        from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
-        from barlow_speech.benchmark.evaluation.log_mels import LogMels
+        from barlow_speech.benchmark.evaluation.training.end_to_end import EndToEndTrainer, Start
+        from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
         from barlow_speech.upstream.expert import UpstreamExpert
 
         protocol, corpus = job.protocol, task_data.corpus
