@@ -79,6 +79,15 @@ class Upstream:
         """Hidden states, a list of [B, T, D], of 1-D waveforms on its device."""
         return self.outputs(waves)[HIDDEN]
 
+    def groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Places of recordings of these lengths that may run together: all, or those of one."""
+        if self.batched:
+            return [list(range(len(lengths)))]
+        alike: dict[int, list[int]] = {}
+        for place, length in enumerate(lengths):
+            alike.setdefault(length, []).append(place)
+        return list(alike.values())
+
     def frames(self, layer_BTD: Tensor, row: int, samples: int) -> Tensor:
         """[T, D]: the frames of one recording of a batch, as s3prl's Featurizer cuts them.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.features import upstream_check, upstreams
+from barlow_speech.benchmark.features.hugging_face_families import measure, variants
 from barlow_speech.benchmark.features.upstream_check import Subject, check, check_upstream, subject
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
@@ -370,12 +371,26 @@ def test_ours_keeps_the_whole_contract(checkpoint: Path) -> None:
     assert failed("barlow_speech_random", checkpoint) == {}
 
 
-@pytest.mark.parametrize(("kind", "norm"), [("Wav2Vec2", "group"), ("Hubert", "layer"),
-                                            ("WavLM", "group"), ("WavLM", "layer")])  # fmt: skip
+@pytest.mark.parametrize(("kind", "norm"), variants())
 def test_a_hugging_face_folder_keeps_the_whole_contract(
     kind: str, norm: str, tmp_path: Path
 ) -> None:
     assert failed(f"hf:{hugging_face_folder(kind, norm, tmp_path / 'model')}") == {}
+
+
+def test_the_table_of_families_says_what_each_hears(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the mask hides, what it does not, and what no mask could."""
+    hubert, base = measure("hubert", "layer"), measure("hubert", "group")
+    assert hubert.padded > 0.01 and hubert.masked is not None and hubert.masked < 1e-5
+    assert base.masked is not None and base.masked > 0.01
+    for kind in ("sew", "data2vec-audio", "wav2vec2-conformer"):
+        row = measure(kind, "" if kind == "data2vec-audio" else "layer")
+        assert row.masked is not None and row.masked > 1e-3
+        assert row.mates < 1e-5 < row.training
+        assert (row.normed > 1e-3) == (kind == "wav2vec2-conformer")  # its batch norm
+    assert measure("whisper", "").masked is None
+    assert run_command(run, ["check-upstream"]) == 2
+    assert "give one, or --families" in capsys.readouterr().err
 
 
 def test_what_the_baselines_of_s3prl_miss() -> None:
