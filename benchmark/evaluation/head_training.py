@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,9 +25,12 @@ from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
 from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.common.ahead import Ahead
+from barlow_speech.upstream.common.captured import Captured, recorder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for itself
+TOGETHER_STEPS = 256  # whose rows go to a GPU at once
 
 
 @dataclass(frozen=True)
@@ -102,27 +106,22 @@ def _train(
         _Optimiser(heads, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
         for span in spans
     ]
+    inputs = train.inputs
     batches = [row_batches(train.labels_N, training, plan) for plan in plans]
+    steps = (step_batch(batches, training.accumulate, inputs) for _ in itertools.count())
+    if device.type != "cpu":
+        steps = steps_ahead(batches, training.accumulate, training.steps, inputs, TOGETHER_STEPS)
+    one_step = Captured(
+        partial(_one_step, heads, optimisers, train, training.clip),
+        recorder(device) if isinstance(inputs, Means) else None,  # frames come from the CPU
+    )
     best = [one.detach().clone() for one in heads.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
     curve: list[tuple[int, Tensor]] = []
-    for step in range(1, training.steps + 1):
-        rows_RB, weights_B = _step_batch(batches, training.accumulate)
-        rows_RB = rows_RB.to(device)
-        losses_R = heads.step(
-            train.inputs,
-            rows_RB,
-            train.labels_N[rows_RB],
-            weights_B.to(device, train.inputs.dtype),
-            training.clip,
-        )
-        on_loss(losses_R)
-        for optimiser in optimisers:
-            optimiser.step()
-        for one in heads.parameters:
-            if one.requires_grad:  # autograd adds to it; the linear heads write over it
-                one.grad = None
+    for step, batch in zip(range(1, training.steps + 1), steps):
+        losses_R = one_step(*batch)
+        on_loss(losses_R.clone())  # the next step may write over it
         if step % training.eval_step == 0 or step == training.steps:
             with torch.no_grad():
                 predicted_RN = predict(heads, dev.inputs)
@@ -159,13 +158,31 @@ def _train(
     ]
 
 
+def _one_step(
+    heads: BatchedHeads,
+    optimisers: Sequence[_Optimiser],
+    train: Split,
+    clip: float,
+    rows_RB: Tensor,
+    weights_B: Tensor,
+) -> Tensor:
+    """Losses [R], gradients and the optimisers' step; nothing in it waits for a GPU."""
+    losses_R = heads.step(train.inputs, rows_RB, train.labels_N[rows_RB], weights_B, clip)
+    for optimiser in optimisers:
+        optimiser.step()
+    for one in heads.parameters:
+        if one.requires_grad:  # autograd adds to it; the linear heads write over it
+            one.grad = None
+    return losses_R
+
+
 class _Optimiser:
     """torch's fused optimiser of the runs of one learning rate, over their span of the heads."""
 
     def __init__(self, heads: BatchedHeads, span: slice, lr: float, training: Training) -> None:
         self.parameters, self.span = heads.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
-        self.optimiser = fused_optimiser(self.views, lr, training)
+        self.optimiser = fused_optimiser(self.views, lr, training, self.views[0].is_cuda)
 
     def step(self) -> None:
         for view, whole in zip(self.views, self.parameters):
@@ -174,21 +191,53 @@ class _Optimiser:
         self.optimiser.step()
 
 
-def fused_optimiser(parameters: Any, lr: float, training: Training) -> torch.optim.Optimizer:
-    """torch's fused optimiser of a training, for parameters or groups of them."""
+def fused_optimiser(
+    parameters: Any, lr: float, training: Training, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """torch's fused optimiser of a training, for parameters or groups of them.
+
+    One that is `capturable` may be part of a CUDA graph.
+    """
     kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    return kind[training.optimiser](
-        parameters, lr=lr, weight_decay=training.weight_decay, fused=True
-    )
+    options = {"weight_decay": training.weight_decay, "fused": True, "lr": lr}
+    if capturable and training.optimiser != "sgd":  # which counts no steps
+        options["capturable"] = True
+    return kind[training.optimiser](parameters, **options)
 
 
-def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[Tensor, Tensor]:
+def steps_ahead(
+    batches: Sequence[Iterator[Tensor]], accumulate: int, steps: int, inputs: Inputs, together: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows [R, B] and weights [B] of every step, `together` steps made at once in a thread.
+
+    For a GPU, which takes less time over a step than a CPU over its rows.
+    """
+    runs, lengths = len(batches), deque[list[int]]()
+
+    def make(first: int) -> list[Tensor]:
+        count = min(together, steps - first)
+        rows, weights = zip(*(step_batch(batches, accumulate, inputs) for _ in range(count)))
+        lengths.append([len(one) for one in weights])
+        return [torch.cat([one.flatten() for one in rows]), torch.cat(weights)]
+
+    ahead = Ahead(make, inputs.device)
+    for first in range(0, steps, together):
+        after = first + together
+        rows_X, weights_Y = ahead.take(first, after if after < steps else None)
+        sizes = lengths.popleft()
+        parts = rows_X.split([runs * size for size in sizes])
+        yield from zip((one.view(runs, -1) for one in parts), weights_Y.split(sizes))
+
+
+def step_batch(
+    batches: Sequence[Iterator[Tensor]], accumulate: int, inputs: Inputs
+) -> tuple[Tensor, Tensor]:
     """Each run's rows [R, B] of one step, and the weight [B] of every row in the step's loss."""
     parts = [[next(one) for one in batches] for _ in range(accumulate)]
     rows_RB = torch.cat([torch.stack(part) for part in parts], dim=1)
     sizes = torch.tensor([len(part[0]) for part in parts])
     weights_B = (1.0 / (sizes.double() * accumulate)).repeat_interleave(sizes)
-    return rows_RB, weights_B
+    return rows_RB, weights_B.to(inputs.dtype)
 
 
 def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
