@@ -108,8 +108,10 @@ def _train(
     ]
     inputs = train.inputs
     batches = [row_batches(train.labels_N, training, plan) for plan in plans]
-    steps = (step_batch(batches, training.accumulate, inputs) for _ in itertools.count())
-    if device.type != "cpu":
+    steps: Iterator[tuple[Tensor, Tensor]]
+    if device.type == "cpu":
+        steps = (step_batch(batches, training.accumulate, inputs) for _ in itertools.count())
+    else:
         steps = steps_ahead(batches, training.accumulate, training.steps, inputs, TOGETHER_STEPS)
     one_step = Captured(
         partial(_one_step, heads, optimisers, train, training.clip),

@@ -191,7 +191,8 @@ class Pretraining:
         is, and leaves it so.
         """
         families = self.families if families is None else families
-        return self._views_of(*self.crops(positions), families)
+        crops_SBN, keys_2B = self.crops(positions)
+        return self._views_of(crops_SBN, keys_2B, families)
 
     def crops(self, positions: np.ndarray) -> list[Tensor]:
         """int16 crops [S, B, N] and the keys [2, B] of their views; the next step's are begun."""
