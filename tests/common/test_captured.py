@@ -30,6 +30,7 @@ from barlow_speech.benchmark.evaluation.head_training import (
 from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.downstream.heads import linear, mlp
+from barlow_speech.upstream import encoders
 from barlow_speech.upstream.common.ahead import Ahead
 from barlow_speech.upstream.common.captured import Captured
 from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
@@ -249,6 +250,19 @@ def test_no_step_of_the_heads_waits_for_a_gpu(module: Any, monkeypatch: pytest.M
             clip = 0.0 if module is mlp else 1.0  # of gradients that the way back makes
             head_training._one_step(heads, [], train, clip, rows, weights)
     assert not waiting.found
+
+
+@pytest.mark.parametrize("name", encoders.names())
+def test_an_encoder_waits_for_a_gpu_if_it_says_so(name: str) -> None:
+    with FakeTensorMode(), torch.device("cuda"):
+        encoder = encoders.build_encoder({"name": name}, 64)
+        inputs = torch.zeros(2, 96, 64), torch.full((2,), 96)
+        with Waiting() as waiting:
+            try:
+                encoder(*inputs)
+            except RuntimeError:  # numbers that are read are none
+                assert encoder.waits
+    assert bool(waiting.found) == encoder.waits
 
 
 EVERY_VIEW = {

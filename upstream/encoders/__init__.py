@@ -32,15 +32,16 @@ class BaseEncoder(nn.Module):
     A subclass sets `stride` (frames per state), `width` (D of every hidden state), `depth` (how
     many layers have hidden states) and implements `states`. One whose states depend on a bounded
     part of an utterance sets `receptive_field`: the frames on either side of a state's own that it
-    depends on. Whatever it does, no state and no embedding of an utterance may depend on the other
-    utterances of its batch nor on the padding behind it; tests/encoders holds every file of this
-    folder to it.
+    depends on. One that waits for a GPU, so that no CUDA graph can hold it, sets `waits`.
+    Whatever it does, no state and no embedding of an utterance may depend on the other utterances
+    of its batch nor on the padding behind it; tests/encoders holds every file of this folder to it.
     """
 
     stride: int
     width: int
     depth: int
     receptive_field: int | None = None
+    waits: bool = False
 
     @property
     def embedding_dim(self) -> int:

@@ -43,6 +43,8 @@ class Encoder(BaseEncoder):
         )
         self.dropout = nn.Dropout(settings.dropout)
 
+    waits = True  # the lengths of what is packed are read by the CPU
+
     def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
         x_BSD = self.subsampling(frames_BTF, lengths_B)
         hidden = [x_BSD]
@@ -51,7 +53,7 @@ class Encoder(BaseEncoder):
         with torch.autocast(x_BSD.device.type, enabled=False):
             # Packed, the backward direction starts at each utterance's own end.
             packed = pack_padded_sequence(
-                x_BSD.float(),
+                x_BSD if x_BSD.dtype == torch.float64 else x_BSD.float(),
                 shorter(lengths_B, STRIDE).cpu(),
                 batch_first=True,
                 enforce_sorted=False,

@@ -236,6 +236,7 @@ class Pretraining:
         """
         return (
             self.record is not None
+            and not self.twins.model.encoder.waits
             and self.recipe.accumulate == 1
             and distributed.world_size() == 1
             and self.steps_done not in (0, self.recipe.steps - 1)
