@@ -38,8 +38,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 PHASES: dict[str, tuple[float, Callable[..., None]]] = {
     "machine": (0.1, gpu_machine.machine),
     "speech": (0.1, gpu_machine.speech),
-    "right": (0.2, gpu_right.right),
-    "heads": (0.2, gpu_heads.heads),
+    "right": (0.25, gpu_right.right),
+    "heads": (0.25, gpu_heads.heads),
     "pretraining": (0.25, gpu_pretraining.pretraining),
     "trains": (1.0, gpu_trains.trains),
 }
