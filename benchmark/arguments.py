@@ -1,4 +1,4 @@
-"""The arguments that choose a pretraining recipe, shared by the verbs that take one."""
+"""Arguments that several verbs take: a recipe, permissions, over what statements are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barlow_speech import configs
+from barlow_speech.benchmark.statistics.over import HELP
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def speech_folder(data_root: Path | None) -> Path:
     if not data_root.is_dir():
         raise BarlowSpeechError(f"--data-root {data_root} is no folder; check the path.")
     return data_root
+
+
+def add_over(parser: argparse.ArgumentParser) -> None:
+    """--over, which `read_over` reads."""
+    parser.add_argument("--over", default="", metavar="SOURCES", help=HELP)
 
 
 def add_permissions(parser: argparse.ArgumentParser) -> None:

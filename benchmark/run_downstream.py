@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barlow_speech import configs
-from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_over, add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.over import read_over
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, check_folder, write_json, write_text
@@ -130,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
         help="one layer in place of all")  # fmt: skip
     add("--metric", choices=tuple(METRICS), default="top1",
         help="what tables and tests are of; a record has all (default: top1)")  # fmt: skip
+    add_over(result)
     add(
         "-p",
         "--expdir",
@@ -170,6 +172,7 @@ def run(arguments: Sequence[str]) -> None:
         BarlowSpeechError: on anything that the user can fix.
     """
     given = parser().parse_args(arguments)
+    over = read_over(given.over)
     every = [tasks.names() if name == "all" else [name] for name in given.downstream]
     chosen = [tasks.read_task(name) for name in dict.fromkeys(itertools.chain(*every))]
     changes = {
@@ -213,6 +216,7 @@ def run(arguments: Sequence[str]) -> None:
             cache=features,
             device=given.device,
             metric=given.metric,
+            over=over,
             data_root=given.data_root,
             checkpoint=given.upstream_ckpt,
             overwrite=given.overwrite,

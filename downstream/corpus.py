@@ -95,10 +95,11 @@ class Corpus:
             )
         return self.card.tasks[task.name]
 
-    def examples(self, task: Task, split: str | None = None) -> Examples:
+    def examples(self, task: Task, split: str | None = None, divided: bool = True) -> Examples:
         """The labelled and split recordings of a task; `split` is a column, by default the card's.
 
-        Rows of dev and test that list a recording again do not count.
+        Rows of dev and test that list a recording again do not count. Where they are not `divided`,
+        all are train, whatever split they are in.
 
         Raises:
             BarlowSpeechError: the corpus does not serve the task, lacks a column or a split, a
@@ -127,6 +128,8 @@ class Corpus:
             if column in self.manifest.columns:
                 self._check_spelling(column, used)
         self._check_one_label(columns.label, used)
+        if not divided:
+            splits[used] = "train"
         rows = {split: np.flatnonzero((splits == split) & (labels != "")) for split in SPLITS}
         notes = []
         for split in ("dev", "test"):
@@ -138,7 +141,7 @@ class Corpus:
                 )
             rows[split] = once
         for split, chosen in rows.items():
-            if len(chosen) == 0:
+            if len(chosen) == 0 and (divided or split == "train"):
                 raise BarlowSpeechError(
                     f"{where}, columns '{columns.label}' and '{columns.split}'): the split "
                     f"'{split}' has no labelled recording; assign some to it."
@@ -165,7 +168,10 @@ class Corpus:
         return Examples(
             classes=classes,
             rows=rows,
-            labels={s: np.array([number[one] for one in labels[rows[s]]]) for s in SPLITS},
+            labels={
+                s: np.array([number[one] for one in labels[rows[s]]], dtype=np.int64)
+                for s in SPLITS
+            },
             columns=columns,
             notes=tuple(notes),
         )
@@ -343,9 +349,11 @@ class Identical(NamedTuple):
 
 
 def _folded(name: str) -> str:
-    """The name in small letters, composed, with single blanks and no letters without width."""
+    """The name in small letters, composed, of plain forms (ａ is a), with single blanks and no
+    letters without width.
+    """
     seen = "".join(one for one in name if unicodedata.category(one) != "Cf")
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     return " ".join(folded.split())
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from barlow_speech.benchmark.features.hugging_face_families import random_model
+
 CONVOLUTIONS = "[(8,10,5)] + [(8,3,2)] * 4 + [(8,2,2)] * 2"
 FAIRSEQ = {
     "encoder_layers": 2,
@@ -20,15 +22,6 @@ FAIRSEQ = {
     "final_dim": 8,
 }
 FBANK = {"feat_type": "fbank", "feat_dim": 16, "frame_length": 25, "frame_shift": 10}
-HUGGING_FACE = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 20,
-    "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 
 
 def apc() -> dict[str, Any]:
@@ -141,24 +134,16 @@ def s3prl_checkpoint(family: str, path: Path, seed: int = 0) -> Path:
 def hugging_face_folder(
     kind: str, norm: str, folder: Path, do_normalize: bool = True, safe: bool = True
 ) -> Path:
-    """Write a model of transformers ("Wav2Vec2", "Hubert", "WavLM") and its feature extractor.
+    """Write a model of transformers ("Wav2Vec2" or its model type) and its feature extractor.
 
     `norm` is that of its convolutions: "group" as in the base models, "layer" as in the large ones.
     """
-    import transformers
-
-    config = getattr(transformers, f"{kind}Config")(
-        feat_extract_norm=norm, do_stable_layer_norm=norm == "layer", **HUGGING_FACE
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = getattr(transformers, f"{kind}Model")(config)
+    model, extractor = random_model(kind.lower(), norm)
     model.save_pretrained(folder)
     if not safe:
         torch.save(model.state_dict(), folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
-    extractor = transformers.Wav2Vec2FeatureExtractor(
-        do_normalize=do_normalize, return_attention_mask=norm == "layer"
-    )
+    if not do_normalize:
+        extractor.do_normalize = False
     extractor.save_pretrained(folder)
     return folder

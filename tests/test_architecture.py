@@ -21,7 +21,7 @@ LEVELS = """
     benchmark/analyses
     benchmark/reporting
     benchmark/figures
-    benchmark/evaluation benchmark/disentanglement
+    benchmark/evaluation benchmark/disentanglement upstream/adapters
     benchmark/features benchmark/statistics
     benchmark/features/families
     benchmark/__init__.py downstream/s3prl downstream/preparation

@@ -38,7 +38,7 @@ def test_every_file_of_the_package_is_installed_at_any_depth() -> None:
     taken = {one.removeprefix(prefix) for one in done.stdout.split("\n") if one.startswith(prefix)}
     here = git("ls-files", "--cached", "--others", "--exclude-standard", *PARTS)
     wanted = {one for one in here if (ROOT / one).is_file() and not one.endswith(".md")}
-    kinds = {".py", ".yaml", ".safetensors", ".j2", ".css", ".js"}
+    kinds = {".py", ".c", ".yaml", ".safetensors", ".j2", ".css", ".js"}
     assert {Path(one).suffix for one in wanted} == kinds
     assert max(one.count("/") for one in wanted) >= 2
     assert sorted(wanted - taken) == []

@@ -35,7 +35,7 @@ SCOPE = (
     "Intervals and tests say over what they generalise: over runs × speakers, how far a number "
     "would move with other runs of the head (what varied between them is listed under “How it was "
     "measured”) and with other people in the test; over the runs alone, with other runs on these "
-    "very recordings. They do not cover another corpus, or another pretraining of an upstream."
+    "very recordings. They cover no other corpus, and no other pretraining unless they name it."
 )
 
 

@@ -16,8 +16,14 @@ from barlow_speech.benchmark.reporting.numbers import (
 from barlow_speech.benchmark.reporting.tables import MARK
 from barlow_speech.benchmark.statistics.comparison import compare_all, leaders, why_untested
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels
-from barlow_speech.benchmark.statistics.sources import WILD, beside, limits, over_text
+from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.sources import (
+    WILD,
+    beside,
+    dependent_runs,
+    limits,
+    over_text,
+)
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 
 Groups = Mapping[tuple[str, str], Sequence[TaskResult]]  # the results of each (task, corpus)
@@ -26,7 +32,7 @@ COLUMNS = ("mean ± std", "95 % CI", "runs alone", "median", "quartiles", "n")
 SCORES_NOTE = (
     "Percent over the runs; 95 % CI: how far the mean would move with others of what it is over, "
     "here {over}. Runs alone: BCa bootstrap interval of the mean over the head's runs, on these "
-    "recordings. Neither is over other corpora or pretrainings."
+    "recordings. Neither is over other corpora{or_pretrainings}."
 )
 MARK_NOTE = (
     f"{MARK}: the best mean of the task and every upstream that the paired test "
@@ -80,11 +86,14 @@ def scores(groups: Groups) -> Section:
     names = ", ".join(dict.fromkeys(on_dev))
     of_dev = f"Scores of {names} are of dev, on which choices are made, and not of test."
     every = [result for group in groups.values() for result in group]
-    dependent = any(map(shares_levels, every))
+    over = over_text(every)
+    dependent = any(map(dependent_runs, every))
     tested = any(why_untested(group) is None for group in groups.values())
     notes = [
         *([MARK_NOTE] if tested else []),
-        SCORES_NOTE.format(over=over_text(every)),
+        SCORES_NOTE.format(
+            over=over, or_pretrainings="" if "pretrainings" in over else " or pretrainings"
+        ),
         *limits(every),
         *([of_dev] if on_dev else []),
         *([DEPENDENT] if dependent else []),

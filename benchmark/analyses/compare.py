@@ -40,7 +40,7 @@ NOTES = (
     "class.",
     "Tests and intervals say over what they generalise; tests are Holm-corrected within a task of "
     "a corpus. Those over the heads' runs alone, on these very recordings, stand beside them. None "
-    "is over another corpus or another pretraining.",
+    "is over another corpus, or another pretraining unless it is named.",
 )
 
 

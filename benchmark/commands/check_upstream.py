@@ -8,6 +8,7 @@ examples:
   barlow-speech check-upstream barlow_speech -k mine/encoder.safetensors
   barlow-speech check-upstream hubert_base@hubert.pt
   barlow-speech check-upstream hf:models/wav2vec2-base --json
+  barlow-speech check-upstream --families            # which models of transformers hear their batch
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 if TYPE_CHECKING:
     from barlow_speech.benchmark.features.upstream_check import Finding
@@ -29,7 +31,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
     parser.add_argument(
-        "upstream", metavar="NAME", help="as for run_downstream.py -u: NAME, NAME@FILE or hf:FOLDER"
+        "upstream",
+        metavar="NAME",
+        nargs="?",
+        help="as for run_downstream.py -u: NAME, NAME@FILE, hf:FOLDER, hear:MODULE or mteb:NAME",
+    )
+    parser.add_argument(
+        "--families",
+        action="store_true",
+        help="instead: a table of transformers' speech encoders, built at random, and whether they "
+        "depend on others in their batch, on padding and on training mode",
     )
     parser.add_argument(
         "-k",
@@ -51,6 +62,14 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.benchmark.features.upstream_check import check_upstream, subject
     from barlow_speech.upstream.common.machine import usable
 
+    if given.families:
+        from barlow_speech.benchmark.features.hugging_face_families import table
+
+        for line in table():
+            print(line, flush=True)
+        return
+    if given.upstream is None:
+        raise BarlowSpeechError("no upstream is named; give one, or --families.")
     check_name(given.upstream, given.upstream_ckpt)
     device = usable(given.device)
     tested = subject(given.upstream, given.upstream_ckpt, device, permissions(given))

@@ -6,6 +6,7 @@ leaderboard.tex, leaderboard.csv and leaderboard.html.
 examples:
   barlow-speech leaderboard results
   barlow-speech leaderboard results/mine results/theirs -o results/both --metric uar
+  barlow-speech leaderboard results --over pretrainings,speakers
   barlow-speech leaderboard results --published superb my_numbers.yaml
 """
 
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from barlow_speech.benchmark.arguments import add_over
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.over import read_over
 from barlow_speech.upstream.common.files import write_text
 
 
@@ -26,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where the files go (default: the first folder)")  # fmt: skip
     parser.add_argument("--metric", choices=list(METRICS), default="top1",
                         help="what to rank by (default: top1)")  # fmt: skip
+    add_over(parser)
     parser.add_argument("--published", nargs="+", action="extend", default=[], metavar="TABLE",
                         help="superb, or YAML files of published scores, shown apart")  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> None:
     """Print the table and write the files."""
+    over = read_over(given.over)
     from barlow_speech.benchmark.evaluation.records import read_results
     from barlow_speech.benchmark.reporting.html import page
     from barlow_speech.benchmark.reporting.latex import latex_document
@@ -50,7 +55,7 @@ def run(given: argparse.Namespace) -> None:
     )
 
     published = [read_published(name) for name in dict.fromkeys(given.published)]
-    results = merged({folder: read_results(folder, given.metric) for folder in given.results})
+    results = merged({folder: read_results(folder, given.metric, over) for folder in given.results})
     board = leaderboard(results, published, given.metric)
     shown = document(board)
     # All of them are made before the first is written.

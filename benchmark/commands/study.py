@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 
 from barlow_speech import configs
-from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_over, add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.over import read_over
 from barlow_speech.upstream.common.text import printable
 
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="print the plan, with what is done, and stop")
     add("--metric", choices=tuple(METRICS), default="top1",
         help="what tables and tests are of (default: top1)")  # fmt: skip
+    add_over(parser)
     add("--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)")
     add("--executor", choices=("local", "ray"), default="local",
         help="ray: spread the jobs over a Ray cluster (extra [ray])")  # fmt: skip
@@ -49,6 +51,7 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         BarlowSpeechError: on anything that the user can fix.
     """
+    over = read_over(given.over)
     path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     from barlow_speech.benchmark.study.config import read_study
     from barlow_speech.benchmark.study.planner import plan_text
@@ -62,6 +65,7 @@ def run(given: argparse.Namespace) -> None:
         data_root=given.data_root,
         device=usable(given.device),
         metric=given.metric,
+        over=over,
         executor=given.executor,
         address=given.address,
         allow_leakage=given.allow_leakage,

@@ -16,7 +16,7 @@ from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pre
 from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
 from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
-from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key, recording_keys
 from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
@@ -25,8 +25,8 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
-    from barlow_speech.benchmark.evaluation.log_mels import LogMels
     from barlow_speech.benchmark.evaluation.trainers import Trainer
+    from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
     from barlow_speech.benchmark.features.extraction import Features, Kind
     from barlow_speech.benchmark.features.upstreams import Upstream
 
@@ -36,15 +36,17 @@ log = logging.getLogger(__name__)
 class Evaluator:
     """Makes results, and keeps at hand what the next one may need again.
 
-    Corpora and tasks on them stay for good, the upstream that was used last and its features until
-    another is used: jobs are best given upstream by upstream.
+    Corpora, tasks on them and what is in their recordings stay for good (one that changes meanwhile
+    is refused), the upstream that was used last and its features until another is used: jobs are
+    best given upstream by upstream.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
-        self._task_data: dict[tuple[str, str], TaskData] = {}
+        self._recordings: dict[str, list[bytes]] = {}
+        self._task_data: dict[tuple[str, str, bool], TaskData] = {}
         self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
         self._upstreams: tuple[str, list[Upstream]] = ("", [])
@@ -83,17 +85,21 @@ class Evaluator:
         """
         if protocol is not None and protocol.split is not None:
             return self._division(task, corpus, protocol, 0)
-        if (task, corpus) not in self._task_data:
-            self._task_data[task, corpus] = read_task_data(
-                task, self.corpus(corpus), self.settings.allow_leakage
+        return self._read(task, corpus, to_divide=False)
+
+    def _read(self, task: str, corpus: str, to_divide: bool) -> TaskData:
+        key = (task, corpus, to_divide)
+        if key not in self._task_data:
+            self._task_data[key] = read_task_data(
+                task, self.corpus(corpus), self.settings.allow_leakage, to_divide
             )
-        return self._task_data[task, corpus]
+        return self._task_data[key]
 
     def _division(self, task: str, corpus: str, protocol: Protocol, number: int) -> TaskData:
         key = (task, corpus, protocol.split, protocol.seed + number)
         if key not in self._divisions:
             assert protocol.split is not None
-            self._divisions[key] = self.task_data(task, corpus).by_speaker(
+            self._divisions[key] = self._read(task, corpus, to_divide=True).by_speaker(
                 protocol.split, protocol.seed + number, self.settings.allow_leakage
             )
         return self._divisions[key]
@@ -119,7 +125,7 @@ class Evaluator:
             # of before speakers were kept.
             leaks = whole and set(whole.facts["notes"]) - {*task_data.notes, ON_DEV}
             if whole and not leaks and "speakers" in whole.facts:
-                return result_of(whole, seeds, self.settings.metric)
+                return result_of(whole, seeds, self.settings.metric, self.settings.over)
         return self._completed(job, task_data, seeds)
 
     def _completed(self, job: Job, task_data: TaskData, seeds: Sequence[int]) -> TaskResult:
@@ -169,7 +175,7 @@ class Evaluator:
         elif "speakers" not in record.facts:  # it was written before they were kept
             record.facts["speakers"] = [pack(one) for one in task_data.speakers]
             self.store.save(record)
-        return result_of(record, seeds, self.settings.metric)
+        return result_of(record, seeds, self.settings.metric, self.settings.over)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
@@ -194,8 +200,10 @@ class Evaluator:
             return None
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
+        if corpus.name not in self._recordings:
+            self._recordings[corpus.name] = recording_keys(corpus.recordings, corpus.manifest.file)
         keys = [
-            features_key(name, fingerprint, corpus.recordings, corpus.manifest.file, job.kind)
+            features_key(name, fingerprint, self._recordings[corpus.name], job.kind)
             for name, fingerprint in self._fingerprints(job.upstream, protocol)
         ]
         record = self._record(job, task_data, keys)
@@ -247,10 +255,18 @@ class Evaluator:
             cache, verify, listed_in = (
                 self.settings.cache, self.settings.verify_cache, corpus.manifest.file
             )  # fmt: skip
-            self._features[corpus.name, kind] = [
+            extracted = [
                 features(one, corpus.recordings, cache, listed_in, kind, verify)
                 for one in upstreams
             ]
+            known = self._recordings.get(corpus.name)
+            if known and extracted[0].key != features_key(
+                upstreams[0].name, upstreams[0].fingerprint, known, kind
+            ):
+                raise BarlowSpeechError(
+                    f"recordings of {listed_in} changed while they were used; run it again."
+                )
+            self._features[corpus.name, kind] = extracted
         return self._features[corpus.name, kind]
 
     def _heads(
@@ -287,8 +303,8 @@ class Evaluator:
         """For each pretraining and fold: encoder and head together."""
         import torch
 
-        from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Start
-        from barlow_speech.benchmark.evaluation.log_mels import LogMels
+        from barlow_speech.benchmark.evaluation.training.end_to_end import EndToEndTrainer, Start
+        from barlow_speech.benchmark.evaluation.training.log_mels import LogMels
         from barlow_speech.upstream.expert import UpstreamExpert
 
         protocol, corpus = job.protocol, task_data.corpus

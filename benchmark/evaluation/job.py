@@ -7,6 +7,7 @@ from pathlib import Path
 
 from barlow_speech.benchmark.evaluation.protocol import Protocol
 from barlow_speech.benchmark.features.kinds import Kind, Selection
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.downstream.heads import Input, head_module
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
@@ -19,6 +20,7 @@ class Settings:
     cache: Path
     device: str = "cpu"
     metric: str = "top1"
+    over: Over = DEFAULT  # over what statements about the results are
     data_root: Path | None = None
     checkpoint: Path | None = None
     overwrite: bool = False

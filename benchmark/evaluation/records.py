@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
 from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
 from barlow_speech.downstream.corpus import SPLITS
@@ -209,7 +210,7 @@ class Store:
         return records
 
 
-def read_results(results: Path, metric: str = "top1") -> list[TaskResult]:
+def read_results(results: Path, metric: str = "top1", over: Over = DEFAULT) -> list[TaskResult]:
     """Every stored record of a results folder as a result, with all the runs that it has.
 
     Of records that were made again of features of a later version, the later ones count.
@@ -222,7 +223,7 @@ def read_results(results: Path, metric: str = "top1") -> list[TaskResult]:
         raise BarlowSpeechError(
             f"{results} holds no records; give the folder that run_downstream.py wrote (-p)."
         )
-    return [result_of(record, sorted(record.runs), metric) for record in records]
+    return [result_of(record, sorted(record.runs), metric, over) for record in records]
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:
@@ -242,7 +243,9 @@ def _latest(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def result_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> TaskResult:
+def result_of(
+    record: Record, seeds: Sequence[int], metric: str = "top1", over: Over = DEFAULT
+) -> TaskResult:
     """The runs with these seeds as a result, with what a table or a page says about them.
 
     Raises:
@@ -295,6 +298,7 @@ def result_of(record: Record, seeds: Sequence[int], metric: str = "top1") -> Tas
         seconds=facts["seconds"],
         notes=tuple(facts["notes"]),
         recorded=record.recorded,
+        over=over,
     )
 
 

@@ -190,14 +190,18 @@ def _leaks(task: Task, corpus: Corpus, folds: Sequence[Examples], allowed: bool)
     return leaks
 
 
-def read_task_data(task: str, corpus: Corpus, allow_leakage: bool = False) -> TaskData:
+def read_task_data(
+    task: str, corpus: Corpus, allow_leakage: bool = False, to_divide: bool = False
+) -> TaskData:
     """Check labels and splits before anything is computed.
+
+    What is read `to_divide` it anew is all train: the corpus's own splits may be as they are.
 
     Raises:
         BarlowSpeechError: as `Corpus.folds`, and for a leak between splits unless it is allowed.
     """
     read = read_task(task)
-    folds = corpus.folds(read)
+    folds = [corpus.examples(read, divided=False)] if to_divide else corpus.folds(read)
     leaks = _leaks(read, corpus, folds, allow_leakage)
     notes = dict.fromkeys(note for fold in folds for note in fold.notes)
     return TaskData(read, corpus, tuple(folds), (*read.fixed, *leaks, *notes))

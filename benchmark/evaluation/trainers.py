@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.features.extraction import Features
 from barlow_speech.downstream.corpus import SPLITS, Examples
 from barlow_speech.upstream.common.errors import BarlowSpeechError

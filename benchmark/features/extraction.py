@@ -217,7 +217,8 @@ def _extract(
                 waves = ahead.pop(0).result()
                 if number + READERS < len(batches):
                     ahead.append(readers.submit(read, batches[number + READERS]))
-                for group in _groups(upstream.batched, waves):
+                # Headers, which `_batches` read, may be wrong.
+                for group in upstream.groups([len(wave) for wave in waves]):
                     rows_B = [batch[i] for i in group]
                     of_group = [recordings[row] for row in rows_B], [waves[i] for i in group]
                     parts.append(_of_batch(upstream, *of_group, kind))
@@ -331,16 +332,6 @@ def _batches(batched: bool, seconds: dict[int, float], most_s: float) -> list[li
                 continue
         batches.append([row])
     return batches
-
-
-def _groups(batched: bool, waves: Sequence[np.ndarray]) -> list[list[int]]:
-    """Places in a batch that may run together; headers, which `_batches` read, may be wrong."""
-    if batched:
-        return [list(range(len(waves)))]
-    alike: dict[int, list[int]] = {}
-    for i, wave in enumerate(waves):
-        alike.setdefault(len(wave), []).append(i)
-    return list(alike.values())
 
 
 def pooled(upstream: Upstream, waves: list[Tensor]) -> dict[str, Tensor]:

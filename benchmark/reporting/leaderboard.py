@@ -36,14 +36,8 @@ from barlow_speech.benchmark.reporting.tables import MARK
 from barlow_speech.benchmark.statistics.comparison import leaders, why_untested
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, rank_intervals, ranking, verdict
-from barlow_speech.benchmark.statistics.results import (
-    DIGITS,
-    Cost,
-    TaskResult,
-    by_task,
-    shares_levels,
-)
-from barlow_speech.benchmark.statistics.sources import limits, over_text
+from barlow_speech.benchmark.statistics.results import DIGITS, Cost, TaskResult, by_task
+from barlow_speech.benchmark.statistics.sources import dependent_runs, limits, over_text
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
@@ -423,7 +417,7 @@ def _board(
         placed.append(_scores(group))
         bar.update(len(group))
 
-    dependent = [DEPENDENT] if any(map(shares_levels, results)) else []
+    dependent = [DEPENDENT] if any(map(dependent_runs, results)) else []
     names = sorted({result.upstream for result in results})
     tasks: dict[tuple[str, str], set[str]] = {}  # who has a result in any of its columns
     for column, scores in zip(columns, placed):

@@ -26,9 +26,9 @@ from barlow_speech.benchmark.statistics.results import (
     values_by_seed,
 )
 from barlow_speech.benchmark.statistics.sources import (
+    dependent_runs,
     new_speaker,
     of_pair,
-    paired,
     same_recordings,
     scope,
 )
@@ -46,7 +46,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
 
     - `a`, `b`: the upstreams; `n`: the number of shared seeds;
     - `difference`: mean of the paired differences a - b;
-    - `over`: over what the next two generalise, the strongest that the results allow (`scope`);
+    - `over`: over what the next two generalise: what the results ask for, or else the strongest
+      that they allow (`scope`);
     - `ci95`, `p`: 95 % interval and two-sided p of the difference over these sources (`crossed`);
       `p` is the one that separates upstreams. Over the runs alone they are the next two;
     - `runs_ci95`, `p_sign_flip`: over the runs alone: BCa interval (Efron 1987), and paired
@@ -82,11 +83,13 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     )
     untested = None if shared else "they share no seed"
     if shares_levels(a) or shares_levels(b):
-        untested = "runs that share levels are not independent"
         numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
+    if dependent_runs(a) or dependent_runs(b):
+        untested = "runs that share levels are not independent"
     elif shared and not same_recordings(a, b):
         untested = "they judged different recordings"
     better = new_speaker(a, b)
+    of = scope(a, b)
     said = {
         "over": "runs",
         "ci95": numbers["runs_ci95"],
@@ -94,11 +97,10 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         "speakers_better": better and better[0],
         "speakers_better_ci95": better and wilson(*better),
     }
-    of = scope(a, b)
     if untested:
         said |= {"ci95": None, "p": None}
-    elif of.clusters is not None:
-        found = of_pair(a, b, paired(a, b), of.clusters)
+    elif not of.runs_alone:
+        found = of_pair(a, b, of)
         untested = of.limit if of.silent else None
         p = None if of.silent else found.p
         said |= {"over": of.over, "ci95": found.interval(), "p": p}
@@ -165,7 +167,7 @@ def why_untested(results: Sequence[TaskResult]) -> str | None:
     One alone is not: there is nothing to test it against.
     """
     reasons = [pair["untested"] for pair in compare_all(results)]
-    if any(map(shares_levels, results)) or (reasons and all(reasons)):
+    if any(map(dependent_runs, results)) or (reasons and all(reasons)):
         return next(filter(None, reasons), None)
     return None if reasons else "there is nothing to compare with"
 

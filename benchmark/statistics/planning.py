@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
 
-from barlow_speech.benchmark.statistics.comparison import paired
 from barlow_speech.benchmark.statistics.crossed import Crossed
 from barlow_speech.benchmark.statistics.influence import influence
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.results import LEVEL, TaskResult, shares_levels
 from barlow_speech.benchmark.statistics.sources import (
     NAMES,
+    levels_of,
     of_pair,
     of_result,
+    paired,
     same_recordings,
     scope,
     usable,
@@ -48,6 +50,7 @@ def parts_of(result: TaskResult) -> list[Part]:
     What is below 0 by its estimate is 0. Runs are split into their sources where a design tells
     them apart; recordings and speakers where there are several recordings of a speaker.
     """
+    result = replace(result, over=DEFAULT)
     kept, found = usable(result), of_result(result)
     clusters = scope(result).clusters
     if found is None or kept is None or clusters is None:
@@ -143,6 +146,7 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     The parts of the variance are the means over all pairs that judged the same recordings. Of
     pretrainings, `pretrainings_text` speaks.
     """
+    group = [replace(result, over=DEFAULT) for result in group]
     scoped = scope(*group)
     if scoped.clusters is None or scoped.silent or any(map(shares_levels, group)):
         return None
@@ -150,10 +154,10 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
     where = f"{first.task} of {first.corpus}"
     points = f"{100 * gain:g} points"
     found = [
-        of_pair(a, b, runs, scoped.clusters)
+        of_pair(a, b, scoped)
         for i, a in enumerate(group)
         for b in group[i + 1 :]
-        if same_recordings(a, b) and len(runs := paired(a, b)) > 1
+        if same_recordings(a, b) and len(paired(a, b)) > 1
     ]
     if not found:
         return None
@@ -172,20 +176,20 @@ def plan_text(group: Sequence[TaskResult], gain: float = 0.02) -> str | None:
 
 
 def pretrainings_text(result: TaskResult, gain: float = 0.02) -> str | None:
-    """How many pretrainings of either upstream it takes, where the variance between them is known.
+    """How many pretrainings of either upstream it takes, where a result has several.
 
-    Of two upstreams whose pretrainings differ as those of this one do: 2 s² / M and Student's t.
+    Of two upstreams whose pretrainings differ as those of this one do: 2 s² / M and Student's t,
+    with s² of the means over as many heads as there are.
     """
-    parts = {one.name: one for one in split_variance(result).components}
-    between = parts.get("pretrain_seed")
-    if between is None:
+    found = of_result(replace(result, over=Over("pretrainings", "")))
+    if found is None or levels_of(result, "pretrainings") < 2:
         return None
-    variance = 2 * between.variance
+    variance = 2 * found.runs * found.runs_variance
     count = _fewest(lambda count: _reach(2 * (count - 1)) ** 2 * variance / count <= gain**2)
     if count is None:
         return None
     return (
         f"To separate {100 * gain:g} points on {result.task} of {result.corpus} between "
         f"upstreams that are pretrained as {result.upstream} is takes some {count} "
-        "pretrainings of each, on these recordings."
+        f"pretrainings of each like these {found.runs}, with as many heads, on these recordings."
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.predictions import Predictions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -76,6 +77,7 @@ class TaskResult:
     seconds: Mapping[str, float] = field(default_factory=dict)  # of all runs, by what took them
     notes: tuple[str, ...] = ()
     recorded: float = 0.0  # when, in seconds since 1970
+    over: Over = DEFAULT  # over what statements about it are wanted
 
     @cached_property
     def levels(self) -> dict[str, tuple[int, ...]]:

@@ -2,13 +2,15 @@
 
 The strongest statement that a result allows is the default: over runs × speakers where the speakers
 of the test recordings are known and five or more; over runs × recordings else, of whoever was
-recorded; over the runs alone where no predictions are stored.
+recorded; over the runs alone where no predictions are stored. Others are had by asking for them
+(`TaskResult.over`): runs, splits or pretrainings, recordings or speakers, alone or crossed. What is
+asked for and not known is said, and the strongest that is left stands in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +24,7 @@ from barlow_speech.benchmark.statistics.crossed import (
     wild_p,
 )
 from barlow_speech.benchmark.statistics.influence import Clusters, influence, parts
+from barlow_speech.benchmark.statistics.over import DEFAULT, LEVELS, Over
 from barlow_speech.benchmark.statistics.predictions import Predictions
 from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels, values_by_seed
 from barlow_speech.benchmark.statistics.variance import split_variance
@@ -44,47 +47,72 @@ NAMES = {
 class Scope:
     """Over what a statement about results is, and what it cannot say.
 
-    `limit` is a sentence without its end; with `silent` nothing may be said about other speakers,
-    so that nothing is separated. Without `clusters` the statement is over the runs alone.
+    `rows` are what is drawn anew of the runs ("" for these very ones), `clusters` of the recordings
+    (None for these very ones). `limit` is a sentence without its end; with `silent` nothing may be
+    said about other speakers, so that nothing is separated.
     """
 
     over: str
     clusters: Clusters | None
     limit: str = ""
     silent: bool = False
+    rows: str = "runs"
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether it is over the runs, each for itself, and nothing else."""
+        return self.rows == "runs" and self.clusters is None
 
 
 def scope(*results: TaskResult) -> Scope:
     """The scope of one result, or of a comparison of several that judged the same recordings."""
-    runs = _runs_name(results[0])
-    for result in results:
-        if usable(result) is None:
-            return Scope(
-                runs,
-                None,
-                "no predictions are stored, so that nothing is known about other recordings or "
-                "speakers",
-            )
-    several = min(len(result.values) for result in results) > 1
-    rows = f"{runs} × " if several else ""
+    asked, limits_of = results[0].over, []
+    if any(levels_of(result, asked.rows) < 2 for result in results) and LEVELS.get(asked.rows):
+        limits_of.append(
+            f"every run is of one {asked.rows[:-1]}, which can say nothing about other {asked.rows}"
+        )
+        asked = DEFAULT
+    rows = asked.rows or ("" if asked.columns else "runs")
+    if asked.columns and None in map(usable, results):
+        limits_of.append(
+            "no predictions are stored, so that nothing is known about other recordings or speakers"
+        )
+        asked, rows = Over(rows or "runs", ""), rows or "runs"
+    named = _rows_name(results[0], rows)
+    if not asked.columns:
+        return Scope(named, None, "; ".join(limits_of), rows=rows)
+    several = rows and min(len(result.values) for result in results) > 1
+    crossed_with = f"{named} × " if several else ""
     known = [one for one in map(usable, results) if one is not None]
     count = min((one.speaker_count for one in known if one.speaker_count), default=None)
+    who = "one speaker" if count == 1 else f"{count} speakers"
+    clusters: Clusters = "recordings"
+    over, silent = f"recordings of {who}", False
     if count is None:
-        return Scope(
-            f"{rows}recordings",
-            "recordings",
+        over = "recordings"
+        limits_of.append(
             "the speakers of the test recordings are not known, and recordings of one speaker are "
-            "alike",
+            "alike"
         )
-    if count < FEWEST_SPEAKERS:
-        who = "one speaker" if count == 1 else f"{count} speakers"
-        return Scope(
-            f"{rows}recordings of {who}",
-            "recordings",
-            f"the test recordings are of {who}, who can say nothing about others",
-            silent=True,
-        )
-    return Scope(f"{rows}speakers", "speakers")
+    elif asked.columns == "recordings":
+        limits_of.append(f"other recordings of the same {who} are meant, and nobody else")
+    elif count < FEWEST_SPEAKERS:
+        silent = True
+        limits_of.append(f"the test recordings are of {who}, who can say nothing about others")
+    else:
+        clusters = over = "speakers"
+    return Scope(f"{crossed_with}{over}", clusters, "; ".join(limits_of), silent, rows)
+
+
+def levels_of(result: TaskResult, rows: str) -> int:
+    """How many runs, splits or pretrainings a result has; those not recorded are one."""
+    level = LEVELS.get(rows)
+    return 1 + max(result.levels.get(level, (0,))) if level else len(result.values)
+
+
+def dependent_runs(result: TaskResult) -> bool:
+    """Whether it is over runs that are not independent, since they share levels of a source."""
+    return shares_levels(result) and scope(result).rows == "runs"
 
 
 def usable(result: TaskResult) -> Predictions | None:
@@ -103,33 +131,109 @@ def same_recordings(a: TaskResult, b: TaskResult) -> bool:
     return one.truth == two.truth and one.class_names == two.class_names
 
 
-def of_result(result: TaskResult, clusters: Clusters | None = None) -> Crossed | None:
+def of_result(result: TaskResult) -> Crossed | None:
     """A result over its sources; None over runs alone, and where its runs cannot be told apart.
 
-    `clusters` are by default those of its scope. Runs that share levels have the variance that the
-    split of their sources has.
+    Runs that share levels have the variance that the split of their sources has.
     """
-    chosen, kept = clusters or scope(result).clusters, usable(result)
-    if chosen is None or kept is None:
+    return _over(result, scope(result))
+
+
+def _over(result: TaskResult, of: Scope) -> Crossed | None:
+    kept, groups = usable(result), tuple(units(result, of.rows).values())
+    values = _means(result, groups)
+    if of.runs_alone:
         return None
+    if of.clusters is None:
+        return over_rows(values)
+    assert kept is not None  # `scope` asks for it
     runs = None
-    if shares_levels(result):
+    if of.rows == "runs" and shares_levels(result):
         split = split_variance(result)
         if split.sem is None:
             return None
         fewest = min(1 + max(levels) for levels in result.levels.values() if max(levels))
         runs = (split.sem**2, fewest - 1.0)
-    return _of_result(kept, result.metric, result.values, chosen, runs)
+    return _these(_of_result(kept, result.metric, values, groups, of.clusters, runs), of)
 
 
-def of_pair(
-    a: TaskResult, b: TaskResult, runs: tuple[tuple[int, int], ...], clusters: Clusters
-) -> Crossed:
-    """The difference a − b over its sources; `runs` are the places of the shared seeds in both."""
+def of_pair(a: TaskResult, b: TaskResult, of: Scope) -> Crossed:
+    """The difference a − b over its sources, paired by recordings.
+
+    Runs of one seed and on one split are paired too; a pretraining of one upstream has nothing to
+    do with any of another.
+    """
+    if of.rows == "pretrainings":
+        return _unpaired(a, b, of)
+    groups = paired(a, b, of.rows)
+    values = tuple(
+        one - two
+        for one, two in zip(*(_means(r, g) for r, g in zip((a, b), zip(*groups))), strict=True)
+    )
+    if of.clusters is None:
+        return over_rows(values)
     one, two = usable(a), usable(b)
     assert one is not None and two is not None
-    values = tuple(a.values[i] - b.values[j] for i, j in runs)
-    return _of_pair(one, two, a.metric, values, runs, clusters)
+    return _these(_of_pair(one, two, a.metric, values, groups, of.clusters), of)
+
+
+def _unpaired(a: TaskResult, b: TaskResult, of: Scope) -> Crossed:
+    """The variances of the rows of both added, with Welch's degrees of freedom (1947)."""
+    ours, theirs = _over(a, of), _over(b, of)
+    assert ours is not None and theirs is not None
+    variances = [ours.runs_variance, theirs.runs_variance]
+    below = sum(v**2 / one.runs_df for v, one in zip(variances, (ours, theirs)))
+    df = sum(variances) ** 2 / below if below else min(ours.runs_df, theirs.runs_df)
+    runs = (sum(variances), df)
+    values = (ours.mean - theirs.mean,)
+    count = min(ours.runs, theirs.runs)
+    if of.clusters is None:
+        return replace(over_rows(values), runs=count, clusters=count, runs_variance=runs[0],
+                       runs_df=df, clusters_df=df)  # fmt: skip
+    one, two = usable(a), usable(b)
+    assert one is not None and two is not None
+    every = ((tuple(range(len(a.values))), tuple(range(len(b.values)))),)
+    found = _of_pair(one, two, a.metric, values, every, of.clusters, runs)
+    return replace(found, runs=count, both_variance=ours.both_variance + theirs.both_variance)
+
+
+def over_rows(values: tuple[float, ...]) -> Crossed:
+    """The mean of independent values, on these very recordings."""
+    count, none = len(values), np.zeros(0)
+    variance = float(np.var(values, ddof=1)) / count if count > 1 else 0.0
+    df = max(count - 1.0, 1.0)
+    return Crossed(
+        float(np.mean(values)), count, count, variance, df, 0.0, df, 0.0, 0.0, none, none
+    )
+
+
+def _these(found: Crossed, of: Scope) -> Crossed:
+    """Of these very runs, where those are not drawn anew."""
+    return found if of.rows else replace(found, runs_variance=0.0, both_variance=0.0)
+
+
+def units(result: TaskResult, rows: str) -> dict[str, tuple[int, ...]]:
+    """The places of the runs of each row: by seed, or by split or pretraining."""
+    level = LEVELS.get(rows)
+    if level is None:
+        return {seed: (place,) for place, seed in enumerate(values_by_seed(result))}
+    found: dict[str, tuple[int, ...]] = {}
+    for place, sources in enumerate(result.sources):
+        found[repr(sources[level])] = (*found.get(repr(sources[level]), ()), place)
+    return found
+
+
+def _means(result: TaskResult, groups: Sequence[tuple[int, ...]]) -> tuple[float, ...]:
+    return tuple(sum(result.values[i] for i in places) / len(places) for places in groups)
+
+
+def _rows(
+    kept: Predictions, metric: str, clusters: Clusters, groups: Sequence[tuple[int, ...]]
+) -> Iterator[np.ndarray]:
+    """The influence of every cluster on the mean of each group of runs, [K]."""
+    for places in groups:
+        rows = parts(kept, metric, clusters, places)
+        yield next(rows) if len(places) == 1 else sum(rows, np.zeros(1)) / len(places)
 
 
 @lru_cache(maxsize=4096)
@@ -137,14 +241,15 @@ def _of_result(
     kept: Predictions,
     metric: str,
     values: tuple[float, ...],
+    groups: tuple[tuple[int, ...], ...],
     clusters: Clusters,
     runs: tuple[float, float] | None,
 ) -> Crossed:
     known = influence(kept, metric, clusters)
-    rows = parts(kept, metric, clusters, range(len(values)))
     return crossed(
-        np.array(values), rows, known.mean_N, known.cluster_N, known.weight_K, known.size_K, runs
-    )
+        np.array(values), _rows(kept, metric, clusters, groups), known.mean_N, known.cluster_N,
+        known.weight_K, known.size_K, runs,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
@@ -153,54 +258,57 @@ def _of_pair(
     b: Predictions,
     metric: str,
     values: tuple[float, ...],
-    runs: tuple[tuple[int, int], ...],
+    groups: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...],
     clusters: Clusters,
+    runs: tuple[float, float] | None = None,
 ) -> Crossed:
     ours, theirs = influence(a, metric, clusters), influence(b, metric, clusters)
-    rows = zip(
-        parts(a, metric, clusters, [i for i, _ in runs]),
-        parts(b, metric, clusters, [j for _, j in runs]),
+    rows_a, rows_b = (
+        _rows(kept, metric, clusters, places) for kept, places in zip((a, b), zip(*groups))
     )
     return crossed(
         np.array(values),
-        (one - two for one, two in rows),
+        (one - two for one, two in zip(rows_a, rows_b)),
         ours.mean_N - theirs.mean_N,
         ours.cluster_N,
         ours.weight_K,
         ours.size_K,
+        runs,
     )
 
 
 def beside(a: TaskResult, b: TaskResult) -> tuple[list[float] | None, float | None]:
     """The same difference by other methods: crossed bootstrap interval, wild cluster bootstrap p.
 
-    None where predictions are not stored or not of the same recordings, for more clusters than the
-    first is drawn for, and for more speakers than the second is meant for.
+    None where predictions are not stored or not of the same recordings; the first also for more
+    clusters than it is drawn for and rows that are not the runs, the second for more speakers than
+    it is meant for.
     """
-    clusters = scope(a, b).clusters
-    runs = paired(a, b)
+    of, runs = scope(a, b), paired(a, b)
+    clusters = of.clusters
     if clusters is None or not runs or not same_recordings(a, b) or shares_levels(a):
         return None, None
-    found = of_pair(a, b, runs, clusters)
+    found = of_pair(a, b, of)
     wild = wild_p(found) if clusters == "speakers" and found.clusters <= WILD else None
-    if found.clusters > MOST_CLUSTERS:
+    if found.clusters > MOST_CLUSTERS or of.rows != "runs":
         return None, wild
     ours, theirs = (
         pigeonhole_draws(
-            np.array([result.values[i] for i in places]),
-            np.array(list(parts(kept, a.metric, clusters, places))),
+            np.array(_means(result, groups)),
+            np.array(list(_rows(kept, a.metric, clusters, groups))),
         )
-        for result, kept, places in zip((a, b), map(usable, (a, b)), zip(*runs))
+        for result, kept, groups in zip((a, b), map(usable, (a, b)), zip(*runs))
         if kept is not None
     )
     return pigeonhole_interval(ours - theirs), wild
 
 
-def paired(a: TaskResult, b: TaskResult) -> tuple[tuple[int, int], ...]:
-    """The places of the runs of one seed in both results."""
-    runs_a, runs_b = values_by_seed(a), values_by_seed(b)
-    places = {seed: place for place, seed in enumerate(runs_b)}
-    return tuple((i, places[seed]) for i, seed in enumerate(runs_a) if seed in places)
+def paired(
+    a: TaskResult, b: TaskResult, rows: str = "runs"
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """The places of the runs of one seed (or on one split) in both results."""
+    ours, theirs = units(a, rows), units(b, rows)
+    return tuple((places, theirs[name]) for name, places in ours.items() if name in theirs)
 
 
 def new_speaker(a: TaskResult, b: TaskResult) -> tuple[float, int] | None:
@@ -219,10 +327,10 @@ def new_speaker(a: TaskResult, b: TaskResult) -> tuple[float, int] | None:
     return float((np.sign(gain_K) + 1).mean() / 2), len(gain_K)
 
 
-def _runs_name(result: TaskResult) -> str:
-    """What varied between runs that share levels, else just runs."""
-    if not shares_levels(result):
-        return "runs"
+def _rows_name(result: TaskResult, rows: str) -> str:
+    """The rows; of runs that share levels, what varied between them."""
+    if rows != "runs" or not shares_levels(result):
+        return rows
     varied = [NAMES.get(name, name) for name, levels in result.levels.items() if max(levels)]
     return listed(varied)
 

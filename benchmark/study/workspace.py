@@ -19,6 +19,7 @@ from barlow_speech.benchmark.arguments import speech_folder
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
 from barlow_speech.benchmark.evaluation.executor import Executor, run_jobs
 from barlow_speech.benchmark.evaluation.job import Job, Settings
+from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -53,6 +54,7 @@ class Workspace:
     data_root: Path | None = None
     device: str = "cpu"
     metric: str = "top1"
+    over: Over = DEFAULT
     executor: Executor = "local"
     address: str | None = None
     allow_leakage: bool = False
@@ -67,6 +69,7 @@ class Workspace:
                 cache=cache_dir() / "features",
                 device=self.device,
                 metric=self.metric,
+                over=self.over,
                 data_root=self.data_root,
                 allow_leakage=self.allow_leakage,
                 permissions=self.permissions,

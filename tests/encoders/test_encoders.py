@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -92,6 +93,26 @@ def test_alone_is_as_in_any_batch(name: str, grad: bool) -> None:
             assert state_1SD.abs().max() > 0.01, f"layer {layer} says nothing"
             assert_same(state_1SD[0], batch_BSD[index, :length])
             assert_same(state_1SD[0], turned_BSD[mirror, :length])
+
+
+@every
+@pytest.mark.parametrize("frames", [48, 97, 100, 102])  # whole states, and ends of every kind
+def test_without_lengths_it_is_the_same_function_in_training_too(name: str, frames: int) -> None:
+    """As with lengths that are all the same: states, embedding, gradients and batch statistics."""
+    frames_BTF = torch.randn(3, frames, FRONTEND.n_mels, generator=torch.Generator().manual_seed(1))
+    results = []
+    for lengths_B in (torch.full((3,), frames), None):
+        encoder = copy.deepcopy(model(name).encoder).train()
+        torch.manual_seed(0)
+        hidden, embedding_BE = encoder(frames_BTF, lengths_B)
+        (sum(one.square().mean() for one in hidden) + embedding_BE.square().mean()).backward()
+        gradients = [one.grad for one in encoder.parameters() if one.grad is not None]
+        results.append([*hidden, embedding_BE, *gradients, *encoder.buffers()])
+    assert len(results[0]) == len(results[1])
+    for padded, whole in zip(*results):
+        torch.testing.assert_close(whole, padded, rtol=1e-4, atol=1e-5)
+        if name.startswith("cnn"):
+            assert torch.equal(whole, padded)
 
 
 @every

@@ -13,11 +13,7 @@ import pytest
 import torch
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.benchmark.evaluation import end_to_end, evaluator
-from barlow_speech.benchmark.evaluation.end_to_end import EndToEndTrainer, Network, Start
-from barlow_speech.benchmark.evaluation.head_training import Split, batch_order, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Frames, Inputs, Means
-from barlow_speech.benchmark.evaluation.log_mels import LogMels, Speech
+from barlow_speech.benchmark.evaluation import evaluator
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import (
     EncoderTraining,
@@ -27,6 +23,11 @@ from barlow_speech.benchmark.evaluation.protocol import (
     read_protocol,
 )
 from barlow_speech.benchmark.evaluation.records import read_results
+from barlow_speech.benchmark.evaluation.training import end_to_end
+from barlow_speech.benchmark.evaluation.training.end_to_end import EndToEndTrainer, Network, Start
+from barlow_speech.benchmark.evaluation.training.head_training import Split, batch_order, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Frames, Inputs, Means
+from barlow_speech.benchmark.evaluation.training.log_mels import LogMels, Speech
 from barlow_speech.benchmark.features import cost, upstreams
 from barlow_speech.benchmark.features.extraction import features
 from barlow_speech.benchmark.features.kinds import Selection

@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from barlow_speech.benchmark.evaluation import batched_heads as stacks
-from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.batched_heads import batched_heads, clip_per_run, predict
-from barlow_speech.benchmark.evaluation.head_training import (
+from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
+from barlow_speech.benchmark.evaluation.training import batched_heads as stacks
+from barlow_speech.benchmark.evaluation.training import head_training as runs
+from barlow_speech.benchmark.evaluation.training.batched_heads import (
+    batched_heads,
+    clip_per_run,
+    predict,
+)
+from barlow_speech.benchmark.evaluation.training.head_training import (
     Split,
     balanced_order,
     batch_order,
     train_runs,
     training_rows,
 )
-from barlow_speech.benchmark.evaluation.inputs import Frames, Means
-from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.inputs import Frames, Means
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.downstream import heads

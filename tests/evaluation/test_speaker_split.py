@@ -87,6 +87,27 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     assert all(set(fold.labels["train"]) == {0, 1, 2, 3} for fold in three.folds)
 
 
+def test_a_split_that_is_left_aside_may_be_as_it_is(tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    header, *rows = path.read_text().splitlines()
+    sides = ("train", "dev", "test")
+    mixed = [f"{row.rpartition(chr(9))[0]}\t{sides[i // 3 % 3]}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([header, *mixed]) + "\n")
+    ours = Evaluator(Settings(tmp_path, tmp_path / "cache"))
+    with pytest.raises(BarlowSpeechError, match="speakers are in train and test"):
+        ours.task_data("emotion", str(path))
+    divided = ours.task_data("emotion", str(path), read_protocol("speakers", "emotion"))
+    assert len(divided.folds) == 5 and not any("speakers are in" in one for one in divided.notes)
+    assert divided.digest == read(corpus(tmp_path / "own")).by_speaker(SpeakerSplit(), 0).digest
+    one_side = [f"{row.rpartition(chr(9))[0]}\ttrain" for row in rows]
+    path.write_text("\n".join([header, *one_side]) + "\n")
+    again = Evaluator(Settings(tmp_path, tmp_path / "cache"))
+    with pytest.raises(BarlowSpeechError, match="the split 'dev' has no labelled recording"):
+        again.task_data("emotion", str(path))
+    same = again.task_data("emotion", str(path), read_protocol("speakers", "emotion"))
+    assert same.digest == divided.digest and same.notes == divided.notes
+
+
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [

@@ -26,6 +26,7 @@ from torch import nn
 from barlow_speech.benchmark.features import families
 from barlow_speech.benchmark.features.extraction import features
 from barlow_speech.benchmark.features.families import check_name, family_of
+from barlow_speech.benchmark.features.hugging_face_families import variants
 from barlow_speech.benchmark.features.upstreams import (
     Upstream,
     batch_difference,
@@ -191,6 +192,79 @@ def test_a_folders_features_do_not_depend_on_the_batch(
             assert alone.shape[1] == frames
             torch.testing.assert_close(state[row, :frames], alone[0], rtol=1e-4, atol=1e-5)
             assert not state[row, frames:].any()
+
+
+OTHERS = [
+    (kind, norm)
+    for kind, norm in variants()
+    if kind not in ("hubert", "wav2vec2", "wavlm", "whisper")
+]
+
+
+@pytest.mark.parametrize(("kind", "norm"), OTHERS)
+@torch.no_grad()
+def test_other_families_are_transformers_own_whatever_the_batch(
+    kind: str, norm: str, folders: Callable[[str, str], Path]
+) -> None:
+    import transformers
+
+    folder = folders(kind, norm)
+    upstream = load(f"hf:{folder}")
+    assert upstream.batched and not upstream.alone and upstream.rate == 320
+    waves = noise(16_000, 12_345, 12_345, 20_001, 300)
+    together = upstream.layers(waves)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    for row, wave in enumerate(waves[:-1]):
+        given = extractor(wave.numpy(), sampling_rate=16_000, return_tensors="pt")
+        output = model(**given, output_hidden_states=True)
+        *expected, _ = output.hidden_states
+        expected.append(output.last_hidden_state)
+        assert len(together) == len(expected)
+        for state, reference in zip(together, expected):
+            reference_TD = reference[0]
+            if len(reference_TD) < 30 * len(wave) // 16_000:  # SEW's layers, of half the frames
+                reference_TD = reference_TD.repeat_interleave(2, dim=0)
+            own = min(len(reference_TD), len(wave) // 320 - (kind == "wav2vec2-bert"))
+            assert own >= len(wave) // 320 - 2
+            torch.testing.assert_close(state[row, :own], reference_TD[:own], rtol=1e-4, atol=1e-5)
+    for row, wave in enumerate(waves):
+        frames = -(-len(wave) // 320)
+        for state, alone in zip(together, upstream.layers([wave])):
+            assert alone.shape[1] == frames and bool(alone.isfinite().all())
+            torch.testing.assert_close(state[row, :frames], alone[0], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_whisper_hears_windows_and_the_last_is_padded(
+    folders: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    """Of two seconds here: one that is shorter, one exact, one of two windows and a half."""
+    import transformers
+
+    folder = folders("whisper", "")
+    upstream = load(f"hf:{folder}")
+    assert upstream.batched and upstream.rate == 320
+    waves = noise(9_001, 32_000, 80_000)
+    together = upstream.layers(waves)
+    encoder = transformers.WhisperModel.from_pretrained(folder).eval().get_encoder()
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
+    for row, wave in enumerate(waves):
+        windows = []
+        for part in wave.split(32_000):
+            given = extractor(part.numpy(), sampling_rate=16_000, return_tensors="pt")
+            windows.append(encoder(given["input_features"], output_hidden_states=True))
+        frames = -(-len(wave) // 320)
+        for layer, state in enumerate(together):
+            reference_TD = torch.cat([one.hidden_states[layer][0] for one in windows])[:frames]
+            torch.testing.assert_close(state[row, :frames], reference_TD, rtol=1e-4, atol=1e-5)
+            assert not state[row, frames:].any()
+    wrong = shutil.copytree(folder, tmp_path / "wrong")
+    values = json.loads((wrong / "preprocessor_config.json").read_text())
+    values |= {"chunk_length": 30, "n_samples": 480_000}
+    (wrong / "preprocessor_config.json").write_text(json.dumps(values))
+    with pytest.raises(BarlowSpeechError, match=r"windows of 32000 samples.*makes 480000"):
+        load(f"hf:{wrong}")
 
 
 def test_s3prls_own_expert_is_found_to_hear_the_padding(

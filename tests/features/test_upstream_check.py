@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.features import upstream_check, upstreams
+from barlow_speech.benchmark.features.hugging_face_families import measure, variants
 from barlow_speech.benchmark.features.upstream_check import Subject, check, check_upstream, subject
 from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
@@ -281,8 +282,8 @@ def test_recordings_shorter_than_a_window_are_padded() -> None:
 @pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram"])
 def test_s3prls_own_features_of_short_recordings(name: str) -> None:
     upstream = upstreams.load_upstream(name, None, "cpu")
-    # Two of them count frames to the last sample that is not zero, so that padding adds none.
-    for samples in (384, 800) if name in ("mel", "linear") else (1, 160, 384, 800):
+    # Two of them count frames to the last sample that is not zero.
+    for samples in (1, 80, 160, 240, 384, 800):
         for layer_BTD in upstream.layers([0.1 * torch.randn(samples)]):
             frames_TD = upstream.frames(layer_BTD, 0, samples)
             assert len(frames_TD) >= 1 and frames_TD.isfinite().all()
@@ -370,12 +371,26 @@ def test_ours_keeps_the_whole_contract(checkpoint: Path) -> None:
     assert failed("barlow_speech_random", checkpoint) == {}
 
 
-@pytest.mark.parametrize(("kind", "norm"), [("Wav2Vec2", "group"), ("Hubert", "layer"),
-                                            ("WavLM", "group"), ("WavLM", "layer")])  # fmt: skip
+@pytest.mark.parametrize(("kind", "norm"), variants())
 def test_a_hugging_face_folder_keeps_the_whole_contract(
     kind: str, norm: str, tmp_path: Path
 ) -> None:
     assert failed(f"hf:{hugging_face_folder(kind, norm, tmp_path / 'model')}") == {}
+
+
+def test_the_table_of_families_says_what_each_hears(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the mask hides, what it does not, and what no mask could."""
+    hubert, base = measure("hubert", "layer"), measure("hubert", "group")
+    assert hubert.padded > 0.01 and hubert.masked is not None and hubert.masked < 1e-5
+    assert base.masked is not None and base.masked > 0.01
+    for kind in ("sew", "data2vec-audio", "wav2vec2-conformer"):
+        row = measure(kind, "" if kind == "data2vec-audio" else "layer")
+        assert row.masked is not None and row.masked > 1e-3
+        assert row.mates < 1e-5 < row.training
+        assert (row.normed > 1e-3) == (kind == "wav2vec2-conformer")  # its batch norm
+    assert measure("whisper", "").masked is None
+    assert run_command(run, ["check-upstream"]) == 2
+    assert "give one, or --families" in capsys.readouterr().err
 
 
 def test_what_the_baselines_of_s3prl_miss() -> None:

@@ -592,6 +592,25 @@ def test_the_command_writes_four_files_and_prints_the_table(tmp_path, capsys):
         assert float(row["mean"]) != pytest.approx(top1[cell_of_row])
 
 
+def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
+    for seed, upstream in enumerate(("barlow_speech", SCRIPT)):
+        store_record(tmp_path, upstream, level=0.9 - 0.2 * seed, seed=seed)
+    for asked, over in (
+        ((), "runs × recordings"),
+        (("--over", "runs"), "runs"),
+        (("--over", "recordings"), "recordings"),
+        (("--over", "pretrainings"), "runs × recordings"),
+    ):
+        assert run(tmp_path, *asked) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"paired test over {over}, 5 %" in printed and f"are over {over};" in printed
+        assert ("every run is of one pretraining" in printed) == ("pretrainings" in asked)
+        rows = csv.DictReader((tmp_path / "leaderboard.csv").open(encoding="utf-8", newline=""))
+        assert {row["over"] for row in rows} == {over}
+    assert run(tmp_path, "--over", "persons") == 2
+    assert "unknown source 'persons' in --over; choose one of" in capsys.readouterr().err
+
+
 def test_the_command_refuses_in_a_sentence(tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -14,9 +14,9 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark import run_downstream
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Frames, Means
 from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Frames, Means
 from barlow_speech.benchmark.features.extraction import features
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics

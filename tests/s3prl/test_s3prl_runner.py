@@ -21,16 +21,16 @@ import torch
 from s3prl_runner import Watched, begin_with, s3prl_runner, superb_config, taken, train_on
 from torch.nn.utils.rnn import pad_sequence
 
-from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads
-from barlow_speech.benchmark.evaluation.head_training import (
+from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training, read_protocol
+from barlow_speech.benchmark.evaluation.training import head_training as runs
+from barlow_speech.benchmark.evaluation.training.batched_heads import BatchedHeads
+from barlow_speech.benchmark.evaluation.training.head_training import (
     Split,
     balanced_order,
     batch_order,
     train_runs,
 )
-from barlow_speech.benchmark.evaluation.inputs import Means
-from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training, read_protocol
+from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.heads import linear

@@ -11,10 +11,10 @@ from gpu_machine import finish
 from gpu_record import Record
 from harness import BATCH, generate, s3prl_step_seconds
 
-from barlow_speech.benchmark.evaluation import head_training
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
+from barlow_speech.benchmark.evaluation.training import head_training
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.upstream.common.captured import Record as Recorder
 
 RUNS, CLASSES, LAYERS, WIDTH, PROJECTOR = 50, 12, 5, 512, 256

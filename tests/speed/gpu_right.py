@@ -24,9 +24,9 @@ import torch.distributed
 from gpu_record import Record
 from torch import Tensor, nn
 
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.upstream import encoders

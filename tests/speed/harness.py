@@ -28,10 +28,10 @@ import soundfile
 import torch
 
 from barlow_speech.benchmark.evaluation.evaluator import Evaluator
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.evaluation.protocol import Protocol, RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.upstream.common.machine import PACKAGES, environment
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.third_party.compatibility import s3prl_hub

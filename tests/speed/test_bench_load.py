@@ -8,11 +8,11 @@ import pytest
 import torch
 from load import CLASSES, phases_of_leaderboard, phases_of_study, write_corpus
 
-from barlow_speech.benchmark.evaluation import head_training as runs
-from barlow_speech.benchmark.evaluation.head_training import Split, train_runs
-from barlow_speech.benchmark.evaluation.inputs import Means
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.benchmark.evaluation.records import read_results
+from barlow_speech.benchmark.evaluation.training import head_training as runs
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
+from barlow_speech.benchmark.evaluation.training.inputs import Means
 
 
 def test_a_study_of_drawn_features_is_run_and_ranked(tmp_path: Path) -> None:

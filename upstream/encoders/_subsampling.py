@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from barlow_speech.upstream.encoders import shorter, valid
+from barlow_speech.upstream.encoders import Lengths, cleared, shorter, valid
 
 STRIDE = 4  # frames per state: 40 ms, short enough for a phone; attention costs 1/16 of 10 ms
 
@@ -25,8 +25,8 @@ class Subsampling(nn.Module):
         self.first = nn.Conv1d(n_mels, width, 3, stride=2, padding=1)
         self.second = nn.Conv1d(width, width, 3, stride=2, padding=1)
 
-    def forward(self, frames_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-        """[B, T, F], T a multiple of STRIDE, zero at and behind `lengths_B` → [B, S, D].
+    def forward(self, frames_BTF: Tensor, lengths: Lengths) -> Tensor:
+        """[B, T, F], T a multiple of STRIDE, zero at and behind `lengths` → [B, S, D].
 
         States behind an utterance's own ceil(length / STRIDE) are zero.
         """
@@ -34,5 +34,9 @@ class Subsampling(nn.Module):
         # state's frames, so an utterance sees the same zeros behind its end in every batch.
         x_BDT = nn.functional.gelu(self.first(frames_BTF.transpose(1, 2)))
         x_BDS = nn.functional.gelu(self.second(x_BDT))
-        x_BDS = x_BDS * valid(shorter(lengths_B, STRIDE), x_BDS.shape[2]).unsqueeze(1)
-        return x_BDS.transpose(1, 2)
+        return cleared(x_BDS.transpose(1, 2), lengths, STRIDE)
+
+
+def behind(lengths: Lengths, states: int) -> Tensor | None:
+    """[B, S], true behind each utterance's end, for attention; None where all states are valid."""
+    return None if isinstance(lengths, int) else ~valid(shorter(lengths, STRIDE), states)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Lengths, Size, shorter
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
@@ -43,18 +43,21 @@ class Encoder(BaseEncoder):
         )
         self.dropout = nn.Dropout(settings.dropout)
 
-    waits = True  # the lengths of what is packed are read by the CPU
-
-    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
-        x_BSD = self.subsampling(frames_BTF, lengths_B)
+    def states(self, frames_BTF: Tensor, lengths: Lengths) -> list[Tensor]:
+        x_BSD = self.subsampling(frames_BTF, lengths)
         hidden = [x_BSD]
         # Under any autocast cuDNN's recurrence runs in float16 (ATen/cudnn/AutocastRNN.cpp), where
         # small gradients vanish.
         with torch.autocast(x_BSD.device.type, enabled=False):
+            if isinstance(lengths, int):  # every state is valid
+                for i, layer in enumerate(self.layers):
+                    x_BSD, _ = layer(self.dropout(x_BSD) if i > 0 else _at_least_float(x_BSD))
+                    hidden.append(x_BSD)
+                return hidden
             # Packed, the backward direction starts at each utterance's own end.
             packed = pack_padded_sequence(
-                x_BSD if x_BSD.dtype == torch.float64 else x_BSD.float(),
-                shorter(lengths_B, STRIDE).cpu(),
+                _at_least_float(x_BSD),
+                shorter(lengths, STRIDE).cpu(),
                 batch_first=True,
                 enforce_sorted=False,
             )
@@ -67,3 +70,7 @@ class Encoder(BaseEncoder):
                 )
                 hidden.append(padded_BSD)
         return hidden
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Lengths, Size, cleared
 from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
 
 
@@ -44,12 +44,11 @@ class Encoder(BaseEncoder):
         states = 2 * settings.layers * (settings.kernel // 2)
         self.receptive_field = STRIDE * states + STRIDE - 1
 
-    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
-        x_BDS = self.subsampling(frames_BTF, lengths_B).transpose(1, 2)
-        mask_B1S = valid(shorter(lengths_B, STRIDE), x_BDS.shape[2]).unsqueeze(1)
+    def states(self, frames_BTF: Tensor, lengths: Lengths) -> list[Tensor]:
+        x_BDS = self.subsampling(frames_BTF, lengths).transpose(1, 2)
         hidden = [x_BDS]
         for block in self.blocks:
-            hidden.append(block(hidden[-1], mask_B1S))
+            hidden.append(block(hidden[-1], lengths))
         return [x_BDS.transpose(1, 2) for x_BDS in hidden]
 
 
@@ -66,9 +65,10 @@ class Block(nn.Module):
         self.second = nn.Conv1d(width, width, kernel, padding=kernel // 2, bias=False)
         self.second_norm = nn.BatchNorm1d(width)
 
-    def forward(self, x_BDS: Tensor, mask_B1S: Tensor) -> Tensor:
-        """[B, D, S] → [B, D, S], zero where `mask_B1S` is false, as the input has to be."""
+    def forward(self, x_BDS: Tensor, lengths: Lengths) -> Tensor:
+        """[B, D, S] → [B, D, S], zero behind each utterance's end, as the input has to be."""
         y_BDS = self.first_norm(self.first(x_BDS)).relu()
         # The norm's shift fills the padding, which must look to a convolution like its own zeros.
-        y_BDS = self.second_norm(self.second(self.dropout(y_BDS * mask_B1S)))
-        return (x_BDS + y_BDS).relu() * mask_B1S
+        y_BDS = cleared(y_BDS, lengths, STRIDE, 2)
+        y_BDS = self.second_norm(self.second(self.dropout(y_BDS)))
+        return cleared((x_BDS + y_BDS).relu(), lengths, STRIDE, 2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.settings import LATER
-from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Lengths, Size, cleared
 
 BLOCKS = 3  # each halves frequency
 
@@ -83,7 +83,7 @@ class Encoder(BaseEncoder):
             (settings.kernel // 2) * 3 * settings.dilation * self.stride
         )
 
-    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
+    def states(self, frames_BTF: Tensor, lengths: Lengths) -> list[Tensor]:
         x_BCTF = frames_BTF.unsqueeze(1)
         hidden = []
         for block, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
@@ -94,17 +94,23 @@ class Encoder(BaseEncoder):
             if self.fine:
                 if block > 0:
                     x_BCTF = nn.functional.max_pool2d(x_BCTF, (1, 2))
-                x_BCTF = (x_BCTF * _mask(lengths_B, self.stride, x_BCTF)).relu()
+                x_BCTF = cleared(x_BCTF, lengths, self.stride, 2).relu()
                 shrink = (1, 2 ** (BLOCKS - 1 - block))
             else:
-                x_BCTF = x_BCTF * _mask(lengths_B, self.grids[block], x_BCTF)
-                x_BCTF = nn.functional.max_pool2d(x_BCTF, 2).relu()
+                grid = self.grids[block]
+                if isinstance(lengths, int) and -(-lengths // grid) % 2 == 0:
+                    # No window is half-empty: it may come behind the maximum here too.
+                    x_BCTF = nn.functional.max_pool2d(x_BCTF, 2)
+                    x_BCTF = cleared(x_BCTF, lengths, 2 * grid, 2).relu()
+                else:
+                    x_BCTF = cleared(x_BCTF, lengths, grid, 2)
+                    x_BCTF = nn.functional.max_pool2d(x_BCTF, 2).relu()
                 shrink = (2 ** (BLOCKS - 1 - block),) * 2
             hidden.append(_to_grid(x_BCTF, shrink))
-        mask_BS1 = valid(shorter(lengths_B, self.stride), hidden[-1].shape[1]).unsqueeze(2)
         first_BSD = self.first(hidden[-1]).relu()
         # A layer that sees its neighbours must see zeros behind the end.
-        second_BSD = self.second(self.dropout(first_BSD * mask_BS1)).relu()
+        second_BSD = self.dropout(cleared(first_BSD, lengths, self.stride))
+        second_BSD = self.second(second_BSD).relu()
         return [*hidden, first_BSD, second_BSD]
 
 
@@ -120,11 +126,6 @@ def _layer(width: int, kernel: int, dilation: int) -> nn.Module:
         return nn.Linear(width, width)
     padding = kernel // 2 * dilation
     return OverTime(width, width, kernel, padding=padding, dilation=dilation)
-
-
-def _mask(lengths_B: Tensor, grid: int, x_BCTF: Tensor) -> Tensor:
-    """[B, 1, T, 1], true before each utterance's end on a grid of so many frames."""
-    return valid(shorter(lengths_B, grid), x_BCTF.shape[2])[:, None, :, None]
 
 
 def _to_grid(x_BCTF: Tensor, factors: tuple[int, int]) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchaudio.models.conformer import ConformerLayer
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
-from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Lengths, Size
+from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling, behind
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Encoder(BaseEncoder):
             for _ in range(settings.layers)
         )
 
-    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
-        x_SBD = self.subsampling(frames_BTF, lengths_B).transpose(0, 1)
+    def states(self, frames_BTF: Tensor, lengths: Lengths) -> list[Tensor]:
+        x_SBD = self.subsampling(frames_BTF, lengths).transpose(0, 1)
         # Not len(): torch.export would take the length of its example for every length.
-        behind_BS = ~valid(shorter(lengths_B, STRIDE), x_SBD.shape[0])
+        behind_BS = behind(lengths, x_SBD.shape[0])
         hidden = [x_SBD]
         for layer in self.layers:
             hidden.append(layer(hidden[-1], behind_BS))
@@ -75,7 +75,7 @@ class Layer(ConformerLayer):
     place lies inside its forward, so that is what is written again here.
     """
 
-    def forward(self, x_SBD: Tensor, behind_BS: Tensor) -> Tensor:
+    def forward(self, x_SBD: Tensor, behind_BS: Tensor | None) -> Tensor:
         """[S, B, D] → [S, B, D]; `behind_BS` is true behind each utterance's end."""
         x_SBD = x_SBD + 0.5 * self.ffn1(x_SBD)
         y_SBD = self.self_attn_layer_norm(x_SBD)
@@ -85,7 +85,8 @@ class Layer(ConformerLayer):
         x_SBD = x_SBD + self.self_attn_dropout(y_SBD)
         pointwise, gate, *depthwise = self.conv_module.sequential
         y_BDS = gate(pointwise(self.conv_module.layer_norm(x_SBD).permute(1, 2, 0)))
-        y_BDS = y_BDS.masked_fill(behind_BS.unsqueeze(1), 0)
+        if behind_BS is not None:
+            y_BDS = y_BDS.masked_fill(behind_BS.unsqueeze(1), 0)
         for part in depthwise:
             y_BDS = part(y_BDS)
         x_SBD = x_SBD + y_BDS.permute(2, 0, 1)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Size, shorter, valid
-from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling
+from barlow_speech.upstream.encoders import BaseEncoder, Dropout, Lengths, Size
+from barlow_speech.upstream.encoders._subsampling import STRIDE, Subsampling, behind
 
 POSITION_KERNEL = 31  # states that the position of a state is told from, 1.2 s around it
 POSITION_GROUPS = 16  # as in wav2vec 2.0
@@ -68,11 +68,11 @@ class Encoder(BaseEncoder):
         )
         self.norm = nn.LayerNorm(settings.width)
 
-    def states(self, frames_BTF: Tensor, lengths_B: Tensor) -> list[Tensor]:
-        x_BSD = self.subsampling(frames_BTF, lengths_B)
+    def states(self, frames_BTF: Tensor, lengths: Lengths) -> list[Tensor]:
+        x_BSD = self.subsampling(frames_BTF, lengths)
         positions_BSD = self.positions(x_BSD.transpose(1, 2)).transpose(1, 2)
         hidden = [x_BSD + nn.functional.gelu(positions_BSD)]
-        behind_BS = ~valid(shorter(lengths_B, STRIDE), x_BSD.shape[1])
+        behind_BS = behind(lengths, x_BSD.shape[1])
         for layer in self.layers:
             hidden.append(layer(hidden[-1], src_key_padding_mask=behind_BS))
         return [*hidden[:-1], self.norm(hidden[-1])]

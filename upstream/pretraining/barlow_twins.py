@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder
@@ -40,9 +39,7 @@ class BarlowTwins(nn.Module):
         The items are the B utterances, or with `level: frames` their S states each, N = B · S, one
         utterance after the other.
         """
-        lengths_B = torch.full((len(frames_BTF),), frames_BTF.shape[1], device=frames_BTF.device)
-        hidden, embedding_BE = self.model.encoder(frames_BTF, lengths_B)
-        # As the lengths are all equal, no state lies behind an utterance's end.
+        hidden, embedding_BE = self.model.encoder(frames_BTF)
         over_frames = self.levels[family] == "frames"
         items_ND = hidden[-1].flatten(0, 1) if over_frames else embedding_BE
         return embedding_BE, self.projectors[family](items_ND)

@@ -10,7 +10,7 @@ from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.third_party.permissions import Permissions
 
 if TYPE_CHECKING:
-    from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
+    from torch import nn
 
 PREFIX = "hf:"
 
@@ -27,13 +27,11 @@ def check(name: str, checkpoint: Path | None) -> None:
     read_folder(Path(name.removeprefix(PREFIX)))
 
 
-def load(
-    name: str, checkpoint: Path | None, seed: int, permissions: Permissions
-) -> HuggingFaceUpstream:
+def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions) -> nn.Module:
     """See `families`."""
-    from barlow_speech.upstream.third_party.huggingface import HuggingFaceUpstream
+    from barlow_speech.upstream.third_party.huggingface import hugging_face_upstream
 
-    return HuggingFaceUpstream(Path(name.removeprefix(PREFIX)))
+    return hugging_face_upstream(Path(name.removeprefix(PREFIX)))
 
 
 def origin(name: str, checkpoint: Path | None, seed: int) -> None:

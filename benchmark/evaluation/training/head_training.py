@@ -14,15 +14,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from barlow_speech.benchmark.evaluation.batched_heads import BatchedHeads, batched_heads, predict
-from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
 from barlow_speech.benchmark.evaluation.protocol import Run, RunPlan, Training
+from barlow_speech.benchmark.evaluation.training.batched_heads import (
+    BatchedHeads,
+    batched_heads,
+    predict,
+)
+from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
+from barlow_speech.benchmark.evaluation.training.linear_kernel import linear_kernel
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.ahead import Ahead
@@ -101,27 +106,24 @@ def _train(
     on_loss: Callable[[Tensor], None],
 ) -> list[Run]:
     device = train.inputs.device
-    spans = [list(span) for _, span in itertools.groupby(range(len(plans)), lambda i: plans[i].lr)]
-    optimisers = [
-        _Optimiser(heads, slice(span[0], span[-1] + 1), plans[span[0]].lr, training)
-        for span in spans
-    ]
-    inputs = train.inputs
-    batches = [row_batches(train.labels_N, training, plan) for plan in plans]
-    steps: Iterator[tuple[Tensor, Tensor]]
+    rates = [plan.lr for plan in plans]
+    steps: Steps | None = linear_kernel(heads, train.inputs, train.labels_N, training, rates)
+    steps = steps or TorchSteps(heads, train, training, rates)
+    one_step = steps.step
+    if isinstance(steps, TorchSteps) and isinstance(train.inputs, Means):  # frames are the CPU's
+        one_step = Captured(steps.step, recorder(device))
+    orders = [row_batches(train.labels_N, training, plan) for plan in plans]
+    batches: Iterator[tuple[Tensor, Tensor]]
     if device.type == "cpu":
-        steps = (step_batch(batches, training.accumulate, inputs) for _ in itertools.count())
+        batches = (step_batch(orders, training.accumulate, train.inputs) for _ in itertools.count())
     else:
-        steps = steps_ahead(batches, training.accumulate, training.steps, inputs, TOGETHER_STEPS)
-    one_step = Captured(
-        partial(_one_step, heads, optimisers, train, training.clip),
-        recorder(device) if isinstance(inputs, Means) else None,  # frames come from the CPU
-    )
+        ahead = training.accumulate, training.steps, train.inputs, TOGETHER_STEPS
+        batches = steps_ahead(orders, *ahead)
     best = [one.detach().clone() for one in heads.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
     curve: list[tuple[int, Tensor]] = []
-    for step, batch in zip(range(1, training.steps + 1), steps):
+    for step, batch in zip(range(1, training.steps + 1), batches):
         losses_R = one_step(*batch)
         on_loss(losses_R.clone())  # the next step may write over it
         if step % training.eval_step == 0 or step == training.steps:
@@ -160,22 +162,37 @@ def _train(
     ]
 
 
-def _one_step(
-    heads: BatchedHeads,
-    optimisers: Sequence[_Optimiser],
-    train: Split,
-    clip: float,
-    rows_RB: Tensor,
-    weights_B: Tensor,
-) -> Tensor:
-    """Losses [R], gradients and the optimisers' step; nothing in it waits for a GPU."""
-    losses_R = heads.step(train.inputs, rows_RB, train.labels_N[rows_RB], weights_B, clip)
-    for optimiser in optimisers:
-        optimiser.step()
-    for one in heads.parameters:
-        if one.requires_grad:  # autograd adds to it; the linear heads write over it
-            one.grad = None
-    return losses_R
+class Steps(Protocol):
+    """What trains stacked heads."""
+
+    def step(self, rows_RB: Tensor, weights_B: Tensor) -> Tensor:
+        """One step of every run on its own rows; the losses [R] before it (`BatchedHeads.step`)."""
+        ...
+
+
+class TorchSteps:
+    """Any heads, on any device: their own gradients, and torch's optimiser."""
+
+    def __init__(
+        self, heads: BatchedHeads, train: Split, training: Training, rates: Sequence[float]
+    ) -> None:
+        self.heads, self.train, self.clip = heads, train, training.clip
+        spans = [list(span) for _, span in itertools.groupby(range(len(rates)), lambda i: rates[i])]
+        self.optimisers = [
+            _Optimiser(heads, slice(span[0], span[-1] + 1), rates[span[0]], training)
+            for span in spans
+        ]
+
+    def step(self, rows_RB: Tensor, weights_B: Tensor) -> Tensor:
+        """See `Steps`."""
+        labels_RB = self.train.labels_N[rows_RB]
+        losses_R = self.heads.step(self.train.inputs, rows_RB, labels_RB, weights_B, self.clip)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        for one in self.heads.parameters:
+            if one.requires_grad:  # autograd adds to it; the linear heads write over it
+                one.grad = None
+        return losses_R
 
 
 class _Optimiser:

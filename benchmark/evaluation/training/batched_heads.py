@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.benchmark.evaluation.inputs import Inputs, Means
+from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.downstream.heads import linear
 from barlow_speech.downstream.heads._head import Head
 from barlow_speech.upstream.model.speech_encoder import seeded

@@ -1,0 +1,1 @@
+"""What trains heads: many at once on frozen features, or one together with its encoder."""
