@@ -153,7 +153,7 @@ def gpu(arguments: Sequence[str]) -> None:
             if seconds < LEAST_S:
                 failed[name] = "no time was left for it; give more --minutes."
                 Record(given.out).state(name, failed[name], 0)
-                continue
+                break
             here = Given(given.device, given.data, given.out, Path(work), seconds, given.most_steps)
             wrong = supervise(name, here)
             if wrong:
