@@ -109,7 +109,7 @@ def _train(
     rates = [plan.lr for plan in plans]
     steps: Steps | None = linear_kernel(heads, train.inputs, train.labels_N, training, rates)
     steps = steps or TorchSteps(heads, train, training, rates)
-    one_step = steps.step
+    one_step: Callable[..., Tensor] = steps.step
     if isinstance(steps, TorchSteps) and isinstance(train.inputs, Means):  # frames are the CPU's
         one_step = Captured(steps.step, recorder(device))
     orders = [row_batches(train.labels_N, training, plan) for plan in plans]
