@@ -349,9 +349,11 @@ class Identical(NamedTuple):
 
 
 def _folded(name: str) -> str:
-    """The name in small letters, composed, with single blanks and no letters without width."""
+    """The name in small letters, composed, of plain forms (ａ is a), with single blanks and no
+    letters without width.
+    """
     seen = "".join(one for one in name if unicodedata.category(one) != "Cf")
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     return " ".join(folded.split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from barlow_speech.benchmark.arguments import (
     add_data_root,
@@ -11,6 +12,10 @@ from barlow_speech.benchmark.arguments import (
     chosen_recipe,
     speech_folder,
 )
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+
+if TYPE_CHECKING:
+    from barlow_speech.upstream.pretraining.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +30,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, … (default: cuda where there is one)"
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train in N processes of this machine, one a GPU; over several machines use torchrun",
+    )
 
 
 def run(given: argparse.Namespace) -> None:
     """Do it, and say where the encoder is."""
+    if given.processes < 1:
+        raise BarlowSpeechError(f"--processes {given.processes} are none; give 1 or more.")
     recipe = chosen_recipe(given)
+    if given.processes == 1:
+        _pretrain(given, recipe)
+        return
+    from barlow_speech.upstream.pretraining.processes import together
+
+    together(given.processes, _pretrain, given, recipe)
+
+
+def _pretrain(given: argparse.Namespace, recipe: Recipe) -> None:
     from barlow_speech.upstream.common.machine import usable
     from barlow_speech.upstream.pretraining import distributed
     from barlow_speech.upstream.pretraining.run import pretrain

@@ -16,7 +16,7 @@ from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pre
 from barlow_speech.benchmark.evaluation.protocol import Protocol, Run
 from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
-from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key
+from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key, recording_keys
 from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
@@ -36,14 +36,16 @@ log = logging.getLogger(__name__)
 class Evaluator:
     """Makes results, and keeps at hand what the next one may need again.
 
-    Corpora and tasks on them stay for good, the upstream that was used last and its features until
-    another is used: jobs are best given upstream by upstream.
+    Corpora, tasks on them and what is in their recordings stay for good (one that changes meanwhile
+    is refused), the upstream that was used last and its features until another is used: jobs are
+    best given upstream by upstream.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store(settings.results)
         self._corpora: dict[str, Corpus] = {}
+        self._recordings: dict[str, list[bytes]] = {}
         self._task_data: dict[tuple[str, str, bool], TaskData] = {}
         self._divisions: dict[tuple[Any, ...], TaskData] = {}
         self._heard: dict[tuple[str, str], TaskData] = {}
@@ -198,8 +200,10 @@ class Evaluator:
             return None
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
+        if corpus.name not in self._recordings:
+            self._recordings[corpus.name] = recording_keys(corpus.recordings, corpus.manifest.file)
         keys = [
-            features_key(name, fingerprint, corpus.recordings, corpus.manifest.file, job.kind)
+            features_key(name, fingerprint, self._recordings[corpus.name], job.kind)
             for name, fingerprint in self._fingerprints(job.upstream, protocol)
         ]
         record = self._record(job, task_data, keys)
@@ -251,10 +255,18 @@ class Evaluator:
             cache, verify, listed_in = (
                 self.settings.cache, self.settings.verify_cache, corpus.manifest.file
             )  # fmt: skip
-            self._features[corpus.name, kind] = [
+            extracted = [
                 features(one, corpus.recordings, cache, listed_in, kind, verify)
                 for one in upstreams
             ]
+            known = self._recordings.get(corpus.name)
+            if known and extracted[0].key != features_key(
+                upstreams[0].name, upstreams[0].fingerprint, known, kind
+            ):
+                raise BarlowSpeechError(
+                    f"recordings of {listed_in} changed while they were used; run it again."
+                )
+            self._features[corpus.name, kind] = extracted
         return self._features[corpus.name, kind]
 
     def _heads(

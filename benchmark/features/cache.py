@@ -65,16 +65,9 @@ def recording_keys(
     return keys
 
 
-def features_key(
-    upstream: str, fingerprint: str, recordings: Sequence[Recording], listed_in: Path, kind: str
-) -> str:
-    """The `key` of these features, computed or not.
-
-    Raises:
-        BarlowSpeechError: a recording does not exist.
-    """
-    folder = Folder(Path(), upstream, fingerprint, kind)
-    return folder.key_of(recording_keys(recordings, listed_in))
+def features_key(upstream: str, fingerprint: str, recordings: Sequence[bytes], kind: str) -> str:
+    """The `key` of these features, computed or not; `recordings` are keys of theirs."""
+    return Folder(Path(), upstream, fingerprint, kind).key_of(recordings)
 
 
 class Shard:

@@ -26,6 +26,9 @@ TOLERANCE = 1e-4
 # Samples of the short recordings that are tried: one, 10, 24, 25, 30, 40 and 50 ms. s3prl pads
 # what is shorter than the last (nn/upstream.py, MIN_SECOND).
 SHORT = (1, 160, 384, 400, 480, 640, 800)
+# What s3prl's `mel` and `linear` take for the end of a recording is its last sample that is not 0:
+# padding ends with one that nobody hears, 200 dB below full scale.
+LAST = 1e-10
 PROBE_S = (0.4, 0.5, 0.7)  # seconds of the recordings that are run alone and together
 
 
@@ -36,7 +39,7 @@ class Upstream:
     `fingerprint` changes with its weights, its code and its checkpoint. `batched`: its output for
     a recording does not depend on the batch, so recordings may be run together; where it is false,
     those of one length may. `alone`: not even those, so each recording gets a forward of its own.
-    `least`: samples to which shorter recordings are padded with zeros, behind them.
+    `least`: samples to which shorter recordings are padded with zeros and, at the end, `LAST`.
     """
 
     name: str
@@ -61,10 +64,7 @@ class Upstream:
         """
         if self.alone and len(waves) > 1:
             return _joined([self.outputs([wave]) for wave in waves])
-        waves = [
-            one if len(one) >= self.least else nn.functional.pad(one, (0, self.least - len(one)))
-            for one in waves
-        ]
+        waves = [_padded(one, self.least) for one in waves]
         with torch.no_grad():
             given = self.module(waves)
         hidden = given[HIDDEN]
@@ -94,6 +94,14 @@ class Upstream:
         The first round(samples / rate) (`upstream/interfaces.py`, `tolist`), but at least one.
         """
         return layer_BTD[row, : max(1, round(samples / self.rate))]
+
+
+def _padded(wave: Tensor, least: int) -> Tensor:
+    if len(wave) >= least:
+        return wave
+    padded = nn.functional.pad(wave, (0, least - len(wave)))
+    padded[-1] = LAST
+    return padded
 
 
 def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import soundfile
-
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.sound_files import open_sound
 
 HOURS_APART = 0.05  # of the published hours; papers round them
 MANY = 20  # recordings; fewer may be of one length by chance
@@ -20,8 +21,9 @@ def implausible(
     """What can not be so in the published corpus, and what is only unlike it, as sentences.
 
     `hours` were decoded where `published` are known; its recordings are at `rate` Hz. Headers
-    alone are read; a file whose header cannot be is left to whoever decodes it. Of a table of one's
-    own nothing is published, and nothing is said.
+    alone are read; a file whose header cannot be is left to whoever decodes it, and the length of
+    one that only decoding tells is not compared. Of a table of one's own nothing is published, and
+    nothing is said.
     """
     rates: Counter[int] = Counter()
     lengths: Counter[float] = Counter()
@@ -29,12 +31,10 @@ def implausible(
     with progress(len(files), "headers", "file") as bar:
         for file in files:
             bar.update()
-            try:
-                info = soundfile.info(file)
-            except (soundfile.LibsndfileError, OSError, TypeError):
-                continue
-            rates[info.samplerate] += 1
-            lengths[info.frames / info.samplerate] += 1
+            with contextlib.suppress(BarlowSpeechError), open_sound(file) as sound:
+                rates[sound.rate] += 1
+                if sound.frames is not None:
+                    lengths[sound.frames / sound.rate] += 1
     wrong: list[str] = []
     unlike: list[str] = []
     if published and abs(hours - published) > HOURS_APART * published:

@@ -215,6 +215,7 @@ def _served(corpus: Corpus, result: Prepared) -> Card:
             result.tasks.append(f"{where}: {len(examples.classes)} classes, {sizes}")
             counts = corpus.class_counts(examples)
             result.classes.append(_counted(counts))
+            result.notes += [f"{where}: {note}" for note in examples.notes]
             result.few += [f"{where}: {few}" for few in _few(task, counts)]
             result.leaks += [f"{where}: {leak}" for leak in corpus.leaks(task, examples)]
     return dataclasses.replace(corpus.card, tasks=tasks)

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 from barlow_speech import configs
 from barlow_speech.downstream.corpora._iemocap_dialogues import place_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -29,6 +27,7 @@ from barlow_speech.upstream.common.files import (
     write_text,
 )
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s
 
 # The classes of s3prl's downstream/emotion; "exc" (excited) counts as happy, others are left out.
 IEMOCAP_CLASSES = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
@@ -204,7 +203,7 @@ def librispeech_lengths(root: Path, splits: Sequence[str]) -> str:
         for split, names in files.items():
             lengths = []
             for name in names:
-                lengths.append((-soundfile.info(root / name).frames, name))
+                lengths.append((-round(duration_s(root / name) * SAMPLE_RATE), name))
                 bar.update()
             text = io.StringIO()
             table = csv.writer(text, lineterminator="\n")

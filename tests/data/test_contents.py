@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +99,11 @@ def test_a_file_that_changed_just_now_is_not_remembered(
 
 def remember(path: Path, digest: str) -> None:
     with sqlite3.connect(cache_dir() / "contents.sqlite") as memory:
-        memory.execute("UPDATE contents SET digest = ? WHERE path = ?", (digest, os.fsencode(path)))
+        name = os.fsencode(path)
+        query = "SELECT state FROM contents WHERE path = ?"
+        (state,) = memory.execute(query, (name,)).fetchone()
+        sealed = module._sealed(name, state, digest)
+        memory.execute("UPDATE contents SET digest = ? WHERE path = ?", (sealed, name))
     memory.close()
 
 
@@ -132,6 +138,76 @@ def test_a_damaged_memory_costs_a_reading(
     contents(files)
     read.clear()
     assert contents(files) == expected(files) and read == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE contents SET digest = replace(digest, substr(digest, 1, 1), '~')",
+        "UPDATE contents SET digest = (SELECT max(digest) FROM contents)",
+        "UPDATE contents SET digest = NULL, state = x'ff00'",
+        "UPDATE contents SET state = 7, digest = x'ff', path = 'text' || path",
+        "UPDATE contents SET digest = CAST(x'ff' AS TEXT)",
+        "DROP TABLE contents; CREATE TABLE contents (path, digest)",
+        "DROP TABLE contents; CREATE VIEW contents AS SELECT 1 AS path, 2 AS state, 3 AS digest",
+    ],
+)
+def test_rows_that_are_damaged_are_read_again(
+    files: list[Path], read: list[str], change: str
+) -> None:
+    contents(files)
+    memory = sqlite3.connect(cache_dir() / "contents.sqlite")
+    memory.executescript(change)
+    memory.close()
+    assert contents(files) == expected(files)
+    verify()
+    contents(files)
+    read.clear()
+    assert contents(files) == expected(files) and read == []
+
+
+@pytest.mark.parametrize("held", ["EXCLUSIVE", "IMMEDIATE"])
+def test_what_another_process_holds_costs_a_reading(
+    files: list[Path], read: list[str], monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setattr(module, "WAIT_S", 0.01)
+    contents(files[:2])
+    other = sqlite3.connect(cache_dir() / "contents.sqlite")
+    other.execute(f"BEGIN {held}")
+    assert contents(files) == expected(files)
+    other.rollback()
+    other.close()
+    assert contents(files) == expected(files)  # it was no damage, and is there still
+    read.clear()
+    assert contents(files) == expected(files) and read == []
+
+
+def test_what_cannot_be_written_is_read_from(
+    files: list[Path], read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents(files[:2])
+    connect = sqlite3.connect
+
+    def read_only(file: Path, timeout: float) -> sqlite3.Connection:
+        return connect(f"{file.as_uri()}?mode=ro", timeout=timeout, uri=True)
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    for _ in range(2):
+        read.clear()
+        assert contents(files) == expected(files) and read == ["2.wav"]
+
+
+def test_processes_that_start_together(files: list[Path]) -> None:
+    program = (
+        "import sys; from pathlib import Path; from barlow_speech.upstream.data import contents\n"
+        "contents.SETTLED_NS = -(1 << 62)\n"
+        "for _ in range(20): found = contents.contents(map(Path, sys.argv[1:]), anew=True)\n"
+        "print(*found.values(), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, *map(str, files)]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for one in started:
+        assert one.communicate()[1].splitlines() == [" ".join(expected(files).values())]
 
 
 def test_without_a_memory_it_works(

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
-from barlow_speech.upstream.data.sound_files import open_sound
-from barlow_speech.upstream.third_party.audio_io import load_audio
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio, resample
+from barlow_speech.upstream.data.sound_files import Sound, open_sound
+from barlow_speech.upstream.third_party.audio_io import audio_info, load_audio
 from tests.programs import program
 
 SECONDS = 3.0
@@ -141,6 +141,41 @@ def test_both_lengths_of_a_file_that_was_cut_off_are_said(kind: str, folder: Pat
         read_audio(path)
 
 
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "opus", "flac", "m4a"])
+def test_a_stream_that_was_cut_off_is_named(kind: str, folder: Path) -> None:
+    """No header says how long it was to be."""
+    path = truncated(folder / f"pipe.{kind}", folder / f"shortpipe.{kind}")
+    with pytest.raises(
+        BarlowSpeechError, match=r"shortpipe\..*(truncated|cut off|lost sync|malformed)"
+    ):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("codec", ["libvorbis", "libopus", "flac"])
+def test_an_ogg_file_without_its_last_page_is_named(codec: str, folder: Path) -> None:
+    path = folder / "pages.ogg"
+    command = [program("ffmpeg"), "-v", "error", "-y", "-i", folder / "sound.wav", "-c:a", codec]
+    subprocess.run([*command, path], check=True)
+    assert len(read_audio(path)) == SECONDS * SAMPLE_RATE
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS\0")])
+    with pytest.raises(BarlowSpeechError, match="truncated: it ends without the mark of its end"):
+        read_audio(path)
+
+
+def test_an_mp3_without_header_ends_with_a_frame(folder: Path) -> None:
+    """Of what was cut off between frames nothing is to be seen."""
+    content = (folder / "pipe.mp3").read_bytes()
+    path = folder / "ends.mp3"
+    for behind in (b"", b"TAG" + bytes(125), b"no frame"):
+        path.write_bytes(content + behind)
+        assert len(read_audio(path)) == len(read_audio(folder / "pipe.mp3"))
+    for less in (1, 20, 100):
+        path.write_bytes(content[:-less])
+        with pytest.raises(BarlowSpeechError, match=r"truncated: it ends within a frame.*ffmpeg"):
+            read_audio(path)
+
+
 @pytest.mark.parametrize("name", [f"file.{one}" for one in KINDS] + ["pipe.mp3", "pipe.flac"])
 def test_a_part_is_a_slice_to_the_bit(name: str, folder: Path) -> None:
     whole, rate = decoded(folder / name)
@@ -151,6 +186,27 @@ def test_a_part_is_a_slice_to_the_bit(name: str, folder: Path) -> None:
         if rate == SAMPLE_RATE and several:
             part = read_audio(folder / name, start, start + 0.05)
             np.testing.assert_array_equal(part, whole[first:last, 0])
+
+
+@pytest.mark.parametrize("name", ["file.mp3", "pipe.mp3", "file.m4a", "pipe.flac"])
+def test_parts_of_a_file_take_one_decoding(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the second part on, while no other file is asked for; and to the bit as the first."""
+    path = folder / f"again.{name}"
+    shutil.copy(folder / name, path)
+    spans = [(0.5, 0.9), (2.0, 2.5), (0.5, 0.9), (1.0, None), (0.0, 0.3)]
+    whole, rate = decoded(path)
+    calls: list[int] = []
+    blocks = Sound.blocks
+    monkeypatch.setattr(Sound, "blocks", lambda self, *a: (calls.append(1), blocks(self, *a))[1])
+    for first, last in spans:
+        end = None if last is None else round(last * rate)
+        wanted = whole[round(first * rate) : end, 0]
+        np.testing.assert_array_equal(read_audio(path, first, last), resample(wanted, rate))
+    assert len(calls) == 2
+    with pytest.raises(BarlowSpeechError, match="no sample from 7 s"):
+        read_audio(path, 7.0, 8.0)
 
 
 @pytest.mark.parametrize("name", ["file.wav", "file.opus", "pipe.mp3", "pipe.flac", "file.m4a"])
@@ -164,7 +220,9 @@ def test_what_is_behind_the_end_is_refused(name: str, folder: Path) -> None:
 FFMPEG = ("m4a", "webm", "wma", "aac")
 
 
-@pytest.mark.parametrize("arguments", ["-ar 8000 -b:a 8k", "-ar 16000 -b:a 16k", "-ar 24000"])
+@pytest.mark.parametrize(
+    "arguments", ["-ar 8000 -b:a 8k", "-ar 16000 -b:a 16k", "-ar 24000", "-ar 44100"]
+)
 def test_parts_of_a_thin_mp3(arguments: str, folder: Path) -> None:
     path = folder / "thin.mp3"
     command = [program("ffmpeg"), "-v", "error", "-y", "-i", folder / "sound.wav"]
@@ -237,6 +295,7 @@ def test_s3prl_reads_an_mp3_to_its_end(name: str, folder: Path) -> None:
     whole, rate = decoded(folder / name)
     wave, said = load_audio(str(folder / name))
     assert said == rate
+    assert audio_info(folder / name).num_frames == len(whole)
     np.testing.assert_array_equal(wave.numpy(), whole.T)
     part, _ = load_audio(folder / name, 1_000, 500, channels_first=False)
     np.testing.assert_array_equal(part.numpy(), whole[1_000:1_500])

@@ -140,7 +140,9 @@ def spelt(column: str, name: str) -> Callable[..., list[dict[str, str]]]:
     return change
 
 
-@pytest.mark.parametrize("name", [" calm", "Calm", "CALM", "calm\u200b", "ca\ufeffl\u00adm"])
+@pytest.mark.parametrize(
+    "name", [" calm", "Calm", "CALM", "calm\u200b", "ca\ufeffl\u00adm", "\uff43alm"]
+)
 def test_nearly_equal_classes_are_refused(edited: Callable[..., Path], name: str) -> None:
     path = edited(spelt("emotion", name))
     with pytest.raises(BarlowSpeechError, match=r"line 67, column 'emotion': .*calm") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tensorboardX import SummaryWriter
 
@@ -37,6 +39,7 @@ from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.random import item_keys
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
+from tests.conftest import tone_corpus
 
 RECIPE = """
 steps: 12
@@ -423,6 +426,26 @@ def test_a_finished_run_is_left_alone_and_another_recipe_refused(
     other = read_recipe(recipe_file, ["steps=3"])
     with pytest.raises(BarlowSpeechError, match="another recipe"):
         pretrain(other, out, data_root=tones.parent, resume=True)
+
+
+def test_a_finished_run_is_of_the_speech_that_was_there(recipe_file: Path, tmp_path: Path) -> None:
+    """Other recordings under the same names are refused, also when what was packed is removed."""
+    tones = tone_corpus(tmp_path / "tones")
+    recipe, out = read_recipe(recipe_file, ["steps=1"]), tmp_path / "out"
+    encoder = pretrain(recipe, out, data_root=tones.parent)
+    before = encoder.read_bytes()
+    path = chosen(recipe.data, tones.parent)[0].path
+    content = path.read_bytes()
+    wave, rate = soundfile.read(path)
+    soundfile.write(path, -wave, rate)
+    with pytest.raises(BarlowSpeechError, match=r"packed holds other recordings than these"):
+        pretrain(recipe, out, data_root=tones.parent, resume=True)
+    shutil.rmtree(out / "packed")
+    with pytest.raises(BarlowSpeechError, match=r"was trained on other speech than is packed now"):
+        pretrain(recipe, out, data_root=tones.parent, resume=True)
+    path.write_bytes(content)
+    shutil.rmtree(out / "packed")
+    assert pretrain(recipe, out, data_root=tones.parent, resume=True).read_bytes() == before
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(

@@ -111,6 +111,36 @@ def test_processes_together_train_what_one_trains(
     assert max(moved) > 1e-3  # the comparison is of trained weights
 
 
+def finished(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_trains_in_processes_and_says_a_mistake_once(
+    recipe_file: Path, tones: Path, tmp_path: Path
+) -> None:
+    command = ["-m", "barlow_speech.benchmark.entry", "pretrain", str(recipe_file)]
+    command += ["--data-root", str(tones.parent), "-o", str(tmp_path / "out")]
+    command += ["--processes", "2", "--device", "cpu", "--set", "steps=1"]
+    done = finished(*command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "encoder.safetensors").exists()
+    assert done.stdout.count("encoder: ") == 1
+    again = finished(*command)
+    assert again.returncode == 2 and again.stdout == ""
+    assert again.stderr.startswith("error: ") and again.stderr.count("\n") == 1
+    assert "holds a training already; add --resume" in again.stderr
+
+
+def test_a_process_that_was_killed_is_said() -> None:
+    program = "from barlow_speech.upstream.pretraining.processes import together"
+    done = finished("-c", f"import signal\n{program}\ntogether(2, signal.raise_signal, 9)")
+    assert done.returncode == 1
+    assert "BarlowSpeechError: process" in done.stderr and "killed by signal 9" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["words", "local"])
 def test_a_batch_in_parts_has_the_loss_and_gradients_of_the_whole(
     recipe_file: Path, tones: Path, tmp_path: Path, name: str

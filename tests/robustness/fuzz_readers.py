@@ -20,7 +20,7 @@ import random
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.data import contents
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.manifest import (
     Recording,
@@ -570,6 +571,50 @@ def shards(folder: Path) -> list[Files]:
     return found
 
 
+# What is in files, remembered
+
+REMEMBERED = (b"one", b"two" * 999, b"")
+
+
+@contextlib.contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
+    before = os.environ.get("BARLOW_SPEECH_CACHE")
+    os.environ["BARLOW_SPEECH_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("BARLOW_SPEECH_CACHE")
+        if before is not None:
+            os.environ["BARLOW_SPEECH_CACHE"] = before
+
+
+def memories(folder: Path) -> list[Files]:
+    """The digests of three files as they are remembered, for files that are made again."""
+    with tempfile.TemporaryDirectory() as place, _cache_in(Path(place)):
+        names = [os.fsencode(folder / f"{n}.wav") for n in range(len(REMEMBERED))]
+        state = "3 1 1 1"
+        contents._with_memory(
+            lambda memory: memory.executemany(
+                "INSERT INTO contents VALUES (?, ?, ?)",
+                [(name, state, contents._sealed(name, state, "0" * 64)) for name in names],
+            ),
+            None,
+        )
+        return [{"contents.sqlite": (Path(place) / "contents.sqlite").read_bytes()}]
+
+
+def read_a_memory(folder: Path) -> None:
+    """Whatever it holds, each file has its digest, also the second time."""
+    paths = [folder / f"{n}.wav" for n in range(len(REMEMBERED))]
+    for path, content in zip(paths, REMEMBERED):
+        path.write_bytes(content)
+    right = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    with _cache_in(folder):
+        for _ in range(2):
+            check(contents.contents(paths) == right, "a digest is another file's")
+            contents.verify()
+
+
 def sealed_tensors(files: Files) -> Files:
     """The checksum in each safetensors file is that of its contents (`checkpoint.py`)."""
     dtypes = {"F32": "float32", "F16": "float16", "U8": "uint8", "I64": "int64", "F64": "float64"}
@@ -888,6 +933,8 @@ _READERS = (
                                       ("packed/offsets.npy", damage.NPY),
                                       ("packed/audio.i16", BINARY)),
            read_a_packed_corpus, sealed_packed),
+    Reader("contents", memories, (("contents.sqlite", BINARY),), read_a_memory,
+           names_file=False),
     Reader("wav", _audio("WAV", WAV_SUBTYPES), AUDIO_DAMAGE, read_a_recording),
     Reader("flac", _audio("FLAC", ("PCM_S8", "PCM_16", "PCM_24")), AUDIO_DAMAGE,
            read_a_recording),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -14,6 +16,7 @@ from barlow_speech.upstream.data.sound_files import SLACK_S, Sound, open_sound
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 MAX_SAMPLES = 1 << 27  # of what a file becomes: 2.3 h at 16 kHz, half a gigabyte
+KEPT = 1 << 26  # samples of a file that is read in parts: 70 minutes at 16 kHz, a quarter gigabyte
 MAX_LEVEL = (
     1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
 )
@@ -42,7 +45,7 @@ def read_audio(
             last = _end(sound, sound.frames, start_s, end_s)
         elif first < 0 or (last is not None and last <= first):
             raise _no_sample(sound, None, start_s, end_s)
-        wave = _joined(path, _resampled(_mono(sound.blocks(first, last)), sound.rate))
+        wave = _joined(path, _resampled(_part(sound, first, last), sound.rate))
         if sound.frames is None:
             wanted = 0 if last is None else last - first - SLACK_S * sound.rate
             if len(wave) == 0 or len(wave) * sound.rate < wanted * SAMPLE_RATE:
@@ -91,6 +94,46 @@ def _frames(path: Path) -> int:
 def _counted(path: Path, *state: int) -> int:
     with open_sound(path) as sound:
         return sum(map(len, sound.blocks()))
+
+
+def _part(sound: Sound, first: int, last: int | None) -> Iterator[np.ndarray]:
+    """Blocks [n] of a part, with channels averaged.
+
+    Where every part takes decoding from the start, the second that is asked of a file decodes all
+    of it, for those that follow.
+    """
+    if not sound.seeks and (first or last is not None):
+        stat = sound.path.stat()
+        key = (sound.path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        with _lock:
+            again = _asked == [key]
+            _asked[:] = [key]
+            whole = _decoded(*key) if again else None
+        if whole is not None:
+            yield whole[first:last].copy()
+            return
+    yield from _mono(sound.blocks(first, last))
+
+
+_lock = threading.Lock()
+_asked: list[tuple[Any, ...]] = []  # the file of which a part was read last
+
+
+@functools.lru_cache(maxsize=1)
+def _decoded(path: Path, *state: int) -> np.ndarray | None:
+    """All of a file; None where that is much, or it is damaged, if perhaps behind what is asked."""
+    parts: list[np.ndarray] = []
+    count = 0
+    try:
+        with open_sound(path) as sound:
+            for block in _mono(sound.blocks()):
+                parts.append(block)
+                count += len(block)
+                if count > KEPT:
+                    return None
+    except BarlowSpeechError:
+        return None
+    return np.concatenate(parts) if parts else None
 
 
 def _sample(sound: Sound, seconds: float) -> int:

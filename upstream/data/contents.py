@@ -1,9 +1,10 @@
 """What is in a file: its SHA-256, remembered so that a file that did not change is not read again.
 
 `contents.sqlite` in the folder of the cache holds, by path, the state of a file (its size, time of
-change, ctime and inode) and the digest of its bytes. Size and time of change stay when one corpus
-is unpacked over another; ctime is the system's own. The memory only saves time: a row that is lost
-or damaged, or a folder that cannot be written, costs a reading and no more.
+change, ctime and inode) and the digest of its bytes, sealed by a checksum of the row. Size and time
+of change stay when one corpus is unpacked over another; ctime is the system's own. The memory only
+saves time: a row that is lost or damaged, another process that holds it, or a folder that cannot be
+written, costs a reading and no more.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ TABLE = "CREATE TABLE IF NOT EXISTS contents (path BLOB PRIMARY KEY, state TEXT,
 # a file from what is written into it within the same tick: what is that new is not remembered.
 SETTLED_NS = 2_000_000_000
 BATCH = 500  # rows of a query, and files that wait for the readers
-BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+WAIT_S = 60  # for another process that writes
+# Of a file that is no memory, or another one: it is made anew.
+BROKEN = (
+    sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG,
+)  # fmt: skip
 UNKNOWN = ("", "")
 Found = TypeVar("Found")
 
@@ -61,7 +67,7 @@ def contents(
         result[path] = digest
         before = known.get(names[path], UNKNOWN)
         if state and before != (state, digest):
-            learnt.append((names[path], state, digest))
+            learnt.append((names[path], state, _sealed(names[path], state, digest)))
         if state and before[0] == state and before[1] != digest:
             log.warning("%s is another file than it was, though size and times are the same", path)
     if learnt:
@@ -95,30 +101,39 @@ def _with_memory(work: Callable[[sqlite3.Connection], Found], otherwise: Found) 
     file = cache_dir() / "contents.sqlite"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(file, timeout=60)) as memory, memory:
+        with contextlib.closing(sqlite3.connect(file, timeout=WAIT_S)) as memory, memory:
+            memory.text_factory = lambda text: text.decode(errors="replace")
             memory.execute(TABLE)
             return work(memory)
     except sqlite3.Error as error:
         log.warning("%s cannot be used (%s); recordings are read again", file, error)
-        if getattr(error, "sqlite_errorcode", None) in BROKEN:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in BROKEN:
             with contextlib.suppress(OSError):
+                file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
                 file.unlink()
     except OSError:  # whoever must write there says so
         pass
     return otherwise
 
 
+def _sealed(name: bytes, state: str, digest: str) -> str:
+    """A digest as it is remembered: a changed bit of the row is no other file's digest."""
+    text = f"{state}\0{digest}".encode(errors="replace")
+    return f"{digest} {hashlib.blake2b(name + text, digest_size=8).hexdigest()}"
+
+
 def _rows(queries: Iterable[tuple[str, Sequence[bytes]]]) -> list[tuple[bytes, str, str]]:
-    """Path, state and digest of the rows under some conditions; none where there is no memory."""
+    """Path, state and digest of the whole rows under some conditions; none without a memory."""
 
     def select(memory: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
-        return [
-            row
-            for condition, values in queries
-            for row in memory.execute(
-                f"SELECT path, state, digest FROM contents {condition}", values
-            )
-        ]
+        found = []
+        for condition, values in queries:
+            query = f"SELECT path, state, digest FROM contents {condition}"
+            for name, state, sealed in memory.execute(query, values):
+                digest = str(sealed).partition(" ")[0]
+                if isinstance(name, bytes) and sealed == _sealed(name, state, digest):
+                    found.append((name, state, digest))
+        return found
 
     return _with_memory(select, [])
 

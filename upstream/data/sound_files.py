@@ -28,6 +28,7 @@ import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import is_pointer
+from barlow_speech.upstream.data import mpeg_frames
 
 BLOCK = 1 << 20  # values decoded at once
 MAX_PER_BYTE = 1 << 16  # samples; FLAC packs silence into some thousand a byte
@@ -50,9 +51,9 @@ SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
 
 # Opus predicts from what it decoded before; after two seconds its state is the same to the bit.
 PREROLL_S = {"OPUS": 2, "VORBIS": 2}
+LAST_PAGE = 4  # in the flags of an Ogg page (RFC 3533)
 # mpg123 rounds by where it began, so that only the whole, decoded from its start, is the same.
 FROM_START = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
-XING_PLACES = (13, 21, 36)  # bytes from the start of an MPEG frame, by version and channels
 
 # What ffmpeg may decode: bytes at a place of the file, ffmpeg's name for it and ours.
 CONTAINERS = (
@@ -78,7 +79,8 @@ class Sound:
     """An open file: `rate` in Hz, `channels`, and `frames`, the number of samples N.
 
     `frames` is None where only decoding to the end tells. `decode(first)` gives blocks [n, C] of
-    float32 from that sample on, to the end; `promised` is what decoding has to come to.
+    float32 from that sample on, to the end; `promised` is what decoding has to come to. Without
+    `seeks` decoding begins at the start of the file, wherever `first` is.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Sound:
     frames: int | None
     promised: float
     decode: Callable[[int], Iterator[np.ndarray]]
+    seeks: bool = False
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[np.ndarray]:
         """Blocks [n, C] of the samples from `first` to before `last`, or to the end.
@@ -146,6 +149,13 @@ def _truncated(path: Path, promised_s: float | None, found_s: float) -> BarlowSp
     )
 
 
+def _unended(path: Path, how: str) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"recording {path} is truncated: it ends {how}; replace the file, or, if no more was "
+        f"recorded, write what there is anew, as by ffmpeg -i {path.name} new.flac."
+    )
+
+
 # libsndfile
 
 
@@ -188,11 +198,17 @@ class _Retold(io.RawIOBase):
 
 def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     file = stack.enter_context(_Decoder(path))
+    _check_pages(path)
     size = path.stat().st_size
     notes = file.extra_info
     retold = None
     if file.format in ("MP3", "MPEG"):
-        if not _xing_length(path):
+        told, more = mpeg_frames.promise(path)
+        if more:
+            raise _joined(path)
+        if not told:
+            if mpeg_frames.ends_within_a_frame(path):
+                raise _unended(path, "within a frame")
             # mpg123 multiplies the size by what the first frame takes: an end far behind the
             # true one is never met.
             retold = _Retold(stack.enter_context(path.open("rb")), 1 << 40)
@@ -201,8 +217,6 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
         if place and size - place - 4 > 0:
             raw = stack.enter_context(path.open("rb"))
             retold = _Retold(raw, size, place, b"\xff\xff\xff\xff")
-    elif file.format == "OGG":
-        _check_pages(path, file)
     if retold is not None:
         file = stack.enter_context(_Decoder(retold))
     rate, frames = file.samplerate, file.frames
@@ -229,7 +243,8 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
             left = left - len(block) if len(block) == wanted else 0
 
     promised = 0 if unknown else frames
-    return Sound(path, rate, file.channels, None if unknown else frames, promised, decode)
+    seeks = not unknown and file.subtype not in FROM_START
+    return Sound(path, rate, file.channels, None if unknown else frames, promised, decode, seeks)
 
 
 def _seek(file: _Decoder, first: int) -> int:
@@ -242,34 +257,6 @@ def _seek(file: _Decoder, first: int) -> int:
         return 0
     begin = max(0, first - PREROLL_S.get(file.subtype, 0) * file.samplerate)
     return file.seek(begin) if begin else 0
-
-
-def _xing_length(path: Path) -> bool:
-    """Whether the first frame of an MP3 says how many there are.
-
-    Raises:
-        BarlowSpeechError: more frames follow than it says.
-    """
-    with path.open("rb") as file:
-        head = file.read(10)
-        start = 0
-        if head[:3] == b"ID3":  # the size is in four times seven bits
-            start = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
-        file.seek(start)
-        frame = file.read(200)
-    tags = [i for i in XING_PLACES if frame[i : i + 4] in (b"Xing", b"Info")]
-    if frame[:1] != b"\xff" or not tags:
-        return False
-    flags = frame[tags[0] + 7]
-    if flags & 2:  # the size in bytes, behind the number of frames
-        place = tags[0] + (12 if flags & 1 else 8)
-        end = start + int.from_bytes(frame[place : place + 4], "big")
-        with path.open("rb") as file:
-            file.seek(end)
-            behind = file.read(3)
-        if behind == b"ID3" or (behind[:2] == frame[:2] and len(behind) == 3):
-            raise _joined(path)
-    return bool(flags & 1)
 
 
 def _joined(path: Path) -> BarlowSpeechError:
@@ -325,14 +312,16 @@ def _check_notes(path: Path, file: _Decoder, notes: str) -> None:
         raise _truncated(path, None if promised is None else promised / file.samplerate, found_s)
 
 
-def _check_pages(path: Path, file: _Decoder) -> None:
-    """Refuse an Ogg file that ends within a page, or that libsndfile would leave before its end.
+def _check_pages(path: Path) -> None:
+    """Refuse a file of Ogg, of any codec, whose pages end early, or that holds several streams.
 
     Raises:
         BarlowSpeechError: it does.
     """
     with path.open("rb") as raw:
-        serial = raw.read(18)[14:]
+        head = raw.read(18)
+        if head[:4] != b"OggS":
+            return
         size = raw.seek(0, 2)
         start = raw.seek(max(0, size - (1 << 16) - 300))
         tail = raw.read()
@@ -340,10 +329,11 @@ def _check_pages(path: Path, file: _Decoder) -> None:
     lacing = tail[place + 27 :][: tail[place + 26]] if place + 26 < len(tail) else b""
     whole = place + 26 < len(tail) and len(lacing) == tail[place + 26]
     if place < 0 or not whole or start + place + 27 + len(lacing) + sum(lacing) > size:
-        known = 0 < file.frames < 1 << 62
-        raise _truncated(path, None, file.frames / file.samplerate if known else 0)
-    if tail[place + 14 : place + 18] != serial:
+        raise _unended(path, "within a page")
+    if tail[place + 14 : place + 18] != head[14:]:
         raise _joined(path)
+    if not tail[place + 5] & LAST_PAGE:
+        raise _unended(path, "without the mark of its end")
 
 
 # ffmpeg
@@ -369,6 +359,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
     if not kinds:
         raise error
     kind, title = kinds[0]
+    _check_pages(path)
     program, prober = shutil.which("ffmpeg"), shutil.which("ffprobe")
     if program is None or prober is None:
         raise BarlowSpeechError(
@@ -392,7 +383,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
             try:
                 while data := process.stdout.read(4 * channels * max(1, BLOCK // channels)):
                     whole = data[: len(data) // channels // 4 * channels * 4]
-                    block = np.frombuffer(whole, "<f4").reshape(-1, channels)
+                    block = np.frombuffer(bytearray(whole), "<f4").reshape(-1, channels)
                     yield block[skip:]
                     skip = max(0, skip - len(block))
                 ended = True

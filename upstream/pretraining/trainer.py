@@ -1,7 +1,7 @@
 """Pretrain an encoder by Barlow Twins on a packed corpus.
 
 Usage: barlow-speech pretrain toy -o results/toy [--set steps=500] [--resume]
-       torchrun --nproc-per-node 8 -m barlow_speech.benchmark.entry pretrain librispeech360 …
+       barlow-speech pretrain librispeech360 --data-root /data --processes 8
 """
 
 from __future__ import annotations
@@ -325,7 +325,11 @@ class Pretraining:
         tensors = {f"twins.{key}": value for key, value in self.twins.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-        header = {"steps_done": self.steps_done, "recipe": self._digest(self.steps_done)}
+        header = {
+            "steps_done": self.steps_done,
+            "recipe": self._digest(self.steps_done),
+            "speech": self.corpus.index["sha256"],
+        }
         if self.memory is not None:
             memory = self.memory.state_dict()
             header["memory_pushed"] = memory["pushed"]
@@ -337,7 +341,7 @@ class Pretraining:
         """Go on from what `save` wrote.
 
         Raises:
-            BarlowSpeechError: the file is broken, or of another recipe.
+            BarlowSpeechError: the file is broken, or of another recipe or other speech.
         """
         file = folder / TRAINING
         tensors, header = load_tensors(file)
@@ -350,6 +354,12 @@ class Pretraining:
                 raise BarlowSpeechError(
                     f"{file} is of another recipe than the one given, --with and --set included; "
                     "give the one it was trained by, or choose another folder."
+                )
+            speech = self.corpus.index["sha256"]
+            if state.get("speech", speech) != speech:  # states of before do not say it
+                raise BarlowSpeechError(
+                    f"{file} was trained on other speech than is packed now; choose another "
+                    "folder, or put the recordings back as they were."
                 )
             if steps > self.recipe.steps:
                 raise ValueError(f"{steps} steps are none")

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import duration_s
 from barlow_speech.upstream.data.sound_files import open_sound
 
 if TYPE_CHECKING:
@@ -151,15 +152,19 @@ def audio_info(
     buffer_size: int = 4096,
     backend: str | None = None,
 ) -> AudioMetaData:
-    """`torchaudio.info` through soundfile: what the header of a file says.
+    """`torchaudio.info` through soundfile: what the header of a file says, or its true length.
 
     `format`, `buffer_size` and `backend` are ignored.
 
     Raises:
         soundfile.LibsndfileError: a RuntimeError, as torchaudio's own: no such file, or no audio.
+        BarlowSpeechError: an MP3 is cut off.
     """
     header = soundfile.info(uri)
     bits, encoding = ENCODINGS.get(header.subtype, (0, "UNKNOWN"))
     if header.format == "FLAC":
         encoding = "FLAC"
-    return AudioMetaData(header.samplerate, header.frames, header.channels, bits, encoding)
+    frames = header.frames
+    if header.format in ("MP3", "MPEG") and isinstance(uri, (str, os.PathLike)):
+        frames = round(duration_s(Path(uri)) * header.samplerate)
+    return AudioMetaData(header.samplerate, frames, header.channels, bits, encoding)
