@@ -83,7 +83,7 @@ def said(folder: Path) -> dict[str, np.ndarray]:
     for path in sorted((folder / "results" / "records").glob("*/*.json")):
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
         name = f"{path.parent.name} {path.name.rsplit('.', 2)[0]}"
-        folds = [fold["predicted"] for seed in sorted(runs) for fold in runs[seed]["folds"]]
+        folds = [fold["predicted"] for run in runs for fold in run["folds"]]
         found[name] = np.concatenate([unpack(one) for one in folds])
     return found
 
