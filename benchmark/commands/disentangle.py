@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
     add = parser.add_argument
     add("-u", "--upstream", nargs="+", action="extend", required=True, metavar="NAME",
-        help="as for run_downstream.py -u: NAME, NAME@FILE or hf:FOLDER")  # fmt: skip
+        help="as for run_downstream.py -u: NAME, NAME@FILE, hf:FOLDER, …")  # fmt: skip
     add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
         help="checkpoint for barlow_speech and barlow_speech_random "
         "(default: the packaged one)")  # fmt: skip

@@ -8,6 +8,7 @@ Shapes: N samples, T frames, D width.
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,19 +110,23 @@ def measure(kind: str, norm: str) -> Row:
         )
         one = mate.flip(0)[: round(seconds * SAMPLE_RATE)]
         waves = [one, longer]
-        alone_TD = _states(model.eval(), extractor, [one])
+        alone_TD = _states(model, extractor, [one])
+        mask = kind != "whisper"
+        masked_TD = _states(model, extractor, [one], mask)
         others = [
             _states(model, extractor, [one, mate[: len(one)]]),
             _states(model, extractor, waves),
-            _states(model, extractor, waves, mask=kind != "whisper"),
         ]
-        with seeded(0):
-            others.append(_states(model.train(), extractor, [one]))
-        others.append(_states(certain.train(), extractor, [one]))
-        found.append([_difference(alone_TD, other_TD) for other_TD in others])
-    mates, padded, masked, training, normed = (max(column) for column in zip(*found))
-    heard = None if kind == "whisper" else masked
-    return Row(kind, norm, mates, padded, heard, training, normed)
+        numpys = np.random.get_state()  # which SpecAugment draws from
+        np.random.seed(0)
+        with seeded(0):  # a copy, since training moves the statistics of batch norms
+            others.append(_states(copy.deepcopy(model).train(), extractor, [one]))
+        np.random.set_state(numpys)
+        others.append(_states(copy.deepcopy(certain).train(), extractor, [one]))
+        heard = _difference(masked_TD, _states(model, extractor, waves, mask))
+        found.append([heard, *(_difference(alone_TD, other_TD) for other_TD in others)])
+    masked, mates, padded, training, normed = (max(column) for column in zip(*found))
+    return Row(kind, norm, mates, padded, None if kind == "whisper" else masked, training, normed)
 
 
 def _difference(one_TD: Tensor, other_TD: Tensor) -> float:

@@ -167,9 +167,10 @@ def why_untested(results: Sequence[TaskResult]) -> str | None:
     One alone is not: there is nothing to test it against.
     """
     reasons = [pair["untested"] for pair in compare_all(results)]
-    if any(map(dependent_runs, results)) or (reasons and all(reasons)):
-        return next(filter(None, reasons), None)
-    return None if reasons else "there is nothing to compare with"
+    if not reasons:
+        return "there is nothing to compare with"
+    tested = not any(map(dependent_runs, results)) and not all(reasons)
+    return None if tested else next(filter(None, reasons))
 
 
 def wilson(share: float, count: int) -> list[float]:

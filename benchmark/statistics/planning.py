@@ -182,7 +182,7 @@ def pretrainings_text(result: TaskResult, gain: float = 0.02) -> str | None:
     with s² of the means over as many heads as there are.
     """
     found = of_result(replace(result, over=Over("pretrainings", "")))
-    if found is None or levels_of(result, "pretrainings") < 2:
+    if found is None or levels_of(result, "pretrainings") < 2 or found.runs_variance == 0.0:
         return None
     variance = 2 * found.runs * found.runs_variance
     count = _fewest(lambda count: _reach(2 * (count - 1)) ** 2 * variance / count <= gain**2)

@@ -150,10 +150,10 @@ def _over(result: TaskResult, of: Scope) -> Crossed | None:
     runs = None
     if of.rows == "runs" and shares_levels(result):
         split = split_variance(result)
-        if split.sem is None:
+        if split.sem is None and min(values) < max(values):
             return None
         fewest = min(1 + max(levels) for levels in result.levels.values() if max(levels))
-        runs = (split.sem**2, fewest - 1.0)
+        runs = ((split.sem or 0.0) ** 2, fewest - 1.0)
     return _these(_of_result(kept, result.metric, values, groups, of.clusters, runs), of)
 
 

@@ -29,10 +29,12 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
         split = split_variance(result)
         if split.mean_ci95 is not None:
             numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
-    numbers |= {"runs_ci95": numbers["ci95"], "over": scope(result).over}
-    found = of_result(result)
+    found, of = of_result(result), scope(result)
+    numbers |= {"runs_ci95": numbers["ci95"], "over": of.over}
     if found is not None:
         numbers["ci95"] = found.interval(low=0.0)
+    elif of.clusters is not None:  # whose runs cannot be told apart: it is over them alone
+        numbers["over"] = of.over.partition(" × ")[0]
     return numbers
 
 

@@ -781,7 +781,8 @@ def test_a_name_is_of_one_family() -> None:
     """A file in the folder is a family; what no other claims is for s3prl's hub."""
     for name, family in {
         "barlow_speech": "ours", "barlow_speech_random": "ours", "barlow_speech@a/b.pt": "ours",
-        "hf:models/x@1": "hugging_face", "fbank": "s3prl", "hubert@a.pt": "s3prl", "": "s3prl",
+        "hf:models/x@1": "hugging_face", "hear:a.b@c": "hear", "mteb:a/b": "mteb",
+        "fbank": "s3prl", "hubert@a.pt": "s3prl", "": "s3prl",
     }.items():  # fmt: skip
         assert family_of(name).__name__.rpartition(".")[2] == family
     for module in module_names(families.__path__):

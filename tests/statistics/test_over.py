@@ -159,6 +159,24 @@ def test_plans_are_whatever_is_asked_for() -> None:
         assert parts_of(asked(cells[0], over)) == parts_of(cells[0])
 
 
+def test_dependent_runs_alone_on_a_task_have_no_rank_and_equal_ones_vary_with_speakers() -> None:
+    shared = tuple({"pretrain_seed": i // 3, "init": i % 3} for i in range(RUNS))
+    cell = dataclasses.replace(result("a", of(10)), sources=shared)
+    (board,) = leaderboard([cell]).boards
+    (score,) = board.rows[0].scores
+    assert score is not None and score.rank is None and not score.leading
+    equal = dataclasses.replace(
+        cell,
+        values=(cell.values[0],) * RUNS,
+        predictions=dataclasses.replace(kept(cell), runs=(kept(cell).runs[0],) * RUNS),
+    )
+    low, high = cell_summary(equal)["ci95"]
+    assert high - low > 0.02 and cell_summary(equal)["over"].endswith("× speakers")
+    assert pretrainings_text(equal) is None
+    uneven = dataclasses.replace(cell, sources=(*shared[:-1], shared[0]))
+    assert cell_summary(uneven)["over"] == "pretrainings and initialisations"
+
+
 PRETRAINING, HEADS, HEAD = 0.02, 4, 0.03  # standard deviations, and heads of each pretraining
 
 

@@ -1,0 +1,124 @@
+"""An audio encoder of MTEB's list as an s3prl upstream: `mteb:NAME`, its embedding alone.
+
+It has one state for a whole recording, which is the embedding: the rate is that of the longest.
+Each recording runs by itself, as far as the encoder lets it.
+
+Shapes: B recordings, E embedding size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.audio import MAX_SAMPLES, SAMPLE_RATE
+from barlow_speech.upstream.third_party.permissions import NONE, Permissions, network
+
+TASK = "CREMA_D"  # whose metadata encoders may look at, for prompts that audio has none of
+
+
+class Recordings(Dataset):
+    """Waveforms as MTEB's encoders look at a data set."""
+
+    features = {"audio": None}  # noqa: RUF012  (of a column they ask for the name alone)
+
+    def __init__(self, wavs: Sequence[Tensor]) -> None:
+        self.arrays = [wave.detach().cpu().numpy() for wave in wavs]
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"audio": {"array": self.arrays[row], "sampling_rate": SAMPLE_RATE}}
+
+
+class MtebUpstream(nn.Module):
+    """An encoder of MTEB behind s3prl's interface.
+
+    Raises:
+        BarlowSpeechError: MTEB is not installed or lists no such encoder of audio, or its weights
+            cannot or may not be downloaded.
+    """
+
+    def __init__(self, name: str, permissions: Permissions = NONE) -> None:
+        super().__init__()
+        self.meta = find_encoder(name)
+        try:
+            with network(permissions.download), contextlib.redirect_stdout(sys.stderr):
+                self.encoder = self.meta.load_model(device="cpu")
+        except Exception as error:  # of any encoder
+            remedy = "" if permissions.download else "; add --download if it needs its weights"
+            raise BarlowSpeechError(
+                f"mteb:{name} cannot be loaded ({_reason(error)}){remedy}, or install what it "
+                "needs."
+            ) from error
+        weights = getattr(self.encoder, "model", None)
+        self.weights = weights if isinstance(weights, nn.Module) else nn.Module()
+
+    def get_downsample_rates(self, key: str) -> int:
+        """One state a recording, however long."""
+        return MAX_SAMPLES
+
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """1-D waveforms at 16 kHz → `embedding` [B, E], and as `hidden_states` one of [B, 1, E]."""
+        mteb: Any = importlib.import_module("mteb")
+        rows = []
+        for wave in wavs:
+            inputs: Any = DataLoader(Recordings([wave]), batch_size=1, collate_fn=_collate)
+            given = self.encoder.encode(
+                inputs, task_metadata=mteb.get_task(TASK).metadata, hf_split="test",
+                hf_subset="default", prompt_type=None, batch_size=1, show_progress_bar=False,
+            )  # fmt: skip
+            rows.append(torch.as_tensor(np.asarray(given), dtype=torch.float32).reshape(-1))
+        embedding_BE = torch.stack(rows).to(wavs[0].device)
+        states_B1E = embedding_BE.unsqueeze(1)
+        return {
+            "hidden_states": [states_B1E],
+            "last_hidden_state": states_B1E,
+            "embedding": embedding_BE,
+        }
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def find_encoder(name: str) -> Any:
+    """What MTEB knows of an encoder.
+
+    Raises:
+        BarlowSpeechError: MTEB is not installed, or lists no such encoder of audio.
+    """
+    try:
+        mteb: Any = importlib.import_module("mteb")
+    except ImportError as error:
+        raise BarlowSpeechError(
+            f"mteb:{name} needs MTEB, which cannot be imported ({_reason(error)}); run: "
+            "pip install 'barlow-speech[mteb]'"
+        ) from error
+    try:
+        meta = mteb.get_model_meta(name)
+    except Exception as error:
+        raise BarlowSpeechError(
+            f"mteb:{name} expects a name on MTEB's list of models, and there is none such "
+            f"({_reason(error)}); see: mteb available-models."
+        ) from error
+    if "audio" not in meta.modalities:
+        raise BarlowSpeechError(
+            f"mteb:{name} expects an encoder of audio, and MTEB lists it for "
+            f"{', '.join(meta.modalities)}; choose one of audio."
+        )
+    return meta
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
