@@ -225,7 +225,7 @@ def document(board: Leaderboard) -> Document:
 
 
 def _section(board: Board) -> Section:
-    """Scores with ranks and costs beside each other, and the diagram of the average ranks."""
+    """Scores with ranks and costs beside each other, the diagram of the ranks, the intervals."""
     head = f"Head: {board.head}. " if board.head else ""
     meaning = (
         f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
@@ -240,6 +240,7 @@ def _section(board: Board) -> Section:
     if ranked and ranked.critical_difference and len(ranked.upstreams) <= MAX_IN_DIAGRAM:
         figure, words = critical_difference_figure(ranked), critical_difference_text(ranked)
         parts.append(Picture(f"{board.title} ranks", "", words, figure))
+    parts.append(_by_column(board, f"{board.title}: intervals"))
     return Section(board.title, _findings(board), notes(board), tuple(parts))
 
 
@@ -293,7 +294,7 @@ def terminal(board: Leaderboard) -> Document:
     return Document("", "", tuple(sections))
 
 
-def _by_column(board: Board) -> Table:
+def _by_column(board: Board, title: str = "") -> Table:
     rows = []
     for at, column in enumerate(board.columns):
         scored = [(row, score) for row in board.rows if (score := row.scores[at])]
@@ -308,7 +309,7 @@ def _by_column(board: Board) -> Table:
         ]  # fmt: skip
     scores = f"{metric_name(board.metric)} (%)"
     columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "runs alone", "n")
-    return Table("", "", columns, tuple(rows), texts=3, groups=2)
+    return Table(title, "", columns, tuple(rows), texts=3, groups=2)
 
 
 def every_score(board: Leaderboard) -> Table:
