@@ -67,7 +67,7 @@ def markdown_leaderboard(board):
 
 
 def latex_leaderboard(board):
-    return latex_document(document(board))
+    return latex_document(document(board, intervals=False))
 
 
 def leaderboard_page(board):
@@ -405,6 +405,13 @@ def test_the_page_shows_every_score_rank_and_cost():
                 assert f"[{100 * low:.2f}, {100 * high:.2f}]" in page.text
     assert "600 k" in page.text and "0.0123" in page.text
     assert "Protocol quick, hidden states" in page.text
+
+
+def test_only_tables_with_intervals_speak_of_them():
+    board = leaderboard(make_cells())
+    assert "Intervals are over" in leaderboard_page(board)
+    assert "runs alone" in markdown_leaderboard(board)
+    assert "runs alone" not in latex_leaderboard(board)
 
 
 def test_no_diagram_without_tasks_or_upstreams_enough():
