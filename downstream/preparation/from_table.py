@@ -83,7 +83,7 @@ def prepare_table(
         )
     with _Box.opened(out / f"{name}_audio") as box:
         rows = _read(source, options, box)
-        notes = _drop_absent(source, rows, options.partial)
+        notes = [*rows.notes, *_drop_absent(source, rows, options.partial)]
         _cut(rows)
         columns = rows.columns
         columns, faults = correct(named_as(columns["path"]), columns)
@@ -141,6 +141,7 @@ class _Rows:
     places: list[str]
     samples: list[Samples | None]
     counted: str
+    notes: list[str]
 
     def keep(self, kept: list[bool]) -> None:
         """Drop the other rows."""
@@ -221,7 +222,7 @@ def _read(source: Path, options: TableOptions, box: _Box) -> _Rows:
     folder = source if source.is_dir() else source.parent
     theirs: dict[str, list[str]] = {}
     paths: list[str] = []
-    rows = _Rows(options.root or folder, {}, [], [], "")
+    rows = _Rows(options.root or folder, {}, [], [], "", [])
     several = 0
     allowed = AllowedFolders(rows.root)
     with progress(math.inf, f"read {source.name}", "row") as bar:
@@ -252,6 +253,7 @@ def _read(source: Path, options: TableOptions, box: _Box) -> _Rows:
     if not paths:
         raise BarlowSpeechError(f"{source} ({found.format.TITLE}) lists no recording; fill it.")
     rows.columns = {"path": paths, **_ours(source, found.format, theirs, options)}
+    rows.notes += [found.format.NOTE] if hasattr(found.format, "NOTE") else []
     table = found.format.TITLE == "table"
     rows.counted = f"{len(paths):,} read" + ("" if table else f" ({found.format.TITLE})")
     rows.counted += f", {several} of them over several lines" if several else ""

@@ -2,8 +2,8 @@
 
 Such a file has a docstring (the format, whose it is, how its own library cuts a recording), a
 `TITLE`, `recognises(path)` for a file or folder, and `entries(path, asked)`. Optional are
-`chosen(paths)`, which of a folder's recognised paths count, and `NAMES`, what columns of others are
-called here (default: `_entry.OURS`).
+`chosen(paths)`, which of a folder's recognised paths count, `NAMES`, what columns of others are
+called here (default: `_entry.OURS`), and `NOTE`, which goes into the card.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from barlow_speech.downstream.corpora._scan import listing
+from barlow_speech.downstream.preparation.formats._entry import json_of
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -76,7 +77,8 @@ def find(source: Path) -> Found:
     if here:
         return Found(here[0], [Part(source)])
     if not source.is_dir():
-        return Found(_module("table"), [Part(source)])
+        # What names no recording is refused by what reads its like.
+        return Found(_module("jsonl" if json_of(source) else "table"), [Part(source)])
     found: dict[Any, list[Path]] = {}
     for path in _lists(source):
         known = next((one for one in formats if one.recognises(path)), None)

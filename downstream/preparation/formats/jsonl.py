@@ -35,9 +35,10 @@ UNKNOWN = ("start", "end", "stop", "begin", "onset", "offset_s", *EMOBOX)
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file holds JSON objects that are not of lhotse."""
+    """Whether a file holds JSON objects that name recordings, and is not of lhotse."""
     found = json_of(path)
-    return found is not None and found.kind != "named" and not lhotse.recognises(path)
+    named = found is not None and found.kind != "named" and not {*PATHS}.isdisjoint(found.first)
+    return named and not lhotse.recognises(path)
 
 
 def entries(path: Path, asked: Asked) -> Iterator[Entry]:

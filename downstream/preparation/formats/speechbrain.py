@@ -1,6 +1,7 @@
 """SpeechBrain's CSV (columns ID and wav) and JSON (an object with one for each ID).
 
-`start` and `stop` are samples (`read_audio`: from start to before stop). A replacement such as
+`start` and `stop` are samples (`read_audio`: from start to before stop; to the end where there is
+no stop, or it is start). A replacement such as
 `$data_root/` or `{data_root}/` at the start of a path is what `--audio-root` names.
 """
 
@@ -31,11 +32,11 @@ REPLACED = re.compile(r"\$(\w+|\{\w+\})/*|\{\w+\}/*")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is JSON with a name for each row, or a CSV with the columns ID and wav."""
+    """Whether a file is JSON with a name for each recording, or a CSV with ID and wav."""
     if not path.is_file():
         return False
     if found := json_of(path):
-        return found.kind == "named"
+        return found.kind == "named" and not {*PATHS}.isdisjoint(found.first)
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = [name.strip() for name in file.readline(1 << 16).split(",")]
@@ -101,16 +102,17 @@ def _samples(row: Mapping[str, Any], where: str) -> functools.partial[tuple[int,
     if all(one in (None, "") for one in given):
         return None
     try:
-        first, last = (int(str(one)) for one in given)
-        if 0 <= first < last:
+        first = int(str(given[0] or 0))
+        last = int(str(given[1] or first))
+        if 0 <= first <= last:
             return functools.partial(_cut, first, last)
     except ValueError:
         pass
     raise BarlowSpeechError(
-        f"{where}: start and stop must be whole numbers of samples, and stop the greater, not "
+        f"{where}: start and stop must be whole numbers of samples, and stop not before start, not "
         f"{given[0]!r} and {given[1]!r}; fix them."
     )
 
 
 def _cut(first: int, last: int, size: Size) -> tuple[int, int]:
-    return within(size, first, last, 0)
+    return within(size, first, last if last > first else size.frames, 0)
