@@ -213,17 +213,27 @@ class Store:
 def read_results(results: Path, metric: str = "top1", over: Over = DEFAULT) -> list[TaskResult]:
     """Every stored record of a results folder as a result, with all the runs that it has.
 
+    Raises:
+        BarlowSpeechError: as `read_records`, or the metric is unknown.
+    """
+    records = read_records(results)
+    return [result_of(record, sorted(record.runs), metric, over) for record in records]
+
+
+def read_records(results: Path) -> list[Record]:
+    """Every stored record of a results folder.
+
     Of records that were made again of features of a later version, the later ones count.
 
     Raises:
-        BarlowSpeechError: the folder has no records, or the metric is unknown.
+        BarlowSpeechError: the folder has no records.
     """
     records = _latest(Store(results).records())
     if not records:
         raise BarlowSpeechError(
             f"{results} holds no records; give the folder that run_downstream.py wrote (-p)."
         )
-    return [result_of(record, sorted(record.runs), metric, over) for record in records]
+    return records
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:

@@ -462,6 +462,15 @@ def our_places(run: Pretraining) -> list[Place]:
     ]
 
 
+def piecewise(run: Pretraining) -> None:
+    """A step that no recording makes, so that its parts can be told."""
+    record, run.record = run.record, None
+    try:
+        run.step()
+    finally:
+        run.record = record
+
+
 def baseline_places(trainer: FileTrainer) -> list[Place]:
     """Where the parts of the baseline's step are called."""
     return [
@@ -477,6 +486,7 @@ class Contender:
 
     step: Callable[[], Any]
     places: list[Place]
+    clocked: Callable[[], Any] | None = None  # as `step`, and none of the places is passed by
     dataset: FileViews | None = None
     rates: list[float] = dataclasses.field(default_factory=list)  # audio-seconds per second
     parts: list[dict[str, float]] = dataclasses.field(default_factory=list)  # seconds per step
@@ -517,7 +527,7 @@ class Contender:
             self.rates.append(steps * audio_s / (time.perf_counter() - started))
             watch = Stopwatch(device)
             with _replaced(self.places, watch):
-                self.step()
+                (self.clocked or self.step)()
             watch.switch(REST)
         self.parts.append(watch.seconds())
 
@@ -592,7 +602,7 @@ def measure(
     corpus = PackedCorpus(packed, recipe.crop_s, recipe.seed)
     run = Pretraining(recipe, corpus, where)
     settings = run.twins.model.settings
-    contenders = {OURS: Contender(run.step, our_places(run))}
+    contenders = {OURS: Contender(run.step, our_places(run), functools.partial(piecewise, run))}
     trainers = {}
     audio_s = recipe.batch * recipe.crop_s
     with contextlib.ExitStack() as stack:
@@ -608,7 +618,9 @@ def measure(
             )
             stack.callback(trainer.close)
             trainers[name] = trainer
-            contenders[name] = Contender(trainer.step, baseline_places(trainer), trainer.dataset)
+            contenders[name] = Contender(
+                trainer.step, baseline_places(trainer), dataset=trainer.dataset
+            )
         bar = stack.enter_context(progress(rounds, "measure", "round"))
         together = sum(one.warm_up(warm_up, budget_s / 10) for one in contenders.values())
         left = began + budget_s - time.monotonic()

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,8 +103,26 @@ def pack(recordings: Sequence[Recording], folder: Path, verify: bool = False) ->
     inside = _digest(recordings, verify)
     old = _packed(folder)
     if old is None or old.get("contents") != inside:
-        _write(recordings, folder, inside, old)
+        _write(map(str, recordings), map(_read, recordings), folder, inside, old)
     return folder
+
+
+def pack_waves(
+    names: Sequence[str], waves: Iterable[np.ndarray], folder: Path, inside: str
+) -> Path:
+    """The same of waveforms [N] at 16 kHz, float32 in [-1, 1], that are `inside`, a digest.
+
+    Raises:
+        BarlowSpeechError: as `pack`.
+    """
+    old = _packed(folder)
+    if old is None or old.get("contents") != inside:
+        _write(names, waves, folder, inside, old)
+    return folder
+
+
+def _read(recording: Recording) -> np.ndarray:
+    return read_audio(recording.path, recording.start_s, recording.end_s, recording.gain_db)
 
 
 def _packed(folder: Path) -> dict[str, Any] | None:
@@ -123,7 +141,11 @@ def _packed(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    recordings: Sequence[Recording], folder: Path, inside: str, old: dict[str, Any] | None
+    names: Iterable[str],
+    waves: Iterable[np.ndarray],
+    folder: Path,
+    inside: str,
+    old: dict[str, Any] | None,
 ) -> None:
     """Write the packed folder; of one that is there, with `old` as its index, the index alone."""
     try:
@@ -135,23 +157,20 @@ def _write(
         ) from error
     try:
         ends, checksum = [0], hashlib.sha256()
-        with (part / AUDIO).open("wb") as audio, progress(len(recordings), "pack", "rec") as bar:
-            for recording in recordings:
-                wave = read_audio(
-                    recording.path, recording.start_s, recording.end_s, recording.gain_db
-                )
+        lines = [" ".join(one.splitlines()) for one in names]
+        with (part / AUDIO).open("wb") as audio, progress(len(lines), "pack", "rec") as bar:
+            for wave in waves:
                 samples = np.rint(wave * 32768).clip(-32768, 32767).astype("<i2")
                 checksum.update(samples.tobytes())
                 audio.write(samples.tobytes())
                 ends.append(ends[-1] + len(samples))
                 bar.update()
         np.save(part / OFFSETS, np.array(ends, dtype=np.int64))
-        names = [" ".join(str(one).splitlines()) for one in recordings]
-        (part / NAMES).write_text("\n".join(names) + "\n", encoding="utf-8")
+        (part / NAMES).write_text("\n".join(lines) + "\n", encoding="utf-8")
         index = {
             "format": FORMAT,
             "contents": inside,
-            "recordings": len(recordings),
+            "recordings": len(lines),
             "hours": round(ends[-1] / SAMPLE_RATE / 3600, 4),
             "sha256": checksum.hexdigest(),
             "offsets_sha256": file_digest(part / OFFSETS),

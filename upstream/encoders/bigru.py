@@ -51,12 +51,12 @@ class Encoder(BaseEncoder):
         with torch.autocast(x_BSD.device.type, enabled=False):
             if isinstance(lengths, int):  # every state is valid
                 for i, layer in enumerate(self.layers):
-                    x_BSD, _ = layer(self.dropout(x_BSD) if i > 0 else x_BSD.float())
+                    x_BSD, _ = layer(self.dropout(x_BSD) if i > 0 else _at_least_float(x_BSD))
                     hidden.append(x_BSD)
                 return hidden
             # Packed, the backward direction starts at each utterance's own end.
             packed = pack_padded_sequence(
-                x_BSD.float(),
+                _at_least_float(x_BSD),
                 shorter(lengths, STRIDE).cpu(),
                 batch_first=True,
                 enforce_sorted=False,
@@ -70,3 +70,7 @@ class Encoder(BaseEncoder):
                 )
                 hidden.append(padded_BSD)
         return hidden
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -41,9 +41,14 @@ class ObjectiveSettings:
     normalise_latents: bool = False
 
 
+def item_count(z_ND: Tensor) -> Tensor:
+    """How many items this process has; filled in on the device, which a copy would wait for."""
+    return z_ND.new_full((), len(z_ND))
+
+
 def moments(z_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(count, mean [D], variance [D]) over the items of all processes, in two passes."""
-    count = all_reduce_sum(z_ND.new_tensor(float(len(z_ND))))
+    count = all_reduce_sum(item_count(z_ND))
     mean_D = all_reduce_sum(z_ND.sum(dim=0)) / count
     variance_D = all_reduce_sum((z_ND - mean_D).square().sum(dim=0)) / count
     return count, mean_D, variance_D
@@ -57,7 +62,7 @@ def standardise(z_ND: Tensor) -> Tensor:
 
 def cross_correlation(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     """C [D, D] of the standardised z of both views, over the items of all processes."""
-    count = all_reduce_sum(a_ND.new_tensor(float(len(a_ND))))
+    count = all_reduce_sum(item_count(a_ND))
     return all_reduce_sum(standardise(a_ND).T @ standardise(b_ND)) / count
 
 
@@ -111,7 +116,7 @@ def _twins(a_ND: Tensor, b_ND: Tensor, settings: ObjectiveSettings) -> dict[str,
 
 
 def _vicreg(a_ND: Tensor, b_ND: Tensor) -> dict[str, Tensor]:
-    count = all_reduce_sum(a_ND.new_tensor(float(len(a_ND))))
+    count = all_reduce_sum(item_count(a_ND))
     size = a_ND.shape[1]
     variance, covariance = a_ND.new_zeros(()), a_ND.new_zeros(())
     for z_ND in (a_ND, b_ND):

@@ -11,7 +11,6 @@ import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from barlow_speech.upstream.common.ahead import Ahead
+from barlow_speech.upstream.common.captured import Captured, recorder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.data.packed import PackedCorpus
@@ -88,9 +89,10 @@ class Pretraining:
         )
         self.optimiser = _optimiser(recipe.optimiser, self.twins)
         self.correlations: dict[str, Tensor] = {}
-        # Cuts the next step's crops while this one computes.
-        self._cutter = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[Tensor]] | None = None
+        self._ahead = Ahead(self._cut, device)
+        # How a step is recorded on a GPU; without it, it is launched piece by piece.
+        self.record = recorder(device)
+        self._recorded: dict[tuple[str, ...], Captured] = {}  # by the families that a step trains
 
     @property
     def done(self) -> bool:
@@ -147,19 +149,9 @@ class Pretraining:
         recipe, step = self.recipe, self.steps_done
         share = recipe.batch // distributed.world_size()
         positions = step * recipe.batch + share * distributed.rank() + np.arange(share)
-        views, clean_BFT = self.pairs(positions)
-        parts: dict[str, Tensor] = {}
-        losses = []
         should_log = self.should_log
-        self.optimiser.zero_grad(set_to_none=True)
-        for name, family in self.families.items():
-            passes = self._whole if recipe.accumulate == 1 else self._in_parts
-            with seeded(0):  # restores what dropout, seeded in `_embed`, draws from
-                terms, embedding_BE = passes(name, family, *views[name])
-            losses.append(family.weight * terms["loss"].detach())
-            prefix = f"{name}/" if len(recipe.families) > 1 else ""
-            parts |= {prefix + key: value.detach() for key, value in terms.items()}
-        parts["loss"] = torch.stack(losses).sum()
+        with seeded(0):  # restores what dropout draws from
+            parts, embedding_BE, clean_BFT = self._gradients(positions)
         figures: dict[str, float] = {}
         if should_log:
             figures = dict(zip(parts, torch.stack(list(parts.values())).tolist()))
@@ -199,12 +191,28 @@ class Pretraining:
         is, and leaves it so.
         """
         families = self.families if families is None else families
-        cut, here = (
-            2 if any(one.segments == "different" for one in some.values()) else 1
-            for some in (self.recipe.families, families)
-        )
-        crops = self.crops(positions, cut)[:here]
-        waves_SBN = crops.to(self.device, non_blocking=True) / 32768
+        crops_SBN, keys_2B = self.crops(positions)
+        return self._views_of(crops_SBN, keys_2B, families)
+
+    def crops(self, positions: np.ndarray) -> list[Tensor]:
+        """int16 crops [S, B, N] and the keys [2, B] of their views; the next step's are begun."""
+        after = None
+        if self.steps_done + 1 < self.recipe.steps:
+            after = tuple((positions + self.recipe.batch).tolist())
+        return self._ahead.take(tuple(positions.tolist()), after)
+
+    def _cut(self, wanted: tuple[int, ...]) -> list[Tensor]:
+        positions = np.array(wanted, dtype=np.int64)
+        several = any(one.segments == "different" for one in self.recipe.families.values())
+        rows_B = torch.from_numpy(positions)
+        keys_2B = torch.stack([item_keys(self.recipe.seed, 0, rows_B, view) for view in (0, 1)])
+        return [torch.from_numpy(self.corpus.crops(positions, 1 + several)), keys_2B]
+
+    def _views_of(
+        self, crops_SBN: Tensor, keys_2B: Tensor, families: Mapping[str, ViewFamily]
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        several = any(one.segments == "different" for one in families.values())
+        waves_SBN = crops_SBN[: 1 + several] / 32768
         with torch.no_grad():
             clean_SBFT = torch.stack(
                 [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
@@ -214,27 +222,63 @@ class Pretraining:
             views = []
             for view in (0, 1):
                 segment = view if family.segments == "different" else 0
-                keys_B = item_keys(self.recipe.seed, 0, torch.from_numpy(positions), view)
-                views.append(self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_B))
+                views.append(
+                    self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_2B[view])
+                )
             result[name] = (views[0], views[1])
         return result, clean_SBFT[0]
 
-    def crops(self, positions: np.ndarray, segments: int) -> Tensor:
-        """int16 crops [S, B, N]; those of the step after this are begun in the background."""
+    @property
+    def _recordable(self) -> bool:
+        """Whether nothing in the step that comes next waits, and all it reads stays in its place.
 
-        def cut(wanted: np.ndarray) -> Tensor:
-            crops = torch.from_numpy(self.corpus.crops(wanted, segments))
-            return crops.pin_memory() if self.device.type == "cuda" else crops
+        The first and the last step hand out correlations; mixup's memory grows until it is full.
+        """
+        return (
+            self.record is not None
+            and self.recipe.accumulate == 1
+            and distributed.world_size() == 1
+            and self.steps_done not in (0, self.recipe.steps - 1)
+            and (self.memory is None or len(self.memory) == self.memory.capacity)
+        )
 
-        first = int(positions[0])
-        ahead, self._next = self._next, None
-        # Always on that one thread: the corpus keeps the order of the epoch it is in.
-        mine = ahead[1] if ahead and ahead[0] == first else self._cutter.submit(cut, positions)
-        crops = mine.result()
-        if self.steps_done + 1 < self.recipe.steps:
-            after = positions + self.recipe.batch
-            self._next = (int(after[0]), self._cutter.submit(cut, after))
-        return crops
+    def _gradients(self, positions: np.ndarray) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The terms by name, embeddings and plain log-mel of a batch; gradients are in `.grad`."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if not self._recordable:
+            views, clean_BFT = self.pairs(positions)
+            return (*self._backward(views), clean_BFT)
+        families = self.families
+        if tuple(families) not in self._recorded:
+            self._recorded[tuple(families)] = Captured(self._from_crops, self.record)
+        self._seed(0)
+        recorded = self._recorded[tuple(families)]
+        gradients, *result = recorded(*self.crops(positions))
+        for parameter, gradient in zip(self.twins.parameters(), gradients):
+            parameter.grad = gradient  # where the recording writes it
+        parts, embedding_BE, clean_BFT = result
+        return parts, embedding_BE, clean_BFT
+
+    def _from_crops(self, crops_SBN: Tensor, keys_2B: Tensor) -> tuple[Any, ...]:
+        """What `_gradients` gives, behind the gradients of all parameters."""
+        views, clean_BFT = self._views_of(crops_SBN, keys_2B, self.families)
+        parts, embedding_BE = self._backward(views)
+        return [one.grad for one in self.twins.parameters()], parts, embedding_BE, clean_BFT
+
+    def _backward(
+        self, views: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms by name, and the embeddings, of the last of the step's families."""
+        parts: dict[str, Tensor] = {}
+        losses = []
+        for name, family in self.families.items():
+            passes = self._whole if self.recipe.accumulate == 1 else self._in_parts
+            terms, embedding_BE = passes(name, family, *views[name])
+            losses.append(family.weight * terms["loss"].detach())
+            prefix = f"{name}/" if len(self.recipe.families) > 1 else ""
+            parts |= {prefix + key: value.detach() for key, value in terms.items()}
+        parts["loss"] = torch.stack(losses).sum()
+        return parts, embedding_BE
 
     def _whole(
         self, name: str, family: ViewFamily, first_BTF: Tensor, second_BTF: Tensor
@@ -283,11 +327,15 @@ class Pretraining:
 
         The first half of what is returned is of the first view, at either level.
         """
-        # Dropout must draw the same on resuming, and in both passes over a part of a batch.
-        key = (self.recipe.seed, self.steps_done, distributed.rank(), part)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if not (self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
+            self._seed(part)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             return self.forward(frames_BTF, family)
+
+    def _seed(self, part: int) -> None:
+        """Dropout must draw the same on resuming, and in both passes over a part of a batch."""
+        key = (self.recipe.seed, self.steps_done, distributed.rank(), part)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def _objective(
         self, name: str, family: ViewFamily, a_ND: Tensor, b_ND: Tensor
@@ -371,6 +419,7 @@ class Pretraining:
             raise BarlowSpeechError(
                 f"{file} is no whole state of a training ({error}); remove it to start anew."
             ) from error
+        self._recorded.clear()  # it reads the memory where it was
         self.steps_done = steps
 
     def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
@@ -436,7 +485,10 @@ def _optimiser(settings: Optimiser, module: nn.Module) -> torch.optim.Optimizer:
         groups = [matrices, {**vectors, "adapt": False}]
         return LARS(groups, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.AdamW(
-        [matrices, vectors], lr=settings.lr, weight_decay=settings.weight_decay
+        [matrices, vectors],
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        fused=parameters[0].is_cuda or None,  # None is torch's choice
     )
 
 

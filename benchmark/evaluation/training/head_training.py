@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,9 +30,12 @@ from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.benchmark.evaluation.training.linear_kernel import linear_kernel
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
+from barlow_speech.upstream.common.ahead import Ahead
+from barlow_speech.upstream.common.captured import Captured, recorder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for itself
+TOGETHER_STEPS = 256  # whose rows go to a GPU at once
 
 
 @dataclass(frozen=True)
@@ -105,15 +109,23 @@ def _train(
     rates = [plan.lr for plan in plans]
     steps: Steps | None = linear_kernel(heads, train.inputs, train.labels_N, training, rates)
     steps = steps or TorchSteps(heads, train, training, rates)
-    batches = [row_batches(train.labels_N, training, plan) for plan in plans]
+    one_step: Callable[..., Tensor] = steps.step
+    if isinstance(steps, TorchSteps) and isinstance(train.inputs, Means):  # frames are the CPU's
+        one_step = Captured(steps.step, recorder(device))
+    orders = [row_batches(train.labels_N, training, plan) for plan in plans]
+    batches: Iterator[tuple[Tensor, Tensor]]
+    if device.type == "cpu":
+        batches = (step_batch(orders, training.accumulate, train.inputs) for _ in itertools.count())
+    else:
+        ahead = training.accumulate, training.steps, train.inputs, TOGETHER_STEPS
+        batches = steps_ahead(orders, *ahead)
     best = [one.detach().clone() for one in heads.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
     curve: list[tuple[int, Tensor]] = []
-    for step in range(1, training.steps + 1):
-        rows_RB, weights_B = _step_batch(batches, training.accumulate)
-        losses_R = steps.step(rows_RB.to(device), weights_B.to(device, train.inputs.dtype))
-        on_loss(losses_R)
+    for step, batch in zip(range(1, training.steps + 1), batches):
+        losses_R = one_step(*batch)
+        on_loss(losses_R.clone())  # the next step may write over it
         if step % training.eval_step == 0 or step == training.steps:
             with torch.no_grad():
                 predicted_RN = predict(heads, dev.inputs)
@@ -189,7 +201,7 @@ class _Optimiser:
     def __init__(self, heads: BatchedHeads, span: slice, lr: float, training: Training) -> None:
         self.parameters, self.span = heads.parameters, span
         self.views = [one.detach()[span] for one in self.parameters]
-        self.optimiser = fused_optimiser(self.views, lr, training)
+        self.optimiser = fused_optimiser(self.views, lr, training, self.views[0].is_cuda)
 
     def step(self) -> None:
         for view, whole in zip(self.views, self.parameters):
@@ -198,21 +210,53 @@ class _Optimiser:
         self.optimiser.step()
 
 
-def fused_optimiser(parameters: Any, lr: float, training: Training) -> torch.optim.Optimizer:
-    """torch's fused optimiser of a training, for parameters or groups of them."""
+def fused_optimiser(
+    parameters: Any, lr: float, training: Training, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """torch's fused optimiser of a training, for parameters or groups of them.
+
+    One that is `capturable` may be part of a CUDA graph.
+    """
     kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    return kind[training.optimiser](
-        parameters, lr=lr, weight_decay=training.weight_decay, fused=True
-    )
+    options = {"weight_decay": training.weight_decay, "fused": True, "lr": lr}
+    if capturable and training.optimiser != "sgd":  # which counts no steps
+        options["capturable"] = True
+    return kind[training.optimiser](parameters, **options)
 
 
-def _step_batch(batches: Sequence[Iterator[Tensor]], accumulate: int) -> tuple[Tensor, Tensor]:
+def steps_ahead(
+    batches: Sequence[Iterator[Tensor]], accumulate: int, steps: int, inputs: Inputs, together: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows [R, B] and weights [B] of every step, `together` steps made at once in a thread.
+
+    For a GPU, which takes less time over a step than a CPU over its rows.
+    """
+    runs, lengths = len(batches), deque[list[int]]()
+
+    def make(first: int) -> list[Tensor]:
+        count = min(together, steps - first)
+        rows, weights = zip(*(step_batch(batches, accumulate, inputs) for _ in range(count)))
+        lengths.append([len(one) for one in weights])
+        return [torch.cat([one.flatten() for one in rows]), torch.cat(weights)]
+
+    ahead = Ahead(make, inputs.device)
+    for first in range(0, steps, together):
+        after = first + together
+        rows_X, weights_Y = ahead.take(first, after if after < steps else None)
+        sizes = lengths.popleft()
+        parts = rows_X.split([runs * size for size in sizes])
+        yield from zip((one.view(runs, -1) for one in parts), weights_Y.split(sizes))
+
+
+def step_batch(
+    batches: Sequence[Iterator[Tensor]], accumulate: int, inputs: Inputs
+) -> tuple[Tensor, Tensor]:
     """Each run's rows [R, B] of one step, and the weight [B] of every row in the step's loss."""
     parts = [[next(one) for one in batches] for _ in range(accumulate)]
     rows_RB = torch.cat([torch.stack(part) for part in parts], dim=1)
     sizes = torch.tensor([len(part[0]) for part in parts])
     weights_B = (1.0 / (sizes.double() * accumulate)).repeat_interleave(sizes)
-    return rows_RB, weights_B
+    return rows_RB, weights_B.to(inputs.dtype)
 
 
 def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
