@@ -147,7 +147,7 @@ def speechbrain_csv(folder: Path, split: str, rows: list[Row]) -> None:
     lines = ["ID, duration, wav, start, stop, spk_id, gender, emo, text"]
     for r in rows:
         frames = soundfile.info(r["file"]).frames
-        place = f"$root/{Path(r['file']).name}, 0, {frames}"
+        place = f"$root/clips/{r['id']}.wav, 0, {frames}"
         labels = f"{r['speaker']}, {r['gender']}, {r['emotion']}, {r['text']}"
         lines.append(f"{r['id']}, 1.0, {place}, {labels}")
     (folder / f"{split.replace('dev', 'valid')}.csv").write_text("\n".join(lines))
@@ -155,7 +155,7 @@ def speechbrain_csv(folder: Path, split: str, rows: list[Row]) -> None:
 
 def speechbrain_json(folder: Path, split: str, rows: list[Row]) -> None:
     said = {
-        r["id"]: {"wav": f"{{root}}/{Path(r['file']).name}", "length": 1.0, "emo": r["emotion"]}
+        r["id"]: {"wav": f"{{root}}/clips/{r['id']}.wav", "length": 1.0, "emo": r["emotion"]}
         | {"spk_id": r["speaker"], "gender": r["gender"], "text": r["text"]}
         for r in rows
     }
@@ -238,7 +238,7 @@ def test_every_format_gives_the_same_corpus(
     writer: Callable[[Path, str, list[Row]], None], rows: list[Row], tmp_path: Path
 ) -> None:
     source = written(writer, tmp_path / "lists", rows)
-    options = TableOptions(root=tmp_path / "clips", name="same")
+    options = TableOptions(root=tmp_path, name="same")
     prepared = prepare_table(source, tmp_path / "out", options)
     corpus = read_corpus(str(prepared.cards[0]))
     assert set(corpus.card.tasks) == {"emotion", "gender", "speaker_id"}
@@ -336,12 +336,16 @@ HALF = [
     ("a.json", '{"wav": "/etc/r.wav"}\n', "outside of .* by --audio-root"),
     ("a.json", '{"wav": "gone.wav"}\n', "1 of 1 files of .*gone.wav, are not there"),
     ("a.json", "{}\n", "it names no recording"),
+    ("a.json", "[]", "lists no recording"),
+    ("a.json", '{"a": {"b": {}}}', "it names no recording .* which of id, b"),
     ("a.json", '{"x": {"wav": "{root}/r.wav"}}', "entry 'x': say by --audio-root which folder"),
     ("a.json", '{"x": {"wav": 7}}', "one recording is expected in 'wav', not 7"),
     ("a.csv", "ID,wav,start,stop\nx,r.wav,0.5,1\n", "start and stop must be whole numbers"),
     ("a.csv", "ID,wav\nx,r.wav,1\n", "line 2: 3 cells where the header has 2"),
     ("wav.scp", "a sph2pipe -f wav r.sph |\n", "recording a is a command in a pipe"),
     ("wav.scp", "a r.wav\na r.wav\n", "line 2: 'a' stands there twice"),
+    ("wav.scp", "a /etc/a.ark:5\n", "/etc/a.ark is outside of .*--audio-root"),
+    ("x.pkl", b"\x80\0\0", "is none of what is known here"),
     ("wav.scp", "a\n", "'a' has nothing behind it"),
     ("c.jsonl", '{"id": "c", "type": "MixedCut", "tracks": []}', "a MixedCut is no part of one"),
     ("c.jsonl", '{"id": "c", "type": "MonoCut", "start": 0}', "a cut without a recording"),

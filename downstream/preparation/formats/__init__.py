@@ -21,6 +21,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 DEEPEST = 3  # folders below the one that was given: NAME/data/train-….parquet, NAME/data/train
 LISTS = (".json", ".jsonl", ".gz", ".csv", ".parquet", ".tar", ".tgz")  # that a folder may hold
+TEXTS = (".csv", ".tsv", ".txt", ".tab")  # which may be in UTF-16, and are told so
 # How people call the splits; other names are refused when a task reads them.
 SPLIT_NAMES = {
     "train": "train",
@@ -77,6 +78,11 @@ def find(source: Path) -> Found:
     if here:
         return Found(here[0], [Part(source)])
     if not source.is_dir():
+        if source.suffix.lower() not in TEXTS and _is_binary(source):
+            raise BarlowSpeechError(
+                f"{source} is none of what is known here ({titles()}); give the file or folder "
+                "that lists the recordings."
+            )
         # What names no recording is refused by what reads its like.
         return Found(_module("jsonl" if json_of(source) else "table"), [Part(source)])
     found: dict[Any, list[Path]] = {}
@@ -95,6 +101,14 @@ def find(source: Path) -> Found:
     ((known, paths),) = found.items()
     chosen = known.chosen(paths) if hasattr(known, "chosen") else paths
     return Found(known, _with_splits(source, chosen))
+
+
+def _is_binary(file: Path) -> bool:
+    try:
+        with file.open("rb") as raw:
+            return b"\0" in raw.read(512)
+    except OSError:
+        return False
 
 
 def _lists(folder: Path, deep: int = 0) -> Iterator[Path]:

@@ -130,13 +130,8 @@ def _json_of(path: Path, *state: int) -> Json | None:
     with path.open("rb") as raw:
         if not raw.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[", b"\x1f\x8b")):
             return None
-    try:
-        kind = _kind(path)
-        if kind == "":
-            return None
-        return Json(kind, next(iter(json_rows(path, kind)))[1])
-    except StopIteration:
-        return Json("lines", {})
+    kind = _kind(path)
+    return Json(kind, next((row for _, row in json_rows(path, kind)), {})) if kind else None
 
 
 def _opened(path: Path) -> IO[str]:

@@ -18,6 +18,7 @@ import soundfile
 from barlow_speech.downstream.corpora._scan import GENDERS, listing, read_lines
 from barlow_speech.downstream.preparation.formats._entry import Asked, Entry, Samples, within
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.data.allowed_folders import AllowedFolders
 from barlow_speech.upstream.data.audio import Size
 
 TITLE = "Kaldi folder"
@@ -97,6 +98,11 @@ def _entry(
     if not archive:
         return Entry(where, place, cells, samples)
     file = root / archive[1]
+    if not AllowedFolders(root).holds(archive[1]):
+        raise BarlowSpeechError(
+            f"{folder / 'wav.scp'}, {where}: {file} is outside of {root}; if you trust the list, "
+            "say by --audio-root the folder that holds its recordings."
+        )
     read = functools.partial(_archived, file, place[len(archive[1]) :], f"{folder}, {where}")
     return Entry(where, f"{recording}.wav", cells, samples, read)
 
@@ -116,8 +122,9 @@ def _archived(file: Path, rest: str, where: str) -> bytes:
         out = io.BytesIO()
         soundfile.write(out, wave, rate, format="WAV")
     except Exception as error:  # whatever a damaged archive makes of it
+        said = str(error) or type(error).__name__
         raise BarlowSpeechError(
-            f"{where}: {file}{rest} holds no recording ({error}); write it again."
+            f"{where}: {file}{rest} holds no recording ({said}); write it again."
         ) from error
     return out.getvalue()
 
