@@ -21,6 +21,7 @@ from barlow_speech.benchmark.statistics.over import read_over
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, check_folder, write_json, write_text
+from barlow_speech.upstream.names import NAMES
 
 if TYPE_CHECKING:
     from barlow_speech.benchmark.statistics.results import TaskResult
@@ -191,9 +192,17 @@ def run(arguments: Sequence[str]) -> None:
         for one in chosen
     }
     from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
-    from barlow_speech.benchmark.features.families import check_name
+    from barlow_speech.benchmark.features.families import check_name, split_name
     from barlow_speech.benchmark.features.known import recall
 
+    if given.layer is not None and given.selection == "embedding":
+        raise BarlowSpeechError("-l is a layer of -s hidden_states; leave one of them out.")
+    plain = [split_name(name) for name in given.upstream]
+    if given.upstream_ckpt and not any(name in NAMES and not own for name, own in plain):
+        raise BarlowSpeechError(
+            "-k is for barlow_speech and barlow_speech_random, not for "
+            f"{', '.join(given.upstream)}; a checkpoint of another upstream is NAME@FILE."
+        )
     features = cache_dir() / "features"
     upstreams = list(dict.fromkeys(given.upstream))
     for name in upstreams:

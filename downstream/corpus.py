@@ -89,9 +89,12 @@ class Corpus:
     def _columns(self, task: Task) -> Columns:
         if task.name not in self.card.tasks:
             served = ", ".join(sorted(self.card.tasks)) or "none"
+            remedy = f"add the column '{task.label}' to {self.manifest.file}"
+            if task.label in self.manifest.columns:
+                remedy = "name its columns 'label' and 'split' in the tasks of a card (.yaml)"
             raise BarlowSpeechError(
                 f"corpus '{self.name}' does not serve the task '{task.name}' (only: {served}); "
-                f"add the column '{task.label}' to {self.manifest.file}, or choose another -d."
+                f"{remedy}, or choose another -d."
             )
         return self.card.tasks[task.name]
 

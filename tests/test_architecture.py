@@ -9,12 +9,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("benchmark", "configs", "downstream", "upstream")
-SOURCES = [ROOT / "__init__.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
+TOP = [ROOT / "__init__.py", ROOT / "s3prl_fix.py"]
+SOURCES = [*TOP, *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
 # From the top down; those on one line do not import each other. A folder stands for its files, and
 # for what is in it and has no line of its own.
 LEVELS = """
     __init__.py
-    benchmark/entry.py
+    benchmark/entry.py s3prl_fix.py
     benchmark/commands
     benchmark/study benchmark/run_downstream.py
     benchmark/arguments.py

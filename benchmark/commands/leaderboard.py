@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> None:
     # All of them are made before the first is written.
     texts = {
         "md": markdown_document(shown),
-        "tex": latex_document(shown),
+        "tex": latex_document(document(board, intervals=False)),
         "csv": comma_separated(every_score(board)),
         "html": page(shown),
     }

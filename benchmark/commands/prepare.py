@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from barlow_speech.upstream.data.manifest import Recording
 
 SILENCE = "_silence_"  # recordings of this class may be silent
+SHARES = (0.15, 0.15)  # of dev and test
+OF_A_CORPUS = ("genders", "test_set", "statistics")
+OF_A_TABLE = ("corpus_name", "column", "audio_root", "shares", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,11 +106,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shares",
         nargs=2,
         type=float,
-        default=(0.15, 0.15),
         metavar=("DEV", "TEST"),
-        help="of --split-by (default: 0.15 0.15)",
+        help=f"of --split-by (default: {SHARES[0]} {SHARES[1]})",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of --split-by (default: 0)")
+    add("--seed", type=int, metavar="N", help="of --split-by (default: 0)")
 
 
 def run(given: argparse.Namespace) -> None:
@@ -128,6 +130,9 @@ def run(given: argparse.Namespace) -> None:
                 f"--from-table {given.from_table} and the corpus {given.name} exclude each other; "
                 "give one of them."
             )
+        _refuse(given, OF_A_CORPUS, "is for a public corpus, and --from-table reads your own")
+        if not given.split_by:
+            _refuse(given, ("shares", "seed"), "is for a split, which --split-by asks for")
         prepared = prepare_table(given.from_table, given.out, _table_options(given))
     elif given.name is None:
         for name in corpora.names():
@@ -141,6 +146,7 @@ def run(given: argparse.Namespace) -> None:
             f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
+        _refuse(given, OF_A_TABLE, "is for a table of your own (--from-table)")
         by_speaker = given.split_by == ["speaker"]
         if given.split_by and not by_speaker:
             raise BarlowSpeechError(
@@ -155,9 +161,17 @@ def run(given: argparse.Namespace) -> None:
         _check(prepared, given.workers)
 
 
+def _refuse(given: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """What would be ignored is refused."""
+    for name in names:
+        if getattr(given, name) not in (None, "", []):
+            raise BarlowSpeechError(f"--{name.replace('_', '-')} {why}; leave it out.")
+
+
 def _table_options(given: argparse.Namespace) -> TableOptions:
     from barlow_speech.downstream.preparation.from_table import TableOptions
 
+    dev, test = given.shares or SHARES
     columns = {}
     for one in given.column:
         ours, equals, theirs = one.partition("=")
@@ -169,9 +183,9 @@ def _table_options(given: argparse.Namespace) -> TableOptions:
         columns=columns,
         root=given.audio_root,
         split_by=tuple(given.split_by),
-        dev=given.shares[0],
-        test=given.shares[1],
-        seed=given.seed,
+        dev=dev,
+        test=test,
+        seed=given.seed or 0,
         partial=given.partial,
     )
 

@@ -35,8 +35,13 @@ def run_jobs(
     whose worker is lost is given to another one.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.run`; or Ray is not installed or has no such cluster.
+        BarlowSpeechError: as `Evaluator.run`; or Ray is not installed or has no such cluster, or
+            is not asked for where an address is given.
     """
+    if executor == "local" and address:
+        raise BarlowSpeechError(
+            "--address is of a Ray cluster; add --executor ray, or leave it out."
+        )
     if executor == "local":
         # Upstream by upstream, since an upstream and its features are what is costly to hold.
         first = {job.upstream: i for i, job in reversed(list(enumerate(jobs)))}

@@ -211,8 +211,11 @@ def merged(folders: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
     return [result for _, result in taken.values()]
 
 
-def document(board: Leaderboard) -> Document:
-    """The page: a section for each board, and one for each table of published scores."""
+def document(board: Leaderboard, intervals: bool = True) -> Document:
+    """The page: a section for each board, and one for each table of published scores.
+
+    The table of `intervals` has a row for each score, too many for a paper.
+    """
     upstreams = {row.upstream for one in board.boards for row in one.rows}
     tasks = {(column.task, column.corpus) for one in board.boards for column in one.columns}
     counts = (counted(len(upstreams), "upstream"), counted(len(tasks), "task"))
@@ -220,12 +223,12 @@ def document(board: Leaderboard) -> Document:
     return Document(
         "Leaderboard",
         f"{', '.join([metric_name(board.metric), *counts])}.",
-        (*map(_section, board.boards), *published),
+        (*(_section(one, intervals) for one in board.boards), *published),
     )
 
 
-def _section(board: Board) -> Section:
-    """Scores with ranks and costs beside each other, and the diagram of the average ranks."""
+def _section(board: Board, intervals: bool) -> Section:
+    """Scores with ranks and costs beside each other, the diagram of the ranks, the intervals."""
     head = f"Head: {board.head}. " if board.head else ""
     meaning = (
         f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
@@ -240,7 +243,9 @@ def _section(board: Board) -> Section:
     if ranked and ranked.critical_difference and len(ranked.upstreams) <= MAX_IN_DIAGRAM:
         figure, words = critical_difference_figure(ranked), critical_difference_text(ranked)
         parts.append(Picture(f"{board.title} ranks", "", words, figure))
-    return Section(board.title, _findings(board), notes(board), tuple(parts))
+    if intervals:
+        parts.append(_by_column(board, f"{board.title}: intervals"))
+    return Section(board.title, _findings(board), notes(board, intervals), tuple(parts))
 
 
 def _names(row: Row) -> tuple[str, str]:
@@ -293,7 +298,7 @@ def terminal(board: Leaderboard) -> Document:
     return Document("", "", tuple(sections))
 
 
-def _by_column(board: Board) -> Table:
+def _by_column(board: Board, title: str = "") -> Table:
     rows = []
     for at, column in enumerate(board.columns):
         scored = [(row, score) for row in board.rows if (score := row.scores[at])]
@@ -308,7 +313,7 @@ def _by_column(board: Board) -> Table:
         ]  # fmt: skip
     scores = f"{metric_name(board.metric)} (%)"
     columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "runs alone", "n")
-    return Table("", "", columns, tuple(rows), texts=3, groups=2)
+    return Table(title, "", columns, tuple(rows), texts=3, groups=2)
 
 
 def every_score(board: Leaderboard) -> Table:
@@ -341,14 +346,15 @@ def every_score(board: Leaderboard) -> Table:
     return Table("leaderboard", "", EVERY_SCORE, values)
 
 
-def notes(board: Board) -> tuple[str, ...]:
+def notes(board: Board, intervals: bool = True) -> tuple[str, ...]:
     """What the marks and numbers of a board mean, and what limits its ranks or is apart."""
     sentences = []
     scores = [score for row in board.rows for score in row.scores if score]
     over = over_text([score.result for score in scores])
     if any(score.rank for score in scores):
         sentences += [RANK_KEY.format(over=over), MARK_KEY]
-    sentences += [CI_KEY.format(over=over), *limits([score.result for score in scores])]
+    sentences += [CI_KEY.format(over=over)] if intervals else []
+    sentences += limits([score.result for score in scores])
     ranked = board.ranking
     if ranked is not None:
         sentences.append(AVERAGE_KEY.format(count=len(ranked.blocks)))

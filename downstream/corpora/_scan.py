@@ -111,7 +111,7 @@ class Reader:
 
     `layout` says what its folder holds, for messages. `recognises` tells it from the other corpora
     at a glance; `read` lists its recordings, and opens only those whose length it must know.
-    `cards` are names in configs/corpora.
+    `cards` are names in configs/corpora; `takes` are the `Options` beside `partial` that it heeds.
     """
 
     title: str
@@ -119,7 +119,7 @@ class Reader:
     recognises: Callable[[Path], bool]
     read: Callable[[Path, Options], Scan]
     cards: tuple[str, ...]
-    splits_by_speaker: bool = False
+    takes: tuple[str, ...] = ()
 
 
 def peek(folder: Path, pattern: str) -> bool:

@@ -213,5 +213,5 @@ READER = Reader(
     recognises=recognises,
     read=read,
     cards=("common_voice", "common_voice_by_speaker"),
-    splits_by_speaker=True,
+    takes=("statistics", "split_by_speaker"),
 )

@@ -192,4 +192,5 @@ READER = Reader(
     recognises=lambda root: any(name in SUBSETS for name in folders(root)),
     read=read,
     cards=("librispeech",),
+    takes=("genders",),
 )

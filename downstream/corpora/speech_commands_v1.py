@@ -244,6 +244,7 @@ def reader_of(version: Version) -> Reader:
         recognises=lambda root: recognises(version, root),
         read=lambda root, options: read(version, root, options),
         cards=(version.name, f"{version.name}_12", *superb),
+        takes=("test_set",),
     )
 
 

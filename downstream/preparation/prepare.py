@@ -66,13 +66,14 @@ def prepare(
 
     Raises:
         BarlowSpeechError: `root` is another corpus or not whole (unless `options.partial`), a file
-            or label is none of the corpus's, or `out` cannot be written. Nothing is written then.
+            or label is none of the corpus's, `out` cannot be written, or an option is not for this
+            corpus. Nothing is written then.
     """
     reader = find_reader(name)
-    if options.split_by_speaker and not reader.splits_by_speaker:
-        raise BarlowSpeechError(
-            f"{reader.title} has the splits that its card describes; leave --split-by out."
-        )
+    for name_of, value in dataclasses.asdict(options).items():
+        if value and name_of not in ("partial", *reader.takes):
+            flag = name_of.removesuffix("_speaker").replace("_", "-")
+            raise BarlowSpeechError(f"--{flag} is not for {reader.title}; leave it out.")
     _check_root(name, reader, root)
     out = out or root
     check_writable(out)

@@ -454,6 +454,9 @@ def test_leakage_that_is_allowed_is_written_down(
         (["-u", "barlow_speech", "-d", "all", "--protocol", "papr"], "did you mean 'paper'"),
         (["-u", "barlow_speech", "-d", "all", "--set", "stepps=3"], "did you mean 'steps'"),
         (["-u", "barlow_speech", "-d", "all", "--device", "cuda:99"], "--device cuda:99"),
+        (["-u", "fbank", "-d", "all", "-k", "x.pt"], "-k is for barlow_speech"),
+        (["-u", "barlow_speech", "-d", "all", "-s", "embedding", "-l", "1"], "-l is a layer of"),
+        (["-u", "barlow_speech", "-d", "all", "--address", "x:1"], "add --executor ray"),
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(

@@ -84,7 +84,7 @@ def test_a_card_names_columns_of_its_own(tones: Path, tmp_path: Path) -> None:
     corpus = read_corpus(str(card))
     assert corpus.examples(read_task("emotion")).classes == ["high", "low", "middle"]
     with pytest.raises(
-        BarlowSpeechError, match=r"does not serve the task 'gender' \(only: emotion"
+        BarlowSpeechError, match=r"serve the task 'gender' \(only: emotion\); name its columns"
     ):
         corpus.examples(read_task("gender"))
     card.write_text(card.read_text().replace("label: keyword", "label: keywrd"))

@@ -86,7 +86,7 @@ def made(data: Path, tmp_path: Path) -> Callable[[str], dict[str, Corpus]]:
 
     def make(name: str) -> dict[str, Corpus]:
         cards = []
-        for by_speaker in (False, True)[: 1 + find_reader(name).splits_by_speaker]:
+        for by_speaker in (False, True)[: 1 + ("split_by_speaker" in find_reader(name).takes)]:
             options = Options(partial=True, split_by_speaker=by_speaker)
             prepared = prepare(name, data / FOLDERS.get(name, name), tmp_path / name, options)
             assert prepared.leaks == []
@@ -878,7 +878,7 @@ def test_common_voice_split_by_speaker_takes_all_that_is_validated(
     assert len(speakers) == len(set(speakers)) == 16
     counts = Counter((gender, split) for _, gender, split in rows)
     assert counts == {(g, s): n for g in ("female", "male") for s, n in zip(SPLITS, (6, 1, 1))}
-    with pytest.raises(BarlowSpeechError, match="has the splits that its card describes"):
+    with pytest.raises(BarlowSpeechError, match="--split-by is not for"):
         prepare("emodb", data / "emodb", tmp_path, options)
 
 
@@ -1093,8 +1093,20 @@ def test_the_command_lists_the_corpora(capsys: pytest.CaptureFixture[str]) -> No
         (["timit"], "prepare timit needs the folder of TIMIT"),
         (["timit", ".", "--from-table", "x.csv"], "exclude each other"),
         (["timit", ".", "--workers", "0"], "--workers must be 1 or more"),
+        (["timit", ".", "--genders", "audit"], "--genders is not for TIMIT"),
+        (["timit", ".", "--test-set", "x"], "--test-set is not for TIMIT"),
+        (["librispeech", ".", "--statistics", "x"], "--statistics is not for LibriSpeech"),
+        (["timit", ".", "--split-by", "speaker"], "--split-by is not for TIMIT"),
+        (["timit", ".", "--seed", "0"], "--seed is for a table of your own"),
+        (["timit", ".", "--column", "speaker=who"], "--column is for a table of your own"),
+        (["--from-table", "x.csv", "--genders", "audit"], "--genders is for a public corpus"),
+        (["--from-table", "x.csv", "--test-set", "x"], "--test-set is for a public corpus"),
+        (["--from-table", "x.csv", "--seed", "1"], "which --split-by asks for"),
         (["--from-table", "x.csv", "--column", "speaker"], "write it as OURS=THEIRS"),
-        (["--from-table", "x.csv", "--shares", "0.6", "0.4"], "must be above 0, and below 1"),
+        (
+            ["--from-table", "x.csv", "--split-by", "speaker", "--shares", "0.6", "0.4"],
+            "must be above 0, and below 1",
+        ),
         (["--from-table", "x.csv", "--corpus-name", "a/b"], "must be a file's name"),
         (["--from-table", "no/such.csv"], "cannot read the table no/such.csv"),
     ],

@@ -67,7 +67,7 @@ def markdown_leaderboard(board):
 
 
 def latex_leaderboard(board):
-    return latex_document(document(board))
+    return latex_document(document(board, intervals=False))
 
 
 def leaderboard_page(board):
@@ -346,7 +346,8 @@ def test_hostile_names_are_text_in_markdown():
     assert plain == SPECIAL
     tables = [line for line in text.splitlines() if line.startswith("|")]
     bars = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    assert bars == [9] * 6 + [6] * 4  # two headings each, four upstreams, two published
+    # Two headings each: four upstreams, their intervals on three tasks, two published.
+    assert bars == [9] * (6 + 14) + [6] * 4
 
 
 def test_hostile_names_are_text_on_the_page():
@@ -399,8 +400,18 @@ def test_the_page_shows_every_score_rank_and_cost():
         assert f"{100 * numbers['mean']:.2f} ± {100 * numbers['std']:.2f}" in page.text
     for row in board.boards[0].rows:
         assert f"{row.average_rank:.2f}" in page.text
+        for score in filter(None, row.scores):
+            for low, high in (score.summary["ci95"], score.summary["runs_ci95"]):
+                assert f"[{100 * low:.2f}, {100 * high:.2f}]" in page.text
     assert "600 k" in page.text and "0.0123" in page.text
     assert "Protocol quick, hidden states" in page.text
+
+
+def test_only_tables_with_intervals_speak_of_them():
+    board = leaderboard(make_cells())
+    assert "Intervals are over" in leaderboard_page(board)
+    assert "runs alone" in markdown_leaderboard(board)
+    assert "runs alone" not in latex_leaderboard(board)
 
 
 def test_no_diagram_without_tasks_or_upstreams_enough():
