@@ -15,8 +15,8 @@ def barlow_speech(ckpt: str | None = None, *args: Any, refresh: bool = False, **
 
 
 def barlow_speech_local(ckpt: str, *args: Any, refresh: bool = False, **kwargs: Any) -> Any:
-    """Our encoder with the weights in the file `ckpt`."""
-    if not ckpt or not os.path.isfile(ckpt):  # noqa: PTH113 - s3prl hands over text
+    """Our encoder with the weights in the file `ckpt`, or in the folder of a card."""
+    if not ckpt or not os.path.exists(ckpt):  # noqa: PTH110 - s3prl hands over text
         raise BarlowSpeechError(f"checkpoint {ckpt} does not exist; give one with -k.")
     return _UpstreamExpert(ckpt)
 

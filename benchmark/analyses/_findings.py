@@ -44,8 +44,8 @@ def _against(best: str, pair: dict[str, Any]) -> str:
         )
     difference = sign * pair["difference"]
     numbers = (
-        f"{interval_text(pair['ci95'], sign)}, Holm-corrected {p_text(pair['p_holm'])}, over "
-        f"{pair['over']}"
+        f"{interval_text(pair['ci95'], sign)} of this pair alone, Holm-corrected "
+        f"{p_text(pair['p_holm'])}, over {pair['over']}"
     )
     # The best mean over all runs may be the lower one over the shared seeds.
     if pair["separable"] and difference > 0:

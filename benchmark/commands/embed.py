@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import file_digest
+from barlow_speech.upstream.common.files import checkpoint_file, file_digest
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 # Of the files of a folder, those with these names are audio; a file that is named may have any.
@@ -66,7 +66,10 @@ def run(given: argparse.Namespace) -> None:
         {"embeddings": embeddings_NE},
         {
             "names": [str(path) for path in recordings],
-            "checkpoint": {"name": checkpoint.name, "sha256": file_digest(checkpoint)},
+            "checkpoint": {
+                "name": checkpoint.name,
+                "sha256": file_digest(checkpoint_file(checkpoint)),
+            },
         },
     )
     count, size = embeddings_NE.shape

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import file_digest
+from barlow_speech.upstream.common.files import checkpoint_file, file_digest
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 
@@ -32,7 +32,10 @@ def run(given: argparse.Namespace) -> None:
     if given.out.is_dir():
         raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
     model = load_model(given.checkpoint)
-    facts = {"checkpoint": given.checkpoint.name, "sha256": file_digest(given.checkpoint)}
+    facts = {
+        "checkpoint": given.checkpoint.name,
+        "sha256": file_digest(checkpoint_file(given.checkpoint)),
+    }
     difference = export_onnx(model, given.out, facts)
     print(
         f"{given.out}: {given.out.stat().st_size / 1e6:.1f} MB; onnxruntime differs from the "

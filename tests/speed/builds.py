@@ -38,8 +38,10 @@ def command(row: str, corpora: list[str], python: Path) -> list[str]:
     """The program and its arguments."""
     if row == "demo":
         return [str(python), str(python.with_name("barlow-speech")), "demo", "-o", "results"]
-    tasks = ["emotion"] if row == "busy" else ["all"]
-    upstreams = UPSTREAMS[:1] if row == "busy" else UPSTREAMS
+    upstreams, tasks = (UPSTREAMS[:1], ["emotion"]) if row == "busy" else (UPSTREAMS, ["all"])
+    if not corpora:
+        corpora = ["../tones/manifest.tsv"]
+        tasks = ["emotion"] if row == "busy" else ["emotion", "gender"]
     program = [str(python), str(python.with_name("run_downstream.py")), "-u", *upstreams]
     return [*program, "-d", *tasks, "--corpus", *corpora, "-p", "results"]
 
@@ -63,6 +65,8 @@ def measure(row: str, corpora: list[str], python: Path, folder: Path) -> tuple[f
     environment = {**os.environ, "BARLOW_SPEECH_CACHE": str(folder / "cache")}
     for name in ("PYTHONDONTWRITEBYTECODE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
         environment.pop(name, None)
+    if row != "busy":  # seconds of the processor are of work then, not of waiting
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
     with busy_cores(row == "busy"), (folder / "log").open("w") as log:
         start = time.perf_counter()
         child = subprocess.Popen(
@@ -105,7 +109,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_tones(Path(scratch) / "tones")
         corpora = [str(one.absolute()) for one in given.corpus]
-        corpora = corpora or [str(Path(scratch) / "tones" / "manifest.tsv")]
         found: dict[str, list[tuple[float, float]]] = {build: [] for build in builds}
         for turn in range(given.repeats):
             for build, python in builds.items():

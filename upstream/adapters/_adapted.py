@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from barlow_speech.benchmark.features.families import check_name
 from barlow_speech.benchmark.features.upstreams import EMBEDDING, HIDDEN, load_upstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 
 
@@ -32,7 +33,7 @@ class Adapted(nn.Module):
     def __init__(self, name: str = "", device: str = "cpu") -> None:
         super().__init__()
         name = name or "barlow_speech"
-        self.name = f"barlow_speech@{name}" if Path(name).is_file() else name
+        self.name = f"barlow_speech@{name}" if checkpoint_file(Path(name)).is_file() else name
         check_name(self.name, None)
         self.upstream = load_upstream(self.name, None, device)
         self.module = self.upstream.module  # so that .to() finds its weights

@@ -18,6 +18,7 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 log = logging.getLogger(__name__)
 
 LFS_POINTER = b"version https://git-lfs"
+FILE_OF_FOLDER = "model.safetensors"  # as model hubs have it
 
 
 def cache_dir() -> Path:
@@ -148,6 +149,12 @@ def read_text(path: Path, called: str = "", remedy: str = "check the path") -> s
         if "UTF-" in reason:
             remedy = "save it as UTF-8"
         raise BarlowSpeechError(f"cannot read {called}: {reason}; {remedy}.") from error
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file of a checkpoint: itself, or that of a folder which `barlow-speech card` wrote."""
+    inside = path / FILE_OF_FOLDER
+    return inside if inside.is_file() else path
 
 
 def is_pointer(path: Path) -> bool:

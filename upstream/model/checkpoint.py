@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import is_pointer, written_whole
+from barlow_speech.upstream.common.files import (
+    FILE_OF_FOLDER,
+    checkpoint_file,
+    is_pointer,
+    written_whole,
+)
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.encoders import build_encoder
 from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEncoder, random_model
@@ -66,11 +71,17 @@ def checksum(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header that `save_tensors` wrote.
+    """The tensors and the header that `save_tensors` wrote, of a file or of a card's folder.
 
     Raises:
         BarlowSpeechError: the file is missing, truncated, corrupt, no safetensors file or not ours.
     """
+    path = checkpoint_file(path)
+    if path.is_dir():
+        raise BarlowSpeechError(
+            f"checkpoint {path} is a folder without {FILE_OF_FOLDER}; name a file, or a folder "
+            "that `barlow-speech card` wrote."
+        )
     if not path.is_file():
         raise BarlowSpeechError(f"checkpoint {path} does not exist; check the path.")
     try:

@@ -40,6 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.model.speech_encoder import seeded
@@ -344,6 +345,8 @@ def _read_json(folder: Path, name: str, remedy: str) -> dict[str, Any]:
     try:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if "of barlow_speech" in describe(checkpoint_file(folder)):
+            remedy = f"it is a card of ours: barlow_speech@{folder}"
         raise BarlowSpeechError(f"folder {folder} has no {name}; {remedy}.") from error
     except (OSError, ValueError) as error:
         raise BarlowSpeechError(f"{folder / name} cannot be read ({error}); {remedy}.") from error

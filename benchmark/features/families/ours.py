@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.features.families import digests, split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT, NAMES
 from barlow_speech.upstream.third_party.permissions import Permissions
 
@@ -37,6 +38,7 @@ def check(name: str, checkpoint: Path | None) -> None:
         return
     from barlow_speech.upstream.model.checkpoint import describe, load_settings
 
+    file = checkpoint_file(file)
     what = describe(file)
     if file.exists() and "safetensors" not in what:
         raise BarlowSpeechError(
@@ -60,7 +62,7 @@ def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
     """See `families`; PyTorch's version says how random weights are drawn."""
     plain, own = split_name(name)
     with contextlib.suppress(BarlowSpeechError):
-        (weights,) = digests([own or checkpoint or DEFAULT_CHECKPOINT])
+        (weights,) = digests([checkpoint_file(own or checkpoint or DEFAULT_CHECKPOINT)])
         drawn = seed if plain.endswith("_random") else None
         return [plain, weights, drawn, version("torch")]
     return None
