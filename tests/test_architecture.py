@@ -39,7 +39,10 @@ LEVELS = """
 """
 LEVEL = {room: n for n, line in enumerate(LEVELS.strip().splitlines()) for room in line.split()}
 USABLE = {"corpus.py", "task.py", "heads"}  # of downstream, for all rooms of benchmark
-MOST, OF_ONE_KIND = 16, {"corpora", "analyses", "commands", "encoders", "heads", "families"}
+MOST, OF_ONE_KIND = (
+    16,
+    {"corpora", "analyses", "commands", "encoders", "heads", "families", "formats"},
+)
 
 
 def file_of(module: str) -> Path | None:

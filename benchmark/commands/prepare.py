@@ -1,8 +1,9 @@
-"""write manifest and card of a public corpus, or of a table of your own
+"""write manifest and card of a public corpus, or of a list of your own
 
 barlow-speech prepare                     the corpora there are, and what their folders hold
 barlow-speech prepare emodb DATA/EmoDB    then: run_downstream.py --corpus DATA/EmoDB/emodb.yaml …
-barlow-speech prepare --from-table mine.csv --column speaker=who --split-by speaker
+barlow-speech prepare --from mine.csv --column speaker=who --split-by speaker
+barlow-speech prepare --from FILE_OR_FOLDER   lists of NeMo, EmoBox, Kaldi, lhotse, SpeechBrain, …
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where manifest and card go (default: ROOT, or the folder of the table)",
+        help="where manifest and card go (default: ROOT, or the folder of the list)",
     )
     add(
         "--partial",
@@ -70,15 +71,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="published counts of a release of Common Voice, "
         "datasets/scripted-speech/<release>.json of the repository common-voice/cv-dataset",
     )
-    table = parser.add_argument_group("a table of your own")
+    table = parser.add_argument_group("a list of your own")
     add = table.add_argument
     add(
+        "--from",
         "--from-table",
+        dest="source",
         type=Path,
-        metavar="FILE",
-        help="CSV or TSV with a header, a column of paths, and labels",
+        metavar="FILE_OR_FOLDER",
+        help="a table (CSV, TSV) with a header, a column of paths and labels; JSON lines of NeMo; "
+        "a folder of EmoBox or Kaldi; cuts or recordings of lhotse; CSV or JSON of SpeechBrain; "
+        "parquet or a saved data set of Hugging Face; tars of WebDataset: by what is in it",
     )
-    add("--corpus-name", default="", metavar="NAME", help="default: the name of the table")
+    add("--corpus-name", default="", metavar="NAME", help="default: the name of the list")
     add(
         "--column",
         nargs="+",
@@ -91,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio-root",
         type=Path,
         metavar="DIR",
-        help="folder that its paths are relative to (default: that of the table)",
+        help="folder that its paths are relative to (default: that of the list)",
     )
     add(
         "--split-by",
@@ -124,16 +129,16 @@ def run(given: argparse.Namespace) -> None:
 
     if given.workers is not None and given.workers < 1:
         raise BarlowSpeechError(f"--workers must be 1 or more, not {given.workers}.")
-    if given.from_table is not None:
+    if given.source is not None:
         if given.name is not None:
             raise BarlowSpeechError(
-                f"--from-table {given.from_table} and the corpus {given.name} exclude each other; "
+                f"--from {given.source} and the corpus {given.name} exclude each other; "
                 "give one of them."
             )
-        _refuse(given, OF_A_CORPUS, "is for a public corpus, and --from-table reads your own")
+        _refuse(given, OF_A_CORPUS, "is for a public corpus, and --from reads your own")
         if not given.split_by:
             _refuse(given, ("shares", "seed"), "is for a split, which --split-by asks for")
-        prepared = prepare_table(given.from_table, given.out, _table_options(given))
+        prepared = prepare_table(given.source, given.out, _table_options(given))
     elif given.name is None:
         for name in corpora.names():
             reader = find_reader(name)
@@ -146,11 +151,11 @@ def run(given: argparse.Namespace) -> None:
             f"`barlow-speech prepare {given.name} FOLDER`."
         )
     else:
-        _refuse(given, OF_A_TABLE, "is for a table of your own (--from-table)")
+        _refuse(given, OF_A_TABLE, "is for a list of your own (--from)")
         by_speaker = given.split_by == ["speaker"]
         if given.split_by and not by_speaker:
             raise BarlowSpeechError(
-                "--split-by recording is for a table of your own (--from-table); leave it out."
+                "--split-by recording is for a list of your own (--from); leave it out."
             )
         options = Options(
             given.partial, given.genders, given.test_set, given.statistics, by_speaker

@@ -1,48 +1,43 @@
-"""Anyone's table of recordings (CSV, TSV, …) into a manifest and a card."""
+"""Anyone's list of recordings, in any of the formats there are, into a manifest and a card."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import dataclasses
-import io
-from collections import Counter
+import functools
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from barlow_speech.downstream.corpora._known_faults import correct, named_as
 from barlow_speech.downstream.corpora._scan import Table
 from barlow_speech.downstream.corpora._splits import split_shares
-from barlow_speech.downstream.corpus import SPLITS, Card, derived_tasks
+from barlow_speech.downstream.corpus import SPLITS, Card, Columns, derived_tasks
+from barlow_speech.downstream.preparation import formats
+from barlow_speech.downstream.preparation.formats._entry import OURS, Asked, Entry, Samples
+from barlow_speech.downstream.preparation.formats.emobox import SPLIT as FOLD
+from barlow_speech.downstream.preparation.formats.table import is_file
 from barlow_speech.downstream.preparation.prepare import Prepared, check_writable, write_corpora
 from barlow_speech.downstream.task import names as task_names
 from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import read_text
+from barlow_speech.upstream.common.files import made_folder
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.data.manifest import manifest_text, parse_manifest, recording_of
+from barlow_speech.upstream.data.allowed_folders import AllowedFolders
+from barlow_speech.upstream.data.audio import Size, size_of
+from barlow_speech.upstream.data.manifest import Manifest, manifest_text, recording_of
 
-DELIMITERS = ("\t", ",", ";", "|")
-# How people call the splits; other names are refused when a task reads them.
-SPLIT_NAMES = {
-    "train": "train",
-    "dev": "dev",
-    "test": "test",
-    "training": "train",
-    "valid": "dev",
-    "validation": "dev",
-    "val": "dev",
-    "development": "dev",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
 BY_SPEAKER, BY_RECORDING = "split_speaker_disjoint", "split"
+TIMES = ("start_s", "end_s")
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table: its name as a corpus, what its columns are called (ours to theirs), the
+    """How to read a list: its name as a corpus, what its columns are called (ours to theirs), the
     folder of its paths, and how to split it (`split_by` speaker, recording, or both) into shares.
     """
 
@@ -57,20 +52,22 @@ class TableOptions:
 
 
 def prepare_table(
-    file: Path, out: Path | None = None, options: TableOptions | None = None
+    source: Path, out: Path | None = None, options: TableOptions | None = None
 ) -> Prepared:
-    """Write `<name>.tsv` and `<name>.yaml` for a table, into `out` (default: the table's folder).
+    """Write `<name>.tsv` and `<name>.yaml` for a list, into `out` (default: the list's folder).
 
-    The card serves each task whose label and split the table has (downstream/README.md, 'Your own
-    corpus').
+    `source` is a file or folder in one of the formats (`formats/`). Recordings that lie in it, as
+    in a tar, are written as they are to `<name>_audio` in `out`. The card serves each task whose
+    label and split the list has (downstream/README.md, 'Your own corpus').
 
     Raises:
-        BarlowSpeechError: the table cannot be read, has no column of paths or not the columns that
-            the options name, lists files that are not there (unless `partial`), or `out` cannot be
-            written.
+        BarlowSpeechError: the list is in no format or cannot be read, has no paths or not the
+            columns that the options name, lists files that are not there (unless `partial`), or
+            `out` cannot be written. Nothing is written then.
     """
     options = options or TableOptions()
-    name, out = options.name or file.stem, out or file.parent
+    folder = source if source.is_dir() else source.parent
+    name, out = options.name or _name(source), out or folder
     if "/" in name or not name.strip():
         raise BarlowSpeechError(f"--corpus-name {name!r} must be a file's name; choose another.")
     if not (options.dev > 0 and options.test > 0 and options.dev + options.test < 1):
@@ -79,159 +76,269 @@ def prepare_table(
         )
     check_writable(out)
     manifest = out / f"{name}.tsv"
-    if manifest.resolve() == file.resolve():
+    if manifest.resolve() == source.resolve():
         raise BarlowSpeechError(
-            f"the manifest would replace the table {file} itself; choose another --corpus-name, or "
-            "another folder by -o."
+            f"the manifest would replace the table {source} itself; choose another --corpus-name, "
+            "or another folder by -o."
         )
-    columns, counted = _read(file, options)
-    root = options.root or file.parent
-    notes = _drop_absent(file, columns, root, options.partial)
-    columns, faults = correct(named_as(columns["path"]), columns)
-    for column in columns:
-        if column.startswith("split"):
-            columns[column] = [SPLIT_NAMES.get(one.lower(), one) for one in columns[column]]
-    for how in options.split_by:
-        if how == "speaker":
-            columns |= _by_speaker(file, columns, options)
-        else:
-            columns |= _by_recording(columns, options)
-    table = Table(tuple(columns), list(zip(*columns.values())))
-    try:
-        text = manifest_text(columns)
-    except BarlowSpeechError as error:
-        raise BarlowSpeechError(f"the table {file}: {error}") from error
-    draft = parse_manifest(text, root / manifest.name)
-    tasks = derived_tasks(draft)
-    if not tasks:
-        notes.append(_why_no_task(columns))
-    card = Card(name, manifest.name, tasks)
-    prepared = write_corpora({name: table}, [card], root, out, notes=[*notes, *faults])
+    with _Box.opened(out / f"{name}_audio") as box:
+        rows = _read(source, options, box)
+        notes = [*rows.notes, *_drop_absent(source, rows, options.partial)]
+        _cut(rows)
+        columns = rows.columns
+        columns, faults = correct(named_as(columns["path"]), columns)
+        for column in columns:
+            if column.startswith("split"):
+                columns[column] = [
+                    formats.SPLIT_NAMES.get(one.lower(), one) for one in columns[column]
+                ]
+        for how in options.split_by:
+            if how == "speaker":
+                columns |= _by_speaker(source, columns, options)
+            else:
+                columns |= _by_recording(columns, options)
+        try:
+            manifest_text(columns)
+        except BarlowSpeechError as error:
+            raise BarlowSpeechError(f"the table {source}: {error}") from error
+        tasks = _tasks(Manifest(manifest, columns, [], []))
+        if not tasks:
+            notes.append(_why_no_task(columns))
+        columns["path"] = box.kept(columns["path"])
+        table = Table(tuple(columns), list(zip(*columns.values())))
+        card = Card(name, manifest.name, tasks)
+        prepared = write_corpora({name: table}, [card], rows.root, out, notes=[*notes, *faults])
     own = [note for note in prepared.notes if note not in faults]
-    rows = f"{counted}, {len(table.rows):,} written"
-    return dataclasses.replace(prepared, notes=own, faults=faults, rows=rows)
+    counted = f"{rows.counted}, {len(table.rows):,} written"
+    return dataclasses.replace(prepared, notes=own, faults=faults, rows=counted)
 
 
-class Row(NamedTuple):
-    """A row of a table: its cells, the line that it begins in, and those lines that follow it."""
-
-    cells: list[str]
-    line: int
-    others: list[str]
+def _name(source: Path) -> str:
+    if source.is_dir():
+        return source.resolve().name
+    return Path(source.stem).stem if source.suffix == ".gz" else source.stem
 
 
-def _rows(file: Path, text: str, delimiter: str) -> list[Row]:
-    lines = text.split("\n")
-    # In a tab-separated file a quotation mark is a character, unless it is around each name too.
-    quoted = delimiter != "\t" or text.startswith('"')
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
-    rows, first = [], 1
-    try:
-        for cells in reader:
-            if cells:
-                rows.append(Row(cells, first, lines[first : reader.line_num]))
-            first = reader.line_num + 1
-    except csv.Error as error:
-        raise BarlowSpeechError(
-            f"the table {file}, line {first}: it is no row of a CSV ({error}); close the quotation "
-            "mark there, or double it if it belongs to the text."
-        ) from error
+def _tasks(manifest: Manifest) -> dict[str, Columns]:
+    """The tasks that a list serves; of one with folds, emotion by all of them."""
+    tasks = derived_tasks(manifest)
+    folds = tuple(name for name in manifest.columns if re.fullmatch(rf"{FOLD}\d+", name))
+    if folds and any(manifest.columns.get("emotion", ())):
+        many = Columns("emotion", folds=folds)
+        tasks["emotion"] = many if len(folds) > 1 else Columns("emotion", folds[0])
+    return tasks
+
+
+@dataclass
+class _Rows:
+    """What a list says: columns by our names, all of one length as `places` and `samples`.
+
+    Paths are relative to `root`.
+    """
+
+    root: Path
+    columns: dict[str, list[str]]
+    places: list[str]
+    samples: list[Samples | None]
+    counted: str
+    notes: list[str]
+
+    def keep(self, kept: list[bool]) -> None:
+        """Drop the other rows."""
+        for name, column in self.columns.items():
+            self.columns[name] = [cell for cell, here in zip(column, kept) if here]
+        self.places = [one for one, here in zip(self.places, kept) if here]
+        self.samples = [one for one, here in zip(self.samples, kept) if here]
+
+
+class _Box:
+    """Recordings that lie in their list, as files: in a folder that is there when all is well."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.part: Path | None = None
+        self.names: dict[tuple[str, str], str] = {}
+        self.taken: set[str] = set()
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, folder: Path) -> Iterator[_Box]:
+        """Empty; what was put into it goes again if anything fails."""
+        box = cls(folder)
+        try:
+            yield box
+        except BaseException:
+            if box.part is not None:
+                shutil.rmtree(box.part, ignore_errors=True)
+            raise
+
+    def put(self, entry: Entry, within: str) -> str:
+        """Write the audio of an entry of the list `within`; its path."""
+        key = (within, entry.path)
+        if key not in self.names:
+            if self.part is None:
+                self.part = self._made()
+            name = re.sub(r"[^\w.\-]+", "_", entry.path).lstrip(".")[-150:] or "recording"
+            while name.lower() in self.taken:
+                name = f"{len(self.taken)}_{name}"
+            self.taken.add(name.lower())
+            self.names[key] = name
+            assert entry.audio is not None
+            try:
+                (self.part / name).write_bytes(entry.audio())
+            except OSError as error:
+                raise BarlowSpeechError(
+                    f"cannot write {self.folder / name}: {error.strerror or error}; choose another "
+                    "folder by -o, or free some space."
+                ) from error
+        return str(self.part) + "/" + self.names[key]
+
+    def _made(self) -> Path:
+        if self.folder.exists():
+            raise BarlowSpeechError(
+                f"{self.folder}, where the recordings would go, is there already; remove it, or "
+                "choose another --corpus-name or another folder by -o."
+            )
+        made_folder(self.folder.parent)
+        name = tempfile.mkdtemp(".part", f".{self.folder.name}.", self.folder.parent.resolve())
+        Path(name).chmod(0o755)
+        return Path(name)
+
+    def kept(self, paths: list[str]) -> list[str]:
+        """The folder gets its name; the paths as they are then."""
+        if self.part is None:
+            return paths
+        before, after = f"{self.part}/", f"{self.folder.resolve()}/"
+        self.part = self.part.rename(self.folder.resolve())
+        return [
+            after + one.removeprefix(before) if one.startswith(before) else one for one in paths
+        ]
+
+
+def _read(source: Path, options: TableOptions, box: _Box) -> _Rows:
+    """The rows, the audio of those that have it in `box`."""
+    found = formats.find(source)
+    asked = Asked(options.columns, options.root)
+    folder = source if source.is_dir() else source.parent
+    theirs: dict[str, list[str]] = {}
+    paths: list[str] = []
+    rows = _Rows(options.root or folder, {}, [], [], "", [])
+    several = 0
+    allowed = AllowedFolders(rows.root)
+    with progress(math.inf, f"read {source.name}", "row") as bar:
+        for part in found.parts:
+            home = part.path if part.path.is_dir() else part.path.parent
+            prefix = "" if options.root or home == folder else f"{home.relative_to(folder)}/"
+            for entry in found.format.entries(part.path, asked):
+                where = f"{part.path}, {entry.where}"
+                path = entry.path
+                if entry.audio is not None:
+                    path = box.put(entry, str(part.path))
+                elif path and not path.startswith("/"):
+                    path = prefix + path
+                for name in (*entry.cells, *(["split"] if part.split else [])):
+                    if name not in theirs:
+                        theirs[name] = [""] * len(paths)
+                for name, column in theirs.items():
+                    column.append(entry.cells.get(name, part.split if name == "split" else ""))
+                if path:
+                    _check(theirs, path, options, where)
+                    if entry.audio is None and not allowed.holds(path):
+                        raise _outside(where, path, rows.root)
+                paths.append(path)
+                rows.places.append(where)
+                rows.samples.append(entry.samples)
+                several += entry.lines > 1
+                bar.update()
+    if not paths:
+        raise BarlowSpeechError(f"{source} ({found.format.TITLE}) lists no recording; fill it.")
+    rows.columns = {"path": paths, **_ours(source, found.format, theirs, options)}
+    rows.notes += [found.format.NOTE] if hasattr(found.format, "NOTE") else []
+    table = found.format.TITLE == "table"
+    rows.counted = f"{len(paths):,} read" + ("" if table else f" ({found.format.TITLE})")
+    rows.counted += f", {several} of them over several lines" if several else ""
     return rows
 
 
-def _read(file: Path, options: TableOptions) -> tuple[dict[str, list[str]], str]:
-    """The columns by our names, and a sentence on how many rows there are."""
-    text = read_text(file, f"the table {file}", "save it as CSV in UTF-8 and check the path")
-    head = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=head.count)
-    rows = _rows(file, text, delimiter)
-    if len(rows) < 2:
-        raise BarlowSpeechError(f"the table {file} has no row below its header; fill it.")
-    header = [cell.strip() for cell in rows.pop(0).cells]
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise BarlowSpeechError(f"the table {file} has two columns '{twice[0]}'; rename one.")
-    mapping = options.columns
-    for theirs in mapping.values():
-        if theirs not in header:
-            raise unknown("column", theirs, header, str(file))
-    places = {
-        name: header.index(name) for name in header if name not in {*mapping, *mapping.values()}
-    }
-    places |= {ours: header.index(theirs) for ours, theirs in mapping.items()}
-    if "path" not in places:
-        raise BarlowSpeechError(
-            f"the table {file} has no column 'path'; say which of {', '.join(header)} holds the "
-            "paths by --column path=…"
-        )
-    root = options.root or file.parent
-    for row in rows:
-        where = f"the table {file}, line {row.line}"
-        if len(row.cells) != len(header):
-            raise BarlowSpeechError(
-                f"{where}: {len(row.cells)} cells where the header has {len(header)} (separated by "
-                f"{delimiter!r}); fix the row."
-            )
-        # A quotation mark that nothing closes takes in all lines up to the next one. It shows where
-        # one of these is a row itself: it has as many cells, and names a file.
-        for line in row.others:
-            cells = line.split(delimiter)
-            if len(cells) == len(header) and _is_file(root / cells[places["path"]].strip('"')):
-                raise BarlowSpeechError(
-                    f"{where}: a quoted cell takes in the row of {cells[places['path']]}; close "
-                    "the quotation mark, or double it if it belongs to the text."
-                )
-        if row.cells[places["path"]]:
-            recording_of({name: row.cells[at] for name, at in places.items()}, root, where)
-    # Line ends and tabs inside a cell are for the eye only; a manifest cannot hold them.
-    columns = {
-        name: [row.cells[at] if name == "path" else " ".join(row.cells[at].split()) for row in rows]
-        for name, at in sorted(places.items(), key=lambda item: item[1])
-    }
-    several = sum(bool(row.others) for row in rows)
-    also = f", {several} of them over several lines" if several else ""
-    return columns, f"{len(rows):,} read{also}"
+def _check(theirs: Mapping[str, list[str]], path: str, options: TableOptions, where: str) -> None:
+    """Refuse numbers that are none."""
+    names = {one: options.columns.get(one, one) for one in (*TIMES, "gain_db")}
+    row = {ours: theirs[own][-1] for ours, own in names.items() if own in theirs}
+    recording_of({"path": path, **row}, Path(), where)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no file has so long a name
-        return False
+def _outside(where: str, path: str, root: Path) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"{where}: {path} is outside of {root}; if you trust the list, say by --audio-root the "
+        "folder that holds its recordings."
+    )
 
 
-def _drop_absent(file: Path, columns: dict[str, list[str]], root: Path, partial: bool) -> list[str]:
-    here = []
-    with progress(len(columns["path"]), "look for files", "file") as bar:
-        for path in columns["path"]:
-            here.append(bool(path) and _is_file(root / path))
+def _ours(
+    source: Path, known: object, theirs: dict[str, list[str]], options: TableOptions
+) -> dict[str, list[str]]:
+    """The columns by our names."""
+    mapping = {ours: own for ours, own in options.columns.items() if ours != "path"}
+    for own in mapping.values():
+        if own not in theirs:
+            raise unknown("column", own, theirs, str(source))
+    hidden = {"path", *options.columns, *options.columns.values()}
+    columns = {name: column for name, column in theirs.items() if name not in hidden}
+    for own, ours in getattr(known, "NAMES", OURS).items():
+        if own in columns and ours not in {*columns, *mapping}:
+            columns = {ours if name == own else name: column for name, column in columns.items()}
+    return columns | {ours: list(theirs[own]) for ours, own in mapping.items()}
+
+
+def _cut(rows: _Rows) -> None:
+    """Seconds of the samples that the format's own library reads."""
+    if not any(rows.samples):
+        return
+    size: functools._lru_cache_wrapper[Size] = functools.lru_cache(maxsize=1 << 16)(size_of)
+    cells = {name: rows.columns.pop(name, [""] * len(rows.places)) for name in TIMES}
+    with progress(len(rows.places), "look into files", "file") as bar:
+        for row, (samples, path) in enumerate(zip(rows.samples, rows.columns["path"])):
             bar.update()
-    absent = [path for path, there in zip(columns["path"], here) if not there]
+            if samples is None:
+                continue
+            file = rows.root / path
+            own = size(file)
+            try:
+                first, last = samples(own)
+            except BarlowSpeechError as error:
+                raise BarlowSpeechError(f"{rows.places[row]} ({file}): {error}") from error
+            cells["start_s"][row] = repr(first / own.rate) if first else ""
+            cells["end_s"][row] = repr(last / own.rate) if last < own.frames else ""
+    used = {name: column for name, column in cells.items() if any(column)}
+    rows.columns = {"path": rows.columns.pop("path"), **used, **rows.columns}
+
+
+def _drop_absent(source: Path, rows: _Rows, partial: bool) -> list[str]:
+    here = []
+    with progress(len(rows.places), "look for files", "file") as bar:
+        for path in rows.columns["path"]:
+            here.append(bool(path) and is_file(rows.root / path))
+            bar.update()
+    absent = [path for path, there in zip(rows.columns["path"], here) if not there]
     if not absent:
         return []
-    sentence = f"{len(absent)} of {len(here)} files of {file}, such as {root / absent[0]}"
+    sentence = f"{len(absent)} of {len(here)} files of {source}, such as {rows.root / absent[0]}"
     if not partial or not any(here):
         raise BarlowSpeechError(
             f"{sentence}, are not there; say by --audio-root what the paths are relative to, or "
             "add --partial to leave them out."
         )
-    for name, column in columns.items():
-        columns[name] = [cell for cell, there in zip(column, here) if there]
+    rows.keep(here)
     return [f"Partial: {sentence}, were not there."]
 
 
 def _by_speaker(
-    file: Path, columns: dict[str, list[str]], options: TableOptions
+    source: Path, columns: dict[str, list[str]], options: TableOptions
 ) -> dict[str, list[str]]:
     """Whole speakers in each split, of every gender alike where it is known."""
     if not any(columns.get("speaker", ())):
         raise BarlowSpeechError(
-            f"the table {file} has no speaker: --split-by speaker needs the column 'speaker'; "
+            f"the table {source} has no speaker: --split-by speaker needs the column 'speaker'; "
             "say which it is by --column speaker=…"
         )
     speakers = columns["speaker"]

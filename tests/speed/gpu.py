@@ -149,7 +149,8 @@ def gpu(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as work:
         for name, (share, _) in PHASES.items():
             left = ends - time.monotonic()
-            seconds = min(left, share * 60 * given.minutes)
+            larger = 1.6 if given.device == "cpu" else 1.0  # to start programs takes it longer
+            seconds = min(left, larger * share * 60 * given.minutes)
             if seconds < LEAST_S:
                 failed[name] = "no time was left for it; give more --minutes."
                 Record(given.out).state(name, failed[name], 0)

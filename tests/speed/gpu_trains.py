@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
-from statistics import median
 from typing import Any
 
 import torch
@@ -17,16 +15,19 @@ from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.model.checkpoint import save_model
-from barlow_speech.upstream.pretraining.recipe import Recipe, read_recipe
+from barlow_speech.upstream.pretraining.recipe import read_recipe
 from barlow_speech.upstream.pretraining.trainer import ENCODER, Pretraining
 
 EVERY_S = 30.0  # from one checkpoint to the next
-SHARE = 0.85  # of the time, for which steps are planned; the rate then has come down to zero
-TRIAL = 30  # steps that tell how long one takes
+CONSTANT, FALL = 0.75, 0.15  # of the time: at the recipe's rate, and while it falls to zero
+LONG = 1 << 39  # steps, until it is known how many there is time for
 
 
 def trains(record: Record, given: Any) -> None:
     """A whole training of as many steps as there is time for; checkpoints in OUT/training.
+
+    The rate is constant and falls linearly at the end (`optimiser.decay`), in place of the recipe's
+    cosine, for which the number of steps would have to be known before.
 
     Raises:
         BarlowSpeechError: the loss is not finite, or time was over before the last step.
@@ -36,14 +37,13 @@ def trains(record: Record, given: Any) -> None:
     recipe = read_recipe(configs.find("recipe", "default"), changes)
     corpus = PackedCorpus(given.work / PACKED, recipe.crop_s, recipe.seed)
     device = torch.device(given.device)
-    step_s = trial(recipe, corpus, device, int(min(TRIAL, given.most_steps)))
-    planned = SHARE * (ends - time.monotonic()) / step_s
-    steps = int(max(2, min(planned, given.most_steps)))
-    recipe = dataclasses.replace(recipe, steps=steps, checkpoint_every=steps)
+    constant = dataclasses.replace(recipe.optimiser, decay=1)
+    most = min(LONG, given.most_steps)
+    recipe = dataclasses.replace(recipe, steps=most, checkpoint_every=LONG, optimiser=constant)
     run = Pretraining(recipe, corpus, device)
     out = given.out / "training"
-    record.row("trains", "steps", f"{steps}", note=f"{1000 * step_s:.1f} ms each in a trial")
     started = saved = time.monotonic()
+    falls = started + CONSTANT * (ends - started)
     figures: dict[str, float] = {}
     curve: list[tuple[int, float, float, float]] = []
 
@@ -65,6 +65,11 @@ def trains(record: Record, given: Any) -> None:
         if not run.done and now - saved > EVERY_S:
             keep()
             saved = now
+        if run.recipe.steps == most and now > falls:
+            left = max(1, int(run.steps_done * FALL / CONSTANT))
+            fall = dataclasses.replace(constant, decay=left)
+            steps = min(most - 1, run.steps_done + left)
+            run.recipe = dataclasses.replace(recipe, steps=steps, optimiser=fall)
         if now > ends:
             break
     finish(device)
@@ -75,17 +80,5 @@ def trains(record: Record, given: Any) -> None:
         record.row("trains", "recorded as graphs", refused or f"{len(graphs)}")
     if not run.done:
         raise BarlowSpeechError(
-            f"its time was over at step {run.steps_done} of {steps}; what was trained is in {out}."
+            f"its time was over at step {run.steps_done}; what was trained is in {out}."
         )
-
-
-def trial(recipe: Recipe, corpus: PackedCorpus, device: torch.device, steps: int) -> float:
-    """The median seconds of the second half of some steps."""
-    run = Pretraining(recipe, corpus, device)
-    times = [time.monotonic()]
-    for _ in range(steps):
-        run.step()
-        finish(device)
-        times.append(time.monotonic())
-    spent = [after - before for before, after in itertools.pairwise(times)]
-    return median(spent[len(spent) // 2 :])

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
@@ -72,8 +72,16 @@ def resample(wave: np.ndarray, rate: int) -> np.ndarray:
     return np.concatenate(list(_resampled([wave], rate)))
 
 
-def duration_s(path: Path) -> float:
-    """Seconds of audio in a file: from its header where that is true, else by decoding it.
+class Size(NamedTuple):
+    """The sampling rate of a file in Hz, its samples N and its channels C."""
+
+    rate: int
+    frames: int
+    channels: int
+
+
+def size_of(path: Path) -> Size:
+    """What a file holds: from its header where that is true, else by decoding it.
 
     Raises:
         BarlowSpeechError: the file is missing, no audio or truncated.
@@ -81,7 +89,17 @@ def duration_s(path: Path) -> float:
     with open_sound(path) as sound:
         _check_rate(path, sound.rate)
         frames = sound.frames
-    return (_frames(path) if frames is None else frames) / sound.rate
+    return Size(sound.rate, _frames(path) if frames is None else frames, sound.channels)
+
+
+def duration_s(path: Path) -> float:
+    """Seconds of audio in a file.
+
+    Raises:
+        BarlowSpeechError: as `size_of`.
+    """
+    size = size_of(path)
+    return size.frames / size.rate
 
 
 def _frames(path: Path) -> int:
