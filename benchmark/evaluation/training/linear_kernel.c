@@ -20,7 +20,7 @@
 typedef float Vector __attribute__((vector_size(4 * W), aligned(4), may_alias));
 #define AT(place) (*(Vector *)(place))
 
-struct adam { float rate, shrink, mean_share, square_decay, unbias, epsilon, l2, scale; };
+struct adam { float rate, shrink, mean_share, square_decay, square_share, unbias, epsilon, l2, scale; };
 
 static inline float total(Vector x) {
     float sum = 0;
@@ -33,7 +33,7 @@ static void adam(struct adam a, int n, float *restrict w, float *restrict mean, 
     for (int i = 0; i < n; i++) {
         float g = a.scale * gradient[i] + a.l2 * w[i];
         mean[i] += a.mean_share * (g - mean[i]);
-        square[i] = a.square_decay * square[i] + (1 - a.square_decay) * g * g;
+        square[i] = a.square_decay * square[i] + a.square_share * g * g;
         w[i] = a.shrink * w[i] - a.rate * mean[i] / (sqrtf(square[i]) * a.unbias + a.epsilon);
     }
 }
@@ -96,8 +96,9 @@ static void dots(const float *w, int P, const float *g, int C, int D, float *out
         }
 }
 
-/* Runs `first` to `last`, the last not included. `options`: clip, 1 - beta1, beta2, 1 - beta1^t,
- * sqrt(1 / (1 - beta2^t)), epsilon, L2, decay. Returns 0, or 1 where there is no memory. */
+/* Runs `first` to `last`, the last not included. `options`: clip, 1 - beta1, beta2, 1 - beta2,
+ * 1 - beta1^t, sqrt(1 / (1 - beta2^t)), epsilon, L2, decay; the differences come ready, since in
+ * single precision 1 - 0.999 is wrong by 1e-5. Returns 0, or 1 where there is no memory. */
 int linear_steps(int first, int last, int B, int L, int D, int P, int classes, const float *x_NLD,
                  const int64_t *rows_RB, const int64_t *labels_RB, const float *weights_B,
                  const float *rates_R, const float *options, float *const *now, float *const *mean,
@@ -190,8 +191,8 @@ int linear_steps(int first, int last, int B, int L, int D, int P, int classes, c
         for (int c = 0; c < classes; c++) norm += db2_C[c] * db2_C[c];
 
         /* Clipping: the projector's square norm from two C x C matrices (batched_heads.py). */
-        struct adam a = {rates_R[r] / options[3], 1 - rates_R[r] * options[7], options[1], options[2],
-                         options[4], options[5], options[6], 1};
+        struct adam a = {rates_R[r] / options[4], 1 - rates_R[r] * options[8], options[1], options[2],
+                         options[3], options[5], options[6], options[7], 1};
         if (options[0] > 0) {
             for (int c = 0; c < classes; c++)
                 for (int e = 0; e <= c; e++) {

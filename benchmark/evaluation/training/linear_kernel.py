@@ -77,7 +77,7 @@ class LinearKernel:
         losses_R = torch.empty(runs)
         (beta1, beta2), decay = BETAS, training.weight_decay
         options = torch.tensor([
-            training.clip, 1 - beta1, beta2, 1 - beta1**self.steps,
+            training.clip, 1 - beta1, beta2, 1 - beta2, 1 - beta1**self.steps,
             1 / math.sqrt(1 - beta2**self.steps), EPSILON,
             *((decay, 0) if training.optimiser == "adam" else (0, decay)),
         ])  # fmt: skip
