@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from barlow_speech.benchmark.evaluation.job import Job, Settings
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) ->
             _check_reachable(address)
             ray.init(address=address, log_to_driver=False, include_dashboard=False)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise BarlowSpeechError(
-                f"no Ray cluster answers at {address or 'this machine'} ({reason}); "
+                f"no Ray cluster answers at {address or 'this machine'} ({one_line(error, 200)}); "
                 "start one with `ray start --head`."
             ) from error
     try:

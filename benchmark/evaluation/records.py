@@ -24,7 +24,7 @@ from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
 from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
 from barlow_speech.downstream.corpus import SPLITS
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
 from barlow_speech.upstream.common.files import digest, write_json
 
 log = logging.getLogger(__name__)
@@ -416,8 +416,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-    reason = " ".join(str(error).split())[:300]
-    return f"it lacks {reason}" if isinstance(error, KeyError) else reason
+    said = one_line(error, 300)
+    return f"it lacks {said}" if isinstance(error, KeyError) else said
 
 
 def _checksum(stored: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import digest, locked, write_json
 from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Recording
@@ -164,8 +164,7 @@ class Folder:
             except FileNotFoundError:  # another process has just pruned it
                 continue
             except DAMAGE as error:
-                reason = " ".join(str(error).split())[:300]
-                log.warning("features %s are corrupt (%s); recomputing", path, reason)
+                log.warning("features %s are corrupt (%s); recomputing", path, one_line(error, 300))
                 with contextlib.suppress(OSError):
                     path.unlink()
         if shards:

@@ -23,7 +23,7 @@ from torch import Tensor
 from barlow_speech.benchmark.features.cache import Folder, Shard, recording_keys
 from barlow_speech.benchmark.features.kinds import Kind
 from barlow_speech.benchmark.features.upstreams import Upstream
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, duration_s, read_audio
 from barlow_speech.upstream.data.manifest import Recording
@@ -274,11 +274,11 @@ def _failure(
         except Exception as alone:
             place, error, beside = row, alone, ""
             break
-    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
     return BarlowSpeechError(
         f"upstream '{upstream.name}' fails on {recordings[place]}, "
-        f"{len(waves[place]) / SAMPLE_RATE:.4g} s long{beside} ({type(error).__name__}: {reason}); "
-        f"drop its manifest row, or see: barlow-speech check-upstream {upstream.name}"
+        f"{len(waves[place]) / SAMPLE_RATE:.4g} s long{beside} "
+        f"({one_line(error, 300, named=True)}); drop its manifest row, or see: "
+        f"barlow-speech check-upstream {upstream.name}"
     )
 
 

@@ -31,6 +31,7 @@ from barlow_speech.benchmark.features.upstreams import (
     least_samples,
     rate_of,
 )
+from barlow_speech.upstream.common.errors import one_line
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import MAX_SAMPLES, SAMPLE_RATE
 from barlow_speech.upstream.model.speech_encoder import seeded
@@ -107,8 +108,7 @@ def check_upstream(subject: Subject) -> list[Finding]:
                 with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                     passed, detail = function(subject)
             except Exception as error:  # whatever an upstream raises is the finding
-                reason = " ".join(str(error).split())[:200]
-                passed, detail = False, f"raises {type(error).__name__}: {reason}"
+                passed, detail = False, f"raises {one_line(error, 200, named=True)}"
             findings.append(Finding(name, needed, passed, detail))
             bar.update()
     return findings

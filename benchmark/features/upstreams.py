@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.benchmark.features.families import family_of
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.speech_encoder import seeded
@@ -146,9 +146,8 @@ def load_upstream(
             alone = depends_on_batch(loaded, equal=True)
             batched = not alone and not depends_on_batch(loaded)
         except Exception as error:  # of any upstream's forward
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise BarlowSpeechError(
-                f"upstream '{name}' fails on half a second of noise ({reason}); "
+                f"upstream '{name}' fails on half a second of noise ({one_line(error, 300)}); "
                 f"see: barlow-speech check-upstream {name}"
             ) from error
         least = least_samples(loaded)

@@ -26,7 +26,7 @@ from barlow_speech.benchmark.reporting.numbers import interval, percent
 from barlow_speech.benchmark.reporting.tables import escaped, markdown
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
 from barlow_speech.upstream.common.files import (
     FILE_OF_FOLDER,
     checkpoint_file,
@@ -181,9 +181,8 @@ def _owners(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], str]:
     try:
         metadata = yaml.safe_load(front[1]) if front else {}
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
         raise BarlowSpeechError(
-            f"the metadata at the start of {path} is no YAML ({reason}); correct it."
+            f"the metadata at the start of {path} is no YAML ({one_line(error)}); correct it."
         ) from error
     if not isinstance(metadata, dict):
         raise BarlowSpeechError(f"the metadata at the start of {path} is no mapping; correct it.")

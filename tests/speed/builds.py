@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from commands import write_tones
+from commands import call, print_machine, write_tones
 
 from barlow_speech.benchmark.statistics.predictions import unpack
 
@@ -62,23 +60,16 @@ def busy_cores(wanted: bool) -> Iterator[None]:
 def measure(row: str, corpora: list[str], python: Path, folder: Path) -> tuple[float, float]:
     """Seconds (of the processor; of the clock for `busy`) and peak memory in MB of a run."""
     folder.mkdir()
-    environment = {**os.environ, "BARLOW_SPEECH_CACHE": str(folder / "cache")}
-    for name in ("PYTHONDONTWRITEBYTECODE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
-        environment.pop(name, None)
-    if row != "busy":  # seconds of the processor are of work then, not of waiting
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    # Seconds of the processor are of work then, not of waiting.
+    waiting = {} if row == "busy" else {"OMP_WAIT_POLICY": "PASSIVE"}
     with busy_cores(row == "busy"), (folder / "log").open("w") as log:
         start = time.perf_counter()
-        child = subprocess.Popen(
-            command(row, corpora, python), cwd=folder, env=environment, stdout=log, stderr=log
-        )
-        _, status, usage = os.wait4(child.pid, 0)
+        threads = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")
+        status, seconds, peak = call(command(row, corpora, python), folder, log, threads, **waiting)
         taken = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
+    if status:
         raise RuntimeError(f"{folder}: {(folder / 'log').read_text()[-2000:]}")
-    seconds = taken if row == "busy" else usage.ru_utime + usage.ru_stime
-    return seconds, usage.ru_maxrss / 1024
+    return taken if row == "busy" else seconds, peak
 
 
 def said(folder: Path) -> dict[str, np.ndarray]:
@@ -101,11 +92,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     given = parser.parse_args()
     builds = {"before": given.before.absolute(), "now": Path(sys.executable).absolute()}
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}; medians of {given.repeats}; peaks are at least {own:.0f} MB"
-    )
+    print_machine(given.repeats)
     with tempfile.TemporaryDirectory() as scratch:
         write_tones(Path(scratch) / "tones")
         corpora = [str(one.absolute()) for one in given.corpus]

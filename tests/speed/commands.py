@@ -19,7 +19,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -65,16 +67,36 @@ def write_tones(folder: Path) -> None:
 def measure(python: Path, command: str, arguments: list[str], folder: Path) -> tuple[float, float]:
     """CPU seconds and peak memory in MB of one call, which may end well or with status 2."""
     program = [str(python), str(python.with_name(command)), *arguments]
+    status, seconds, peak = call(program, folder, subprocess.DEVNULL)
+    if status not in (0, 2):
+        raise RuntimeError(f"{' '.join(program)} ended with status {status}")
+    return seconds, peak
+
+
+def call(
+    program: list[str], folder: Path, output: int | IO[str], without: Sequence[str] = (),
+    **variables: str,
+) -> tuple[int, float, float]:  # fmt: skip
+    """Run a program in a folder that holds its cache: status, CPU seconds, peak memory in MB."""
     environment = {**os.environ, "BARLOW_SPEECH_CACHE": str(folder / "cache")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles the sources at each call
+    # Nobody compiles the sources at each call.
+    for name in ("PYTHONDONTWRITEBYTECODE", *without):
+        environment.pop(name, None)
     child = subprocess.Popen(
-        program, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        program, cwd=folder, env={**environment, **variables}, stdout=output, stderr=output
     )
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode not in (0, 2):
-        raise RuntimeError(f"{' '.join(program)} ended with status {child.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return child.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def print_machine(repeats: int) -> None:
+    """The machine, and what a child's peak counts from: the memory of the process that forks it."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}; medians of {repeats}; peaks are at least {own:.0f} MB"
+    )
 
 
 def main() -> None:
@@ -85,12 +107,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(ROWS), choices=list(ROWS))
     given = parser.parse_args()
     builds = {"before": given.before.absolute(), "now": Path(sys.executable).absolute()}
-    # What a child's peak counts from: the memory of the process that forked it.
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}; medians of {given.repeats}; peaks are at least {own:.0f} MB"
-    )
+    print_machine(given.repeats)
     print(f"{'':22}{'CPU s before':>13}{'now':>8}{'ratio':>8}{'MB before':>11}{'now':>7}")
     ratios = []
     with tempfile.TemporaryDirectory() as scratch:

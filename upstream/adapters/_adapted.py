@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from barlow_speech.benchmark.features.families import check_name
 from barlow_speech.benchmark.features.upstreams import EMBEDDING, HIDDEN, load_upstream
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 
@@ -77,7 +77,7 @@ def needed(module: str, remedy: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        reason = " ".join(str(error).split())[:200]
         raise BarlowSpeechError(
-            f"this adapter needs {module}, which cannot be imported ({reason}); {remedy}"
+            f"this adapter needs {module}, which cannot be imported ({one_line(error, 200)}); "
+            f"{remedy}"
         ) from error

@@ -45,6 +45,17 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Barl
     return BarlowSpeechError(f"unknown {kind} '{name}'{place}; {remedy}")
 
 
+def one_line(error: BaseException, most: int | None = None, named: bool = False) -> str:
+    """What an exception says, in one line of at most `most` letters, without its full stop.
+
+    `named` puts its class in front, which stands alone where it says nothing.
+    """
+    text, name = " ".join(str(error).split())[:most].rstrip("."), type(error).__name__
+    if not text:
+        return name
+    return f"{name}: {text}" if named else text
+
+
 def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
     """Run `main(arguments)` and return its exit status.
 

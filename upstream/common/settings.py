@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
 from barlow_speech.upstream.common.files import read_text
 
 Settings = TypeVar("Settings")
@@ -83,8 +83,9 @@ def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) ->
     try:
         tree = _parse(text)
     except NOT_YAML as error:
-        reason = " ".join(str(error).split())
-        raise BarlowSpeechError(f"{path} is not valid YAML: {reason}; fix it there.") from error
+        raise BarlowSpeechError(
+            f"{path} is not valid YAML: {one_line(error)}; fix it there."
+        ) from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise BarlowSpeechError(f"{path} must hold `key: value` lines, and does not; fix it there.")
     base = tree.pop("extends", None)

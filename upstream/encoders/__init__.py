@@ -69,11 +69,12 @@ class BaseEncoder(nn.Module):
         frames_BTF = nn.functional.pad(frames_BTF, (0, 0, 0, missing))
         if lengths_B is not None:  # else there are zeros already
             frames_BTF = cleared(frames_BTF, lengths, 1)
-        hidden = [cleared(one, lengths, self.stride) for one in self.states(frames_BTF, lengths)]
-        if lengths_B is None:
+        hidden = self.states(frames_BTF, lengths)
+        if lengths_B is None:  # every state has a frame of its own
             return hidden, pool(hidden[-1])
-        mask_BS = valid(shorter(lengths_B, self.stride), hidden[-1].shape[1])
-        return hidden, pool(hidden[-1], mask_BS.unsqueeze(2))
+        mask_BS1 = valid(shorter(lengths_B, self.stride), hidden[-1].shape[1]).unsqueeze(2)
+        hidden = [state * mask_BS1 for state in hidden]
+        return hidden, pool(hidden[-1], mask_BS1)
 
 
 def pool(states_BSD: Tensor, mask_BS1: Tensor | None = None) -> Tensor:

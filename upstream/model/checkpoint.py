@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import (
     FILE_OF_FOLDER,
     checkpoint_file,
@@ -144,9 +144,9 @@ def load_model(path: Path) -> SpeechEncoder:
         model = random_model(settings, seed=0)
         model.load_state_dict(tensors)
     except (BarlowSpeechError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise BarlowSpeechError(
-            f"the weights in {path} do not fit its own settings ({reason}); train it again."
+            f"the weights in {path} do not fit its own settings ({one_line(error)}); train it "
+            "again."
         ) from error
     return model.eval()
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.third_party.compatibility import import_torchaudio
 from barlow_speech.upstream.third_party.permissions import (
@@ -94,8 +94,8 @@ class HearUpstream(nn.Module):
         except Exception as error:  # of any module
             hint = "; add --download to let it fetch its weights" if _refused(error) else ""
             raise BarlowSpeechError(
-                f"hear:{self.name} cannot load its model ({_reason(error)}){hint}; look at what "
-                "it needs, or give a checkpoint of it: hear:MODULE@FILE."
+                f"hear:{self.name} cannot load its model ({one_line(error, 300, named=True)})"
+                f"{hint}; look at what it needs, or give a checkpoint of it: hear:MODULE@FILE."
             ) from error
         if not isinstance(model, nn.Module):
             raise self._broken("a torch.nn.Module of load_model", f"a {type(model).__name__}")
@@ -113,8 +113,8 @@ class HearUpstream(nn.Module):
         except Exception as error:  # of any module
             raise BarlowSpeechError(
                 f"hear:{self.name} fails on {waves_BN.shape[0]} recordings of "
-                f"{waves_BN.shape[1] / SAMPLE_RATE:.4g} s ({_reason(error)}); give HEAR's "
-                "validator the module to see why."
+                f"{waves_BN.shape[1] / SAMPLE_RATE:.4g} s ({one_line(error, 300, named=True)}); "
+                "give HEAR's validator the module to see why."
             ) from error
 
     def _broken(self, expected: str, found: str) -> BarlowSpeechError:
@@ -176,12 +176,8 @@ def find_module(name: str, load: bool = True) -> Any:
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
         remedy = f"pip install {missing}" if missing and missing != name else "look at its own page"
         raise BarlowSpeechError(
-            f"hear:{name} cannot be imported ({_reason(error)}); {remedy}."
+            f"hear:{name} cannot be imported ({one_line(error, 300, named=True)}); {remedy}."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
 
 
 def _refused(error: BaseException | None) -> bool:

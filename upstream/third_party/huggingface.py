@@ -39,7 +39,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
 from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import describe
@@ -298,10 +298,9 @@ def _extractor(folder: Path, kind: str) -> Any:
             folder, local_files_only=True
         )
     except Exception as error:  # of transformers and json
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BarlowSpeechError(
-            f"the feature extractor in {folder} cannot be loaded ({reason}); save that of the "
-            f"{kind} model there too."
+            f"the feature extractor in {folder} cannot be loaded ({one_line(error, 200)}); "
+            f"save that of the {kind} model there too."
         ) from error
 
 
@@ -376,9 +375,8 @@ def _load(folder: Path, kind: str) -> Any:
     except BarlowSpeechError:
         raise
     except Exception as error:  # of transformers, safetensors, torch and json
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise BarlowSpeechError(
-            f"the {kind} model in {folder} cannot be loaded ({reason[:300]}); "
+            f"the {kind} model in {folder} cannot be loaded ({one_line(error, 300)}); "
             "save it again with save_pretrained."
         ) from error
     part = "encoder." if kind == "whisper" else ""  # of it nothing else is used

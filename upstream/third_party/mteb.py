@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.data.audio import MAX_SAMPLES, SAMPLE_RATE
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions, network
 
@@ -58,8 +58,8 @@ class MtebUpstream(nn.Module):
         except Exception as error:  # of any encoder
             remedy = "" if permissions.download else "; add --download if it needs its weights"
             raise BarlowSpeechError(
-                f"mteb:{name} cannot be loaded ({_reason(error)}){remedy}, or install what it "
-                "needs."
+                f"mteb:{name} cannot be loaded ({one_line(error, 300, named=True)})"
+                f"{remedy}, or install what it needs."
             ) from error
         weights = getattr(self.encoder, "model", None)
         self.weights = weights if isinstance(weights, nn.Module) else nn.Module()
@@ -102,15 +102,15 @@ def find_encoder(name: str) -> Any:
         mteb: Any = importlib.import_module("mteb")
     except ImportError as error:
         raise BarlowSpeechError(
-            f"mteb:{name} needs MTEB, which cannot be imported ({_reason(error)}); run: "
-            "pip install 'barlow-speech[mteb]'"
+            f"mteb:{name} needs MTEB, which cannot be imported "
+            f"({one_line(error, 300, named=True)}); run: pip install 'barlow-speech[mteb]'"
         ) from error
     try:
         meta = mteb.get_model_meta(name)
     except Exception as error:
         raise BarlowSpeechError(
             f"mteb:{name} expects a name on MTEB's list of models, and there is none such "
-            f"({_reason(error)}); see: mteb available-models."
+            f"({one_line(error, 300, named=True)}); see: mteb available-models."
         ) from error
     if "audio" not in meta.modalities:
         raise BarlowSpeechError(
@@ -118,7 +118,3 @@ def find_encoder(name: str) -> Any:
             f"{', '.join(meta.modalities)}; choose one of audio."
         )
     return meta
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")

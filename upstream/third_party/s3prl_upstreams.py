@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
 from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.third_party.permissions import (
     NONE,
@@ -182,12 +182,11 @@ def _failure(
 
     import requests  # needed by s3prl itself
 
-    reason = " ".join(str(error).split())
-    reason = f"{type(error).__name__}: {reason[:200]}" if reason else type(error).__name__
+    why = one_line(error, 200, named=True)
     if checkpoint is not None:
         return BarlowSpeechError(
             f"upstream '{name}' of s3prl cannot be loaded from {checkpoint}, which is "
-            f"{describe(checkpoint)} ({reason}); give a checkpoint of this upstream."
+            f"{describe(checkpoint)} ({why}); give a checkpoint of this upstream."
         )
     unreachable = (
         requests.RequestException, urllib.error.URLError, socket.gaierror, TimeoutError,
@@ -195,7 +194,7 @@ def _failure(
     )  # fmt: skip
     if not isinstance(error, unreachable):
         return BarlowSpeechError(
-            f"upstream '{name}' of s3prl cannot be loaded ({reason}); "
+            f"upstream '{name}' of s3prl cannot be loaded ({why}); "
             "check the packages that it needs."
         )
     try:
@@ -208,8 +207,8 @@ def _failure(
             f"upstream '{name}' of s3prl needs its weights from the network; "
             f"add --download to let it{remedy}."
         )
-    host = re.search(r"host='([^']+)'", reason)
+    host = re.search(r"host='([^']+)'", why)
     return BarlowSpeechError(
         f"upstream '{name}' of s3prl could not download its weights "
-        f"({f'no connection to {host[1]}' if host else reason}); connect to the network{remedy}."
+        f"({f'no connection to {host[1]}' if host else why}); connect to the network{remedy}."
     )

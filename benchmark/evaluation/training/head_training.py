@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,12 +106,7 @@ def _train(
     on_loss: Callable[[Tensor], None],
 ) -> list[Run]:
     device = train.inputs.device
-    rates = [plan.lr for plan in plans]
-    steps: Steps | None = linear_kernel(heads, train.inputs, train.labels_N, training, rates)
-    steps = steps or TorchSteps(heads, train, training, rates)
-    one_step: Callable[..., Tensor] = steps.step
-    if isinstance(steps, TorchSteps) and isinstance(train.inputs, Means):  # frames are the CPU's
-        one_step = Captured(steps.step, recorder(device))
+    one_step = _stepper(heads, train, training, [plan.lr for plan in plans])
     orders = [row_batches(train.labels_N, training, plan) for plan in plans]
     batches: Iterator[tuple[Tensor, Tensor]]
     if device.type == "cpu":
@@ -162,12 +157,18 @@ def _train(
     ]
 
 
-class Steps(Protocol):
-    """What trains stacked heads."""
-
-    def step(self, rows_RB: Tensor, weights_B: Tensor) -> Tensor:
-        """One step of every run on its own rows; the losses [R] before it (`BatchedHeads.step`)."""
-        ...
+def _stepper(
+    heads: BatchedHeads, train: Split, training: Training, rates: Sequence[float]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What makes one step of every run: rows [R, B] and weights [B] → the losses [R] before it."""
+    kernel = linear_kernel(heads, train.inputs, train.labels_N, training, rates)
+    if kernel is not None:
+        return kernel.step
+    step = TorchSteps(heads, train, training, rates).step
+    # Frames are the CPU's.
+    return (
+        Captured(step, recorder(train.inputs.device)) if isinstance(train.inputs, Means) else step
+    )
 
 
 class TorchSteps:
@@ -184,7 +185,7 @@ class TorchSteps:
         ]
 
     def step(self, rows_RB: Tensor, weights_B: Tensor) -> Tensor:
-        """See `Steps`."""
+        """One step of every run on its own rows; the losses [R] before it (`BatchedHeads.step`)."""
         labels_RB = self.train.labels_N[rows_RB]
         losses_R = self.heads.step(self.train.inputs, rows_RB, labels_RB, weights_B, self.clip)
         for optimiser in self.optimisers:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import itertools
 import logging
 import math
@@ -31,7 +30,7 @@ from barlow_speech.benchmark.evaluation.protocol import Training
 from barlow_speech.benchmark.evaluation.training.batched_heads import BatchedHeads, BatchedLinear
 from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir, written_whole
+from barlow_speech.upstream.common.files import cache_dir, digest, written_whole
 
 SOURCE = Path(__file__).with_suffix(".c")
 # Sums may be taken in any order, as in every product of matrices; NaN stays NaN.
@@ -64,14 +63,18 @@ class LinearKernel:
             one.grad = None
         self.rates_R = torch.tensor(rates, dtype=torch.float32)
         self.steps = 0
-        self.threads = min(torch.get_num_threads(), len(rates))
-        self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self.function = _library()
+        # Where all that stays in its place lies.
+        self.places = [*map(_places, (self.values, *self.moments))]
+        threads = min(torch.get_num_threads(), len(rates))
+        edges = [len(rates) * i // threads for i in range(threads + 1)]
+        self.parts = list(itertools.pairwise(edges))  # of the runs, a thread each
+        self.map = ThreadPoolExecutor(threads).map if threads > 1 else map
 
     def step(self, rows_RB: Tensor, weights_B: Tensor) -> Tensor:
-        """See `head_training.Steps`."""
+        """One step of every run on its own rows; the losses [R] before it (`BatchedHeads.step`)."""
         self.steps += 1
-        function, training = _library(), self.training
-        assert function is not None
+        training = self.training
         runs, batch = rows_RB.shape
         _, projector, width = self.values[1].shape
         losses_R = torch.empty(runs)
@@ -86,15 +89,9 @@ class LinearKernel:
         given = [
             batch, self.inputs.layers, width, projector, self.values[3].shape[1],
             *map(_place, (self.inputs.x_NLD, rows_RB, labels_RB, weights_B, self.rates_R, options)),
-            *map(_places, (self.values, *self.moments)), _place(losses_R),
+            *self.places, _place(losses_R),
         ]  # fmt: skip
-        edges = [runs * i // self.threads for i in range(self.threads + 1)]
-        parts = list(itertools.pairwise(edges))
-        if self.pool is None:
-            failed = [function(*parts[0], *given)]
-        else:
-            failed = list(self.pool.map(lambda part: function(*part, *given), parts))
-        if any(failed):
+        if any([*self.map(lambda part: self.function(*part, *given), self.parts)]):
             raise MemoryError
         return losses_R
 
@@ -153,8 +150,7 @@ def _identity() -> str:
         processor += "".join(
             sorted({one for one in lines if one.startswith(("flags", "Features"))})
         )
-    text = SOURCE.read_text(encoding="utf-8") + " ".join(FLAGS) + processor
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest([SOURCE.read_text(encoding="utf-8"), FLAGS, processor])[:16]
 
 
 def _place(one: Tensor) -> int:

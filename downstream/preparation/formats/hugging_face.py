@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.downstream.preparation.formats._entry import PATHS, Asked, Entry, cells
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import read_text
 
 TITLE = "Hugging Face (parquet, save_to_disk)"
@@ -58,9 +58,9 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
                     count += 1
                     yield _entry(f"row {count}", row, key, features)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise BarlowSpeechError(
-                f"{file} is damaged or cut off ({reason}); write or download it again."
+                f"{file} is damaged or cut off ({one_line(error, 200)}); write or download it "
+                "again."
             ) from error
 
 
