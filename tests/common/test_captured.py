@@ -7,7 +7,7 @@ filled and read rightly, and torch's fake tensors go through a step "on a GPU" w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,8 @@ from torch.utils._pytree import tree_leaves
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.benchmark.evaluation.training import head_training
 from barlow_speech.benchmark.evaluation.training.batched_heads import batched_heads
-from barlow_speech.benchmark.evaluation.training.head_training import (
-    Split,
-    TorchSteps,
-    row_batches,
-    step_batch,
-    steps_ahead,
-    train_runs,
-)
+from barlow_speech.benchmark.evaluation.training.batches import row_batches, step_batches
+from barlow_speech.benchmark.evaluation.training.head_training import Split, TorchSteps, train_runs
 from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.downstream.heads import linear, mlp
 from barlow_speech.upstream import encoders
@@ -130,20 +124,23 @@ def test_what_is_made_ahead_is_what_was_asked_for() -> None:
     assert made == [0, 1, 2, 7, 8, 9]
 
 
+@pytest.mark.parametrize("resample", [None, 3])
 @pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
-def test_rows_made_ahead_are_those_made_step_by_step(sampling: str) -> None:
-    train = drawn(29)
+def test_rows_of_many_steps_at_once_are_those_of_one_run_after_the_other(
+    sampling: str, resample: int | None
+) -> None:
+    """Steps of 2 batches of 4 of 29 rows, 7 steps at once: epochs end within a step."""
+    labels_N = drawn(29).labels_N
     training = Training(20, 4, 20, accumulate=2, sampling=sampling)
-
-    def orders() -> list[Iterator[torch.Tensor]]:
-        return [row_batches(train.labels_N, training, plan) for plan in PLANS]
-
-    batches = orders()
-    expected = [step_batch(batches, 2, train.inputs) for _ in range(20)]
-    found = list(steps_ahead(orders(), 2, 20, train.inputs, together=7))
+    several = [RunPlan(i, i, i, lr=1e-3, resample=resample) for i in range(3)]
+    found = list(step_batches(labels_N, training, several, CPU, torch.float64, together=7))
     assert len(found) == 20
-    for one, other in zip(found, expected):
-        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+    alone = [row_batches(labels_N, training, plan) for plan in several]
+    for rows_RB, weights_B in found:
+        pairs = [[next(one) for _ in range(2)] for one in alone]
+        assert torch.equal(rows_RB, torch.stack([torch.cat(pair) for pair in pairs]))
+        expected = [1 / (2 * len(part)) for part in pairs[0] for _ in part]
+        assert weights_B.tolist() == expected
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

@@ -24,8 +24,9 @@ from barlow_speech.benchmark.evaluation.protocol import (
 )
 from barlow_speech.benchmark.evaluation.records import read_results
 from barlow_speech.benchmark.evaluation.training import end_to_end
+from barlow_speech.benchmark.evaluation.training.batches import batch_order
 from barlow_speech.benchmark.evaluation.training.end_to_end import EndToEndTrainer, Network, Start
-from barlow_speech.benchmark.evaluation.training.head_training import Split, batch_order, train_runs
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
 from barlow_speech.benchmark.evaluation.training.inputs import Frames, Inputs, Means
 from barlow_speech.benchmark.evaluation.training.log_mels import LogMels, Speech
 from barlow_speech.benchmark.features import cost, upstreams

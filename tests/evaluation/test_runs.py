@@ -17,13 +17,12 @@ from barlow_speech.benchmark.evaluation.training.batched_heads import (
     clip_per_run,
     predict,
 )
-from barlow_speech.benchmark.evaluation.training.head_training import (
-    Split,
+from barlow_speech.benchmark.evaluation.training.batches import (
     balanced_order,
     batch_order,
-    train_runs,
     training_rows,
 )
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
 from barlow_speech.benchmark.evaluation.training.inputs import Frames, Means
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import load_upstream

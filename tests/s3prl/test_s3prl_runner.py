@@ -24,12 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training, read_protocol
 from barlow_speech.benchmark.evaluation.training import head_training as runs
 from barlow_speech.benchmark.evaluation.training.batched_heads import BatchedHeads
-from barlow_speech.benchmark.evaluation.training.head_training import (
-    Split,
-    balanced_order,
-    batch_order,
-    train_runs,
-)
+from barlow_speech.benchmark.evaluation.training.batches import balanced_order, batch_order
+from barlow_speech.benchmark.evaluation.training.head_training import Split, train_runs
 from barlow_speech.benchmark.evaluation.training.inputs import Means
 from barlow_speech.benchmark.features.extraction import pooled
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream

@@ -32,7 +32,7 @@ from barlow_speech import configs
 from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.benchmark.evaluation.protocol import Protocol, read_protocol
 from barlow_speech.benchmark.evaluation.records import read_results
-from barlow_speech.benchmark.evaluation.training.head_training import balanced_order, batch_order
+from barlow_speech.benchmark.evaluation.training.batches import balanced_order, batch_order
 from barlow_speech.benchmark.features.cache import recording_keys
 from barlow_speech.benchmark.statistics.predictions import unpack
 from barlow_speech.downstream import task as tasks

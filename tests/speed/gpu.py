@@ -19,7 +19,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ import gpu_machine
 import gpu_pretraining
 import gpu_right
 import gpu_trains
-from gpu_record import Record
+from gpu_record import Record, short_of_memory, unexpected
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 
@@ -85,20 +84,6 @@ def run_phase(name: str, given: Given) -> int:
     except Exception as error:
         return ended(unexpected(error), 2)
     return ended("done", 0)
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether it is an error of memory, of a GPU or of a CPU."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
-
-
-def unexpected(error: BaseException) -> str:
-    """An error that is no user's, with its place, in one sentence."""
-    traceback.print_exception(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    first = (str(error).splitlines() or [""])[0].rstrip(".")
-    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno} ({first})."
 
 
 def _child(name: str, given: Given) -> None:

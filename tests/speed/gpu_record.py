@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,17 @@ class Record:
         new = {"state": "not ended", "seconds": 0.0, "rows": []}
         phase: dict[str, Any] = self.found["phases"].setdefault(name, new)
         return phase
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether it is an error of memory, of a GPU or of a CPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
+def unexpected(error: BaseException) -> str:
+    """An error that is no user's, with its place, in one sentence."""
+    traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    first = (str(error).splitlines() or [""])[0].rstrip(".")
+    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno} ({first})."

@@ -432,6 +432,8 @@ class Pretraining:
                 raise ValueError(f"optimiser.{key} has the shape {tuple(value.shape)}")
             if name == "step" and not 0 <= float(value) <= self.recipe.steps:
                 raise ValueError(f"optimiser.{key} is no step")
+            if value.shape:  # in the order of memory of its parameter, as a fused step wants it
+                value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
             saved["state"].setdefault(int(index), {})[name] = value
         kept = OPTIMISER_STATES[self.recipe.optimiser.name]
         if any(set(one) != kept for one in saved["state"].values()):

@@ -26,7 +26,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from barlow_speech.benchmark.evaluation.partial_runs import PartialRuns
 from barlow_speech.benchmark.evaluation.protocol import EncoderTraining, Run, RunPlan, Training
-from barlow_speech.benchmark.evaluation.training.head_training import fused_optimiser, row_batches
+from barlow_speech.benchmark.evaluation.training.batches import row_batches
+from barlow_speech.benchmark.evaluation.training.head_training import fused_optimiser
 from barlow_speech.benchmark.evaluation.training.log_mels import Batch, Speech
 from barlow_speech.benchmark.features.kinds import Selection
 from barlow_speech.benchmark.statistics.metrics import score

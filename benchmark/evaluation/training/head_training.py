@@ -9,9 +9,7 @@ Shapes: N utterances, R runs, B batch, C classes.
 from __future__ import annotations
 
 import itertools
-import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,16 +24,15 @@ from barlow_speech.benchmark.evaluation.training.batched_heads import (
     batched_heads,
     predict,
 )
+from barlow_speech.benchmark.evaluation.training.batches import step_batches, training_rows
 from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.benchmark.evaluation.training.linear_kernel import linear_kernel
 from barlow_speech.benchmark.statistics.metrics import score
 from barlow_speech.downstream.heads import head_module, head_settings
-from barlow_speech.upstream.common.ahead import Ahead
 from barlow_speech.upstream.common.captured import Captured, recorder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 TOGETHER_BYTES = 1 << 29  # of what runs that are trained at once keep, each for itself
-TOGETHER_STEPS = 256  # whose rows go to a GPU at once
 
 
 @dataclass(frozen=True)
@@ -107,13 +104,7 @@ def _train(
 ) -> list[Run]:
     device = train.inputs.device
     one_step = _stepper(heads, train, training, [plan.lr for plan in plans])
-    orders = [row_batches(train.labels_N, training, plan) for plan in plans]
-    batches: Iterator[tuple[Tensor, Tensor]]
-    if device.type == "cpu":
-        batches = (step_batch(orders, training.accumulate, train.inputs) for _ in itertools.count())
-    else:
-        ahead = training.accumulate, training.steps, train.inputs, TOGETHER_STEPS
-        batches = steps_ahead(orders, *ahead)
+    batches = step_batches(train.labels_N, training, plans, device, train.inputs.dtype)
     best = [one.detach().clone() for one in heads.parameters]
     best_R = torch.full((len(plans),), -1.0, dtype=torch.float64, device=device)
     best_step = torch.zeros(len(plans), dtype=torch.long, device=device)
@@ -223,105 +214,6 @@ def fused_optimiser(
     if capturable and training.optimiser != "sgd":  # which counts no steps
         options["capturable"] = True
     return kind[training.optimiser](parameters, **options)
-
-
-def steps_ahead(
-    batches: Sequence[Iterator[Tensor]], accumulate: int, steps: int, inputs: Inputs, together: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rows [R, B] and weights [B] of every step, `together` steps made at once in a thread.
-
-    For a GPU, which takes less time over a step than a CPU over its rows.
-    """
-    runs, lengths = len(batches), deque[list[int]]()
-
-    def make(first: int) -> list[Tensor]:
-        count = min(together, steps - first)
-        rows, weights = zip(*(step_batch(batches, accumulate, inputs) for _ in range(count)))
-        lengths.append([len(one) for one in weights])
-        return [torch.cat([one.flatten() for one in rows]), torch.cat(weights)]
-
-    ahead = Ahead(make, inputs.device)
-    for first in range(0, steps, together):
-        after = first + together
-        rows_X, weights_Y = ahead.take(first, after if after < steps else None)
-        sizes = lengths.popleft()
-        parts = rows_X.split([runs * size for size in sizes])
-        yield from zip((one.view(runs, -1) for one in parts), weights_Y.split(sizes))
-
-
-def step_batch(
-    batches: Sequence[Iterator[Tensor]], accumulate: int, inputs: Inputs
-) -> tuple[Tensor, Tensor]:
-    """Each run's rows [R, B] of one step, and the weight [B] of every row in the step's loss."""
-    parts = [[next(one) for one in batches] for _ in range(accumulate)]
-    rows_RB = torch.cat([torch.stack(part) for part in parts], dim=1)
-    sizes = torch.tensor([len(part[0]) for part in parts])
-    weights_B = (1.0 / (sizes.double() * accumulate)).repeat_interleave(sizes)
-    return rows_RB, weights_B.to(inputs.dtype)
-
-
-def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:
-    """Endless batches of the row numbers that one run trains on."""
-    labels_N = labels_N.cpu()
-    rows_N = None  # all of them, in their order
-    if training.label_fraction < 1 or plan.resample is not None:
-        rows_N = training_rows(labels_N, training.label_fraction, plan.resample)
-        labels_N = labels_N[rows_N]
-    if training.sampling == "balanced":
-        order = balanced_order(labels_N, training.batch, plan.order)
-    else:
-        order = batch_order(len(labels_N), training.batch, plan.order)
-    for batch in order:
-        yield batch if rows_N is None else rows_N[batch]
-
-
-def training_rows(labels_N: Tensor, fraction: float, seed: int | None) -> Tensor:
-    """The row numbers of a run's training set.
-
-    The whole set; with a `seed`, as many rows drawn with replacement (a bootstrap sample). A
-    `fraction` below 1 takes that share of each class, rounded up, without replacement: drawn by the
-    seed, or without one the same for every run.
-    """
-    count = len(labels_N)
-    if fraction >= 1 and seed is None:
-        return torch.arange(count)
-    generator = torch.Generator().manual_seed((seed or 0) + (2 << 32))
-    if fraction >= 1:
-        return torch.randint(count, (count,), generator=generator)
-    shuffled_N = torch.randperm(count, generator=generator)
-    kept = []
-    for label in labels_N.unique():
-        of_class = shuffled_N[labels_N[shuffled_N] == label]
-        kept.append(of_class[: math.ceil(fraction * len(of_class))])
-    return torch.cat(kept).sort().values
-
-
-def batch_order(count: int, batch: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches of row numbers: shuffled epochs, the last batch of each as short as it is.
-
-    That is torch's DataLoader with shuffle=True. The order comes from a generator of its own, so
-    that it does not depend on how many numbers the initialisation drew.
-    """
-    generator = torch.Generator().manual_seed(seed + (1 << 32))
-    while True:  # kept in 32 bits, since many runs keep one each
-        for part in torch.randperm(count, generator=generator).int().split(batch):
-            yield part.long()
-
-
-def balanced_order(labels_N: Tensor, batch: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches drawn with replacement, each class with the same probability.
-
-    That is torch's WeightedRandomSampler of s3prl's `downstream/speech_commands/expert.py`, with
-    drop_last.
-    """
-    generator = torch.Generator().manual_seed(seed + (1 << 32))
-    weights_N = 1.0 / torch.bincount(labels_N)[labels_N].double()
-    count = len(labels_N)
-    whole = max(1, count // batch) * batch
-    while True:
-        drawn = torch.multinomial(weights_N, max(count, whole), True, generator=generator)
-        for part in drawn[:whole].int().split(batch):
-            yield part.long()
 
 
 def _fit(
