@@ -100,6 +100,18 @@ def test_inputs_go_to_their_places_and_each_shape_has_its_own() -> None:
     assert len(set(seen[3:])) == 2  # one place for each shape
 
 
+def test_an_input_that_was_written_to_is_read_again() -> None:
+    captured = Captured(lambda x, y: x + y, again, warm_up=0)
+    x, y = torch.ones(3), torch.ones(3)
+    assert captured(x, y).tolist() == [2, 2, 2]
+    y.mul_(4)
+    assert captured(x, y).tolist() == [5, 5, 5]
+    assert captured(x, y).tolist() == [5, 5, 5]
+    y[1] = 0
+    assert captured(x, y).tolist() == [5, 1, 5]
+    assert captured(y, x).tolist() == [5, 1, 5]
+
+
 def test_what_cannot_be_recorded_is_called_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(function: Callable[[], Any]) -> Callable[[], Any]:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.encoders import build_encoder, complete, names, shorter
+from barlow_speech.upstream.encoders.cnn2d import Conv2d
 from barlow_speech.upstream.model.frontend import HOP, FrontEndSettings, frame_count
 from barlow_speech.upstream.model.speech_encoder import (
     ModelSettings,
@@ -270,6 +271,40 @@ def test_settings_round_trip(name: str) -> None:
 def test_sizes_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(BarlowSpeechError, match=said):
         build_encoder(settings, 64)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("frames", [1, 2, 41])
+def test_a_convolution_of_one_channel_is_a_product_of_matrices(stride: int, frames: int) -> None:
+    """What a GPU computes, on the CPU: the same values and gradients."""
+    layer = Conv2d(1, 5, 3, stride=stride, padding=(1, 1)).double()
+    x_B1TF = torch.randn(2, 1, frames, 16, dtype=torch.float64)
+    found = []
+    for compute in (layer, layer.as_product):
+        layer.zero_grad()
+        y_BCTF = compute(x_B1TF)
+        y_BCTF.square().sum().backward()
+        found.append([y_BCTF, *(one.grad.clone() for one in layer.parameters())])
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other)
+
+
+def test_evaluation_of_a_transformer_is_by_the_kernels_of_its_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch's others take another GELU on a GPU (1.8e-4 off)."""
+
+    def other(*arguments: Any) -> None:
+        raise AssertionError("it is by the others")
+
+    monkeypatch.setattr(torch, "_transformer_encoder_layer_fwd", other)
+    encoder = build_encoder({"name": "transformer"}, 64).eval()
+    with torch.no_grad():
+        hidden, _ = encoder(torch.randn(2, 48, 64), torch.tensor([48, 24]))
+    assert len(hidden) == encoder.depth
+    torch_own = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True).eval()
+    with torch.no_grad(), pytest.raises(AssertionError, match="by the others"):
+        torch_own(torch.randn(2, 3, 8))  # the name is still the one that torch takes
 
 
 def test_cnn2d_has_states_every_20_ms_of_the_same_width() -> None:

@@ -19,6 +19,7 @@ import torch
 from tensorboardX import SummaryWriter
 
 from barlow_speech import configs
+from barlow_speech.benchmark import entry
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build, read_yaml
@@ -393,6 +394,40 @@ def test_kill_and_resume_gives_the_same_weights(
         assert (said, process.returncode) == ("it trains\n", -signal.SIGKILL), errors
     subprocess.run([*command, str(out)], check=True, env=environment, capture_output=True)
     assert same(weights(out / "encoder.safetensors"), weights(reference / "encoder.safetensors"))
+
+
+def test_what_the_optimiser_keeps_lies_in_memory_as_its_weights_do(
+    recipe_file: Path, tones: Path, tmp_path: Path
+) -> None:
+    """After loading too: a fused step on a GPU refuses other strides than the weights'."""
+    recipe = read_recipe(recipe_file, ["steps=4", "model.encoder.name=cnn2d"])
+    pretrain(recipe, tmp_path, data_root=tones.parent)
+    corpus = PackedCorpus(tmp_path / "packed", recipe.crop_s, recipe.seed)
+    run = Pretraining(recipe, corpus, torch.device("cpu"))
+    run.load(tmp_path)
+    states = run.optimiser.state
+    assert any(not one.is_contiguous() for one in states)  # channels last
+    for parameter, kept in states.items():
+        assert isinstance(parameter, torch.Tensor)
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert kept[name].stride() == parameter.stride()
+
+
+def test_packed_speech_needs_no_other(
+    recipe_file: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The toy corpus, which stands in where no speech is named, is not spoken."""
+    recipe = read_recipe(recipe_file)
+    pack(chosen(recipe.data, tones.parent), tmp_path / "packed")
+
+    def spoken() -> None:
+        raise AssertionError("the toy corpus was asked for")
+
+    monkeypatch.setattr("barlow_speech.downstream.toy.corpus.toy_corpus", spoken)
+    out = tmp_path / "out"
+    arguments = [str(recipe_file), "--packed", str(tmp_path / "packed"), "-o", str(out)]
+    entry.run(["pretrain", *arguments, "--device", "cpu", "--set", "steps=2"])
+    assert (out / "encoder.safetensors").exists()
 
 
 def test_logs_of_processes_that_start_together_are_files_of_their_own(

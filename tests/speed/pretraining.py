@@ -310,7 +310,9 @@ class FileTrainer:
             self.twins = BarlowTwins(model, recipe.families)
         form = torch.channels_last if matched else torch.preserve_format
         cast(Any, self.twins).to(device, memory_format=form).train()
-        self.forward = torch.compile(self.twins) if matched and recipe.compile else self.twins
+        self.forward = (
+            torch.compile(self.twins, dynamic=False) if matched and recipe.compile else self.twins
+        )
         rate = recipe.optimiser.lr if recipe.optimiser.name == "adamw" else ADAMW_LR
         self.optimiser = torch.optim.AdamW(
             self.twins.parameters(), lr=rate, weight_decay=recipe.optimiser.weight_decay

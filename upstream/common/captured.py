@@ -40,9 +40,10 @@ class Captured:
     """`function`, recorded anew for each combination of its inputs' shapes and types.
 
     Every call has the effects of calling the function: warming up are calls like others, and what
-    records does not run. Inputs are copied to where the recording reads them; the outputs are those
-    of the recording and are overwritten by the next call, as is all that it keeps in other places
-    (a gradient). The function must not wait for the GPU, must not copy between it and the CPU, and
+    records does not run. Inputs are copied to where the recording reads them, but for one that is
+    the very tensor of the call before, not written to since; the outputs are those of the recording
+    and are overwritten by the next call, as is all that it keeps in other places (a gradient). The
+    function must not wait for the GPU, must not copy between it and the CPU, and
     whatever else it reads must stay in its place.
 
     Args:
@@ -59,6 +60,7 @@ class Captured:
         self.refused = ""
         self._calls: dict[Any, int] = {}
         self._replays: dict[Any, tuple[tuple[Tensor, ...], Callable[[], Any]]] = {}
+        self._copied: dict[Any, list[tuple[Tensor, int]]] = {}  # inputs and their versions
 
     @property
     def recorded(self) -> int:
@@ -71,8 +73,11 @@ class Captured:
         if key not in self._replays and not self._begin(key, inputs):
             return self.function(*inputs)
         places, replay = self._replays[key]
-        for place, one in zip(places, inputs):
-            place.copy_(one)
+        for index, (place, one) in enumerate(zip(places, inputs)):
+            before, version = self._copied[key][index]
+            if one is not before or one._version != version:
+                place.copy_(one)
+                self._copied[key][index] = one, one._version
         return replay()
 
     def _begin(self, key: Any, inputs: tuple[Tensor, ...]) -> bool:
@@ -85,6 +90,7 @@ class Captured:
         places = tuple(one.clone() for one in inputs)
         try:
             self._replays[key] = (places, self.record(lambda: self.function(*places)))
+            self._copied[key] = [(one, one._version) for one in inputs]
         except RuntimeError as error:
             self.refused = str(error).splitlines()[0]
             log.warning("no CUDA graph could be recorded (%s); going on without.", self.refused)

@@ -80,7 +80,8 @@ class Pretraining:
         distributed.join_batch_norms(self.twins)
         # Convolutions over four axes are two to three times as fast with channels last.
         convert_conv2d_weight_memory_format(self.twins, torch.channels_last).to(device).train()
-        self.forward = torch.compile(self.twins) if recipe.compile else self.twins
+        # Not dynamic: crops are of one length, and torch 2.11 fails on a second one.
+        self.forward = torch.compile(self.twins, dynamic=False) if recipe.compile else self.twins
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
         self.memory = MixupBank(recipe.memory) if mixes else None

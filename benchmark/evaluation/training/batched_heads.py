@@ -125,14 +125,19 @@ class BatchedLinear:
             dshare_RL = (dx_RBD.view(runs, 1, -1) @ layers_RLX.transpose(1, 2)).squeeze(1)
             dweights_RL = share_RL * (dshare_RL - (share_RL * dshare_RL).sum(dim=1, keepdim=True))
         small = [dweights_RL, db1_R1P, dw2_RCP, db2_R1C]
+        places = [_gradient(one) for one in (self.weights_RL, *self.parameters[2:])]
         if clip > 0:
-            square_R = _square_of_product(a_RKP, x_RKD) + sum(map(_square, small))
+            small_RX = torch.cat([one.flatten(1) for one in small], dim=1)
+            square_R = _square_of_product(a_RKP, x_RKD) + small_RX.square().sum(dim=1)
             # As torch.nn.utils.clip_grad_norm_ does it for one run.
             scale_R = (clip / (square_R.clamp(min=0).sqrt() + 1e-6)).clamp(max=1.0)
             a_RKP = a_RKP * scale_R[:, None, None]
-            small = [one * scale_R.view(-1, *[1] * (one.ndim - 1)) for one in small]
-        for parameter, gradient in zip((self.weights_RL, *self.parameters[2:]), small):
-            _gradient(parameter).copy_(gradient)
+            for place, gradient in zip(places, small):
+                scale = scale_R.view(-1, *[1] * (gradient.ndim - 1))
+                torch.mul(gradient, scale, out=place)
+        else:
+            for place, gradient in zip(places, small):
+                place.copy_(gradient)
         torch.bmm(a_RKP.transpose(1, 2), x_RKD, out=_gradient(self.w1_RPD))
         return losses_R
 
@@ -208,11 +213,6 @@ def clip_per_run(gradients: Sequence[Tensor], limit: float) -> None:
 def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
-
-
-def _square(x: Tensor) -> Tensor:
-    """The squared norm [R] of each run's part."""
-    return x.flatten(1).square().sum(dim=1)
 
 
 def _square_of_product(x_RBD: Tensor, y_RBP: Tensor) -> Tensor:

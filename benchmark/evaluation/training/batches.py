@@ -58,7 +58,11 @@ def step_batches(
             else ahead.take(first, after if after < training.steps else None)
         )  # fmt: skip
         steps = parts.popleft()
-        yield from zip(rows_RX.split(steps, dim=1), weights_X.split(steps))
+        whole = None  # of a step of whole batches: one tensor for all, which nobody copies twice
+        for rows_RB, weights_B in zip(rows_RX.split(steps, dim=1), weights_X.split(steps)):
+            if len(weights_B) == training.batch * training.accumulate:
+                weights_B = whole = weights_B if whole is None else whole
+            yield rows_RB, weights_B
 
 
 def row_batches(labels_N: Tensor, training: Training, plan: RunPlan) -> Iterator[Tensor]:

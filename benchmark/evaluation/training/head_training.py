@@ -52,7 +52,7 @@ def train_runs(
     training: Training,
     plans: Sequence[RunPlan],
     on_step: Callable[[float], Any] = lambda share: None,
-    on_loss: Callable[[Tensor], None] = lambda losses_R: None,
+    on_loss: Callable[[Tensor], None] | None = None,
 ) -> list[Run]:
     """One head per plan, in the order of the plans, on the device and in the dtype of `train`.
 
@@ -100,7 +100,7 @@ def _train(
     training: Training,
     plans: Sequence[RunPlan],
     on_step: Callable[[], Any],
-    on_loss: Callable[[Tensor], None],
+    on_loss: Callable[[Tensor], None] | None,
 ) -> list[Run]:
     device = train.inputs.device
     one_step = _stepper(heads, train, training, [plan.lr for plan in plans])
@@ -111,7 +111,8 @@ def _train(
     curve: list[tuple[int, Tensor]] = []
     for step, batch in zip(range(1, training.steps + 1), batches):
         losses_R = one_step(*batch)
-        on_loss(losses_R.clone())  # the next step may write over it
+        if on_loss is not None:
+            on_loss(losses_R.clone())  # the next step may write over it
         if step % training.eval_step == 0 or step == training.steps:
             with torch.no_grad():
                 predicted_RN = predict(heads, dev.inputs)
