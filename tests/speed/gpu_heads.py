@@ -24,7 +24,6 @@ AIM_MS, AIM_RATIO = 0.3, 3000
 
 def heads(record: Record, given: Any) -> None:
     """The time of a step, recorded as a graph and not, its floor, and the ratio."""
-    started = time.monotonic()
     device = torch.device(given.device)
     runs, recordings, width = (3, 200, 16) if given.small else (RUNS, 51_094, WIDTH)
     split = drawn(recordings, width, device)
@@ -63,8 +62,6 @@ def heads(record: Record, given: Any) -> None:
     note = f"{runs} of its steps over one of ours"
     record.row("heads", "ratio", f"{ratio:.0f}", f"at least {AIM_RATIO}", note)
     record.figures("heads", s3prl_ms=1000 * step, ratio=ratio)
-    if device.type == "cuda" and time.monotonic() - started < 0.6 * given.seconds:
-        fused(record, split, runs, given)
 
 
 def drawn(recordings: int, width: int, device: torch.device) -> Split:
@@ -147,24 +144,3 @@ def bytes_of_step(runs: int, width: int) -> int:
     numbers = runs * (LAYERS + width * PROJECTOR + PROJECTOR + PROJECTOR * CLASSES + CLASSES)
     batch = runs * BATCH * LAYERS * width
     return 4 * (7 * numbers + numbers + 2 * numbers + 2 * batch)
-
-
-def fused(record: Record, split: Split, runs: int, given: Any) -> None:
-    """The same step with what is elementwise in kernels that torch.compile makes; it may refuse."""
-    build = head_training.batched_heads
-
-    def compiled(*arguments: Any) -> Any:
-        made = build(*arguments)
-        made.step = torch.compile(made.step)
-        return made
-
-    head_training.batched_heads = compiled
-    try:
-        found = step_ms(split, runs, given, head_training.recorder(split.inputs.device))
-        record.row("heads", "a step, compiled and recorded", f"{found:.3f} ms")
-        record.figures("heads", compiled_ms=found)
-    except Exception as error:  # whatever a compiler says, the figures above stand
-        first = (str(error).splitlines() or [""])[0][:100]
-        record.row("heads", "a step, compiled and recorded", "refused", note=first)
-    finally:
-        head_training.batched_heads = build

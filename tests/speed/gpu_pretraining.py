@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from statistics import median
@@ -29,7 +30,7 @@ SMALL = [
     "batch=8", "memory=8", "encoder.channels=4", "model.frontend.n_mels=16",
     "families.main.projector.width=16", "crop_s=0.5",
 ]  # fmt: skip
-LARGE = ["crop_s=2", "log_every=50"]  # reading figures waits for the GPU
+LARGE = ["crop_s=2", "log_every=50", "compile=true"]  # reading figures waits for the GPU
 WORKERS = 16
 
 
@@ -123,7 +124,8 @@ class Traffic(TorchDispatchMode):
 
 
 def counted(recipe: Recipe, packed: Path, device: torch.device) -> tuple[int, int]:
-    """FLOP and bytes of a step that no graph replays."""
+    """FLOP and bytes of a step that is neither compiled nor replayed by a graph."""
+    recipe = dataclasses.replace(recipe, compile=False)
     run = Pretraining(recipe, PackedCorpus(packed, recipe.crop_s, recipe.seed), device)
     run.record = None
     run.step()

@@ -33,7 +33,7 @@ def trains(record: Record, given: Any) -> None:
         BarlowSpeechError: the loss is not finite, or time was over before the last step.
     """
     ends = time.monotonic() + 0.95 * given.seconds
-    changes = SMALL if given.small else ["log_every=50"]
+    changes = SMALL if given.small else ["log_every=50", "compile=true"]
     recipe = read_recipe(configs.find("recipe", "default"), changes)
     corpus = PackedCorpus(given.work / PACKED, recipe.crop_s, recipe.seed)
     device = torch.device(given.device)

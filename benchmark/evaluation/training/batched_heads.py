@@ -107,13 +107,13 @@ class BatchedLinear:
         picked_RB1 = labels_RB.unsqueeze(2)
         losses_R = -(logp_RBC.gather(2, picked_RB1).squeeze(2) * weights_B).sum(dim=1)
         dz_RBC = logp_RBC.exp_()
-        dz_RBC.scatter_add_(2, picked_RB1, torch.full_like(picked_RB1, -1, dtype=dz_RBC.dtype))
+        dz_RBC.scatter_(2, picked_RB1, -1, reduce="add")
         dz_RBC *= weights_B.unsqueeze(1)
         dz_RCB, db2_R1C = dz_RBC.transpose(1, 2), dz_RBC.sum(dim=1, keepdim=True)
         if joined:
             a_RKP, x_RKD = self.w2_RCP, dz_RCB @ x_RBD
             dw2_RCP = x_RKD @ self.w1_RPD.transpose(1, 2)
-            dw2_RCP += db2_R1C.transpose(1, 2) * self.b1_R1P
+            dw2_RCP.addcmul_(db2_R1C.transpose(1, 2), self.b1_R1P)
             db1_R1P = db2_R1C @ self.w2_RCP
         else:
             a_RKP, x_RKD = dz_RBC @ self.w2_RCP, x_RBD
@@ -123,7 +123,9 @@ class BatchedLinear:
         if inputs.layers > 1:  # the share of a single layer is 1 whatever its weight
             dx_RBD = dz_RBC @ both_RCD if joined else a_RKP @ self.w1_RPD
             dshare_RL = (dx_RBD.view(runs, 1, -1) @ layers_RLX.transpose(1, 2)).squeeze(1)
-            dweights_RL = share_RL * (dshare_RL - (share_RL * dshare_RL).sum(dim=1, keepdim=True))
+            dweights_RL = torch.ops.aten._softmax_backward_data(
+                dshare_RL, share_RL, 1, share_RL.dtype
+            )
         small = [dweights_RL, db1_R1P, dw2_RCP, db2_R1C]
         places = [_gradient(one) for one in (self.weights_RL, *self.parameters[2:])]
         if clip > 0:
