@@ -13,6 +13,7 @@ from typing import Any
 
 import gpu as program
 import gpu_machine
+import gpu_right
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,29 @@ def test_all_phases_run_on_a_cpu(tones: Path, tmp_path: Path) -> None:
     page = (out / "gpu.html").read_text()
     assert "All phases are done" in page and "view reverb" in page
     load_model(out / "training" / "encoder.safetensors")
+
+
+def test_a_check_that_breaks_keeps_no_other_from_its_turn(
+    given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError("nothing was there")
+
+    names = ("base_encoders", "features", "heads", "several", "training")
+    for name in names:
+        monkeypatch.setattr(gpu_right, name, lambda device, given, check: None)
+    broken.__name__ = "objectives"
+    monkeypatch.setattr(gpu_right, "objectives", broken)
+    monkeypatch.setattr(gpu_right, "views", lambda device, given, check: check("view", 1.0, 0.5))
+    record = Record(given.out)
+    with pytest.raises(BarlowSpeechError, match=r"^view, objectives: farther from the CPU"):
+        gpu_right.right(record, given)
+    rows = record.found["phases"]["right"]["rows"]
+    assert [row[:2] for row in rows[:1] + rows[2:]] == [
+        ["view", "1.0e+00 WRONG"],
+        ["objectives", "did not end"],
+    ]
+    assert rows[1][0] == "log-mel" and "nothing was there" in rows[2][3]
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, **phases: Any) -> None:
