@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from barlow_speech.upstream.common.files import WEIGHTS
 
 NAMES = ("barlow_speech", "barlow_speech_local", "barlow_speech_random")
-DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "barlow_speech.safetensors"
+DEFAULT_CHECKPOINT = WEIGHTS / "barlow_speech.safetensors"

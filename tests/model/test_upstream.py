@@ -12,6 +12,7 @@ import torch
 import barlow_speech
 from barlow_speech import configs
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import WEIGHTS
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.expert import UpstreamExpert
 from barlow_speech.upstream.model.checkpoint import (
@@ -28,6 +29,22 @@ from barlow_speech.upstream.third_party.registry import register_upstream
 def noise(*lengths: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(sum(lengths))
     return [0.1 * torch.randn(length, generator=generator) for length in lengths]
+
+
+def test_a_checkpoint_of_the_package_is_named_without_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = sorted(WEIGHTS.glob("*.safetensors"))
+    assert DEFAULT_CHECKPOINT in files
+    for file in files:
+        named, by_path = UpstreamExpert(file.stem).state_dict(), load_model(file).state_dict()
+        assert all(torch.equal(one, by_path[key[6:]]) for key, one in named.items())
+    Path(files[0].stem).write_text("a file of this name here comes first")
+    with pytest.raises(BarlowSpeechError, match="safetensors"):
+        UpstreamExpert(files[0].stem)
+    with pytest.raises(BarlowSpeechError, match=r"package's \(.*barlow_speech.*\)"):
+        UpstreamExpert("barlow_speach")
 
 
 def test_the_names_are_on_the_hub(checkpoint: Path) -> None:

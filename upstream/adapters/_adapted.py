@@ -18,6 +18,7 @@ from barlow_speech.benchmark.features.upstreams import EMBEDDING, HIDDEN, load_u
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import checkpoint_file
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
+from barlow_speech.upstream.names import NAMES
 
 
 class Adapted(nn.Module):
@@ -33,7 +34,8 @@ class Adapted(nn.Module):
     def __init__(self, name: str = "", device: str = "cpu") -> None:
         super().__init__()
         name = name or "barlow_speech"
-        self.name = f"barlow_speech@{name}" if checkpoint_file(Path(name)).is_file() else name
+        ours = name not in NAMES and checkpoint_file(Path(name)).is_file()
+        self.name = f"barlow_speech@{name}" if ours else name
         check_name(self.name, None)
         self.upstream = load_upstream(self.name, None, device)
         self.module = self.upstream.module  # so that .to() finds its weights

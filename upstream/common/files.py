@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LFS_POINTER = b"version https://git-lfs"
 FILE_OF_FOLDER = "model.safetensors"  # as model hubs have it
+WEIGHTS = Path(__file__).parents[1] / "weights"  # the checkpoints that come with the package
 
 
 def cache_dir() -> Path:
@@ -152,9 +153,15 @@ def read_text(path: Path, called: str = "", remedy: str = "check the path") -> s
 
 
 def checkpoint_file(path: Path) -> Path:
-    """The file of a checkpoint: itself, or that of a folder which `barlow-speech card` wrote."""
-    inside = path / FILE_OF_FOLDER
-    return inside if inside.is_file() else path
+    """The file of a checkpoint.
+
+    It is `path` itself, that of a folder which `barlow-speech card` wrote, or where nothing is
+    there the one that comes with the package under this name.
+    """
+    inside, packaged = path / FILE_OF_FOLDER, WEIGHTS / f"{path}.safetensors"
+    if inside.is_file():
+        return inside
+    return packaged if packaged.is_file() and not path.exists() else path
 
 
 def is_pointer(path: Path) -> bool:
