@@ -164,7 +164,10 @@ def write_card(
 
 
 def _owners(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], str]:
-    """Metadata and text that are there: of the folder's README, else of that beside the weights."""
+    """Metadata and text that are there: of the folder's README, else of those beside the weights.
+
+    That is the file of the checkpoint's own name before the README of all that lie there.
+    """
     path = folder / README
     if path.exists():
         if MARK not in read_text(path):
@@ -173,7 +176,8 @@ def _owners(checkpoint: Path, folder: Path) -> tuple[dict[str, Any], str]:
                 f"add the line {MARK} where its own text ends."
             )
     else:
-        path = checkpoint.parent / README
+        beside = (checkpoint.with_suffix(".md"), checkpoint.parent / README)
+        path = next((one for one in beside if one.is_file()), path)
         if not path.is_file():
             return {}, ""
     text = read_text(path).partition(MARK)[0]

@@ -141,6 +141,13 @@ def test_the_package_s_own_card_has_its_facts(tmp_path: Path) -> None:
     assert "](../" not in read.text
 
 
+def test_a_checkpoint_with_a_card_of_its_own_name_takes_that(tmp_path: Path) -> None:
+    assert card("fine_states", "-o", tmp_path) == 0
+    read = huggingface_hub.ModelCard((tmp_path / "README.md").read_text())
+    assert "multilingual" in read.data.language
+    assert "a state every 20 ms" in read.text and "2.25 hours, 2,787 pieces" not in read.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
