@@ -290,6 +290,85 @@ def test_joined_files_are_refused(kind: str, folder: Path) -> None:
     assert len(read_audio(folder / "twice.mp3")) == 2 * len(read_audio(folder / "pipe.mp3"))
 
 
+STREAM = [*MP3, "-write_xing", "0", "-id3v2_version", "0"]
+
+
+def encoded(source: Path, target: Path, *how: str) -> Path:
+    subprocess.run([program("ffmpeg"), "-v", "error", "-y", "-i", source, *how, target], check=True)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["-ar", "44100"], ["-ar", "48000"]),
+        (["-ar", "16000"], ["-ar", "44100"]),
+        (["-ac", "1"], ["-ac", "2"]),
+        (["-ac", "2"], ["-ac", "1"]),
+    ],
+)
+def test_an_mp3_that_changes_on_the_way_is_refused(
+    first: list[str], second: list[str], folder: Path
+) -> None:
+    """libsndfile would end there; tags between the two change nothing."""
+    sound = folder / "sound.wav"
+    both = [
+        encoded(sound, folder / f"{name}.mp3", *how, *STREAM).read_bytes()
+        for name, how in (("one", first), ("two", second))
+    ]
+    tag = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
+    for between in (b"", tag):
+        (folder / "joined.mp3").write_bytes(both[0] + between + both[1])
+        with pytest.raises(BarlowSpeechError, match="several streams"):
+            read_audio(folder / "joined.mp3")
+    (folder / "joined.mp3").write_bytes(both[0] + tag + both[0])
+    alone = len(read_audio(folder / "one.mp3"))
+    assert 2 * alone - 4_000 < len(read_audio(folder / "joined.mp3")) <= 2 * alone
+
+
+@pytest.mark.parametrize("kind", ["wav", "f64.wav", "rf64.wav", "aiff", "flac", "m4a", "mp4"])
+def test_a_file_behind_a_file_is_refused(kind: str, folder: Path) -> None:
+    """As `cat` joins them: a player would play the first of them."""
+    other = {
+        "f64.wav": ["-c:a", "pcm_f64le"],
+        "rf64.wav": ["-rf64", "always"],
+        "mp4": ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"],
+    }.get(kind)
+    one = folder / f"file.{kind}"
+    if other is not None:
+        one = encoded(folder / "sound.wav", folder / f"single.{kind}", *other)
+    assert SECONDS - 0.1 < duration_s(one) < SECONDS + 0.15
+    (folder / f"behind.{kind}").write_bytes(one.read_bytes() * 2)
+    for read in (read_audio, duration_s):
+        with pytest.raises(BarlowSpeechError, match=r"several files.*take it apart"):
+            read(folder / f"behind.{kind}")
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "delay"),
+    [
+        ("lossless.caf", ["-c:a", "alac"], 0),
+        ("inside.wav", ["-c:a", "libmp3lame", "-q:a", "2"], 1105),
+    ],
+)
+def test_a_length_in_packets_is_no_promise(
+    name: str, how: list[str], delay: int, folder: Path
+) -> None:
+    """The last packet is not full, or the header counts what a decoder keeps back."""
+    path = encoded(folder / "sound.wav", folder / name, *how)
+    whole = assert_is_the_sound(path, 0.3 if delay else 1e-3, delay)
+    np.testing.assert_array_equal(read_audio(path, 1.25, 2.5), whole[20_000:40_000])
+    with pytest.raises(BarlowSpeechError, match=r"truncated|cut off|malformed"):
+        read_audio(truncated(path, folder / f"part-{name}"))
+
+
+def test_voc_is_refused(folder: Path) -> None:
+    """Its blocks, as ffmpeg writes them, come out of libsndfile with their headers, as noise."""
+    path = encoded(folder / "sound.wav", folder / "blocks.voc", "-c:a", "pcm_s16le")
+    with pytest.raises(BarlowSpeechError, match=r"VOC.*ffmpeg -i blocks\.voc"):
+        read_audio(path)
+
+
 @pytest.mark.parametrize("name", ["file.mp3", "pipe.mp3"])
 def test_s3prl_reads_an_mp3_to_its_end(name: str, folder: Path) -> None:
     whole, rate = decoded(folder / name)

@@ -6,6 +6,7 @@ LAME writes it.
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 
 XING_PLACES = (13, 21, 36)  # bytes from the start of a frame, by version and channels
@@ -34,17 +35,38 @@ def promise(path: Path) -> tuple[bool, bool]:
     return bool(flags & 1), more
 
 
-def ends_within_a_frame(path: Path) -> bool:
-    """Whether a last frame of layer III is cut off; where frames are lost track of, False."""
+class End(enum.Enum):
+    """How the frames of layer III end, where they are not lost track of before."""
+
+    WHOLE = enum.auto()
+    CUT = enum.auto()  # within a frame
+    CHANGED = enum.auto()  # others follow, of another rate or number of channels
+
+
+def end_of_frames(path: Path) -> End:
+    """How the frames of a file end; where they are lost track of, as if all were well."""
     data = path.read_bytes()
     at = _start(data)
     first = data[at : at + 4]
     while len(header := data[at : at + 4]) == 4:
+        if header[:3] == b"ID3":  # of a file that was joined to another
+            at += _start(data[at : at + 10])
+            continue
         size = _size(header)
-        if not size or header[1] >> 1 != first[1] >> 1:
-            return False
+        if not size:
+            return End.WHOLE
+        if _stream(header) != _stream(first):
+            following = data[at + size : at + size + 4]
+            alike = len(following) == 4 and _size(following) and _stream(following)
+            return End.CHANGED if alike == _stream(header) else End.WHOLE
         at += size
-    return at > len(data) or (at < len(data) and data[at] == 0xFF)
+    cut = at > len(data) or (at < len(data) and data[at] == 0xFF)
+    return End.CUT if cut else End.WHOLE
+
+
+def _stream(header: bytes) -> tuple[int, int, bool]:
+    """What a decoder is made for: version and layer, sampling rate, one channel or two."""
+    return header[1] >> 1, header[2] >> 2 & 3, header[3] >> 6 == 3
 
 
 def _start(head: bytes) -> int:

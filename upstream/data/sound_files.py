@@ -14,14 +14,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import mmap
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import soundfile
@@ -48,6 +50,14 @@ SIZES = re.compile(
     re.MULTILINE,
 )
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
+
+# Files that say where they end: their mark, and the order of the bytes of the size behind it.
+SIZED: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}
+RF64 = struct.Struct("<4s4x4s8xQ")  # whose size stands in its first chunk
+# FLAC says how many samples there are, and no bytes; its mark, and the size of what always follows.
+FLAC = b"fLaC\0\0\0\x22"
+# Apple's lossless packets, the last of which is padded in what a header of Core Audio promises.
+CAF_PACKET = 4096
 
 # Opus predicts from what it decoded before; after two seconds its state is the same to the bit.
 PREROLL_S = {"OPUS": 2, "VORBIS": 2}
@@ -198,7 +208,12 @@ class _Retold(io.RawIOBase):
 
 def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     file = stack.enter_context(_Decoder(path))
-    _check_pages(path)
+    if file.format == "VOC":
+        raise BarlowSpeechError(
+            f"recording {path} is a Creative Voice file (VOC), of whose blocks libsndfile takes the "
+            f"headers for sound; convert it, as by ffmpeg -i {path.name} new.flac."
+        )
+    _check_one(path)
     size = path.stat().st_size
     notes = file.extra_info
     retold = None
@@ -207,8 +222,11 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
         if more:
             raise _joined(path)
         if not told:
-            if mpeg_frames.ends_within_a_frame(path):
+            end = mpeg_frames.end_of_frames(path)
+            if end is mpeg_frames.End.CUT:
                 raise _unended(path, "within a frame")
+            if end is mpeg_frames.End.CHANGED:
+                raise _joined(path)
             # mpg123 multiplies the size by what the first frame takes: an end far behind the
             # true one is never met.
             retold = _Retold(stack.enter_context(path.open("rb")), 1 << 40)
@@ -221,7 +239,12 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
         file = stack.enter_context(_Decoder(retold))
     rate, frames = file.samplerate, file.frames
     # More than the file could hold: where nothing is known libsndfile gives 2^63 - 1.
-    unknown = frames >= 1 << 62 or (retold is not None and retold.size > size)
+    # Of MP3 inside a WAV it is an estimate.
+    unknown = (
+        frames >= 1 << 62
+        or (retold is not None and retold.size > size)
+        or (file.subtype in FROM_START and file.format in ("WAV", "WAVEX"))
+    )
     if not unknown and frames > MAX_PER_BYTE * size:
         raise BarlowSpeechError(
             f"recording {path} cannot hold the {frames:,} samples that its header promises; "
@@ -264,6 +287,54 @@ def _joined(path: Path) -> BarlowSpeechError:
         f"recording {path} holds several streams, joined or side by side, and only the first would "
         f"be read; make it one, as by ffmpeg -i {path.name} new.flac."
     )
+
+
+def _check_one(path: Path) -> None:
+    """Refuse a file that is cut off, or of whose sounds only the first would be read.
+
+    Raises:
+        BarlowSpeechError: it is one.
+    """
+    _check_pages(path)
+    if _has_another_behind(path):
+        raise BarlowSpeechError(
+            f"recording {path} holds several files, one behind the other, and only the first would "
+            "be read; take it apart, or join the sounds of the files and not their bytes."
+        )
+
+
+def _has_another_behind(path: Path) -> bool:
+    """Whether a second WAV, AIFF, FLAC or MPEG-4 file begins where the first ends."""
+    with path.open("rb") as file:
+        head = file.read(RF64.size)
+        if head[:4] == b"fLaC":
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                return whole.find(FLAC, 1) > 0
+        if head[4:8] == b"ftyp":
+            return _boxes(file).count(b"ftyp") > 1
+        if head[:4] in SIZED:
+            size = int.from_bytes(head[4:8], SIZED[head[:4]])
+        elif head[:4] == b"RF64" and len(head) == RF64.size:
+            size = RF64.unpack(head)[2]
+        else:
+            return False
+        file.seek(8 + min(size + size % 2, 1 << 62))
+        behind = file.read(12)
+    return behind[:4] == head[:4] and behind[8:11] == head[8:11]
+
+
+def _boxes(file: IO[bytes]) -> list[bytes]:
+    """The names of the outermost boxes of an MPEG-4 file (ISO/IEC 14496-12)."""
+    names, at = [], 0
+    while file.seek(at) == at and len(box := file.read(16)) >= 8:
+        size = int.from_bytes(box[:4], "big")
+        if size == 1:
+            size = int.from_bytes(box[8:16], "big")
+        names.append(box[4:8])
+        if not 8 <= size < 1 << 62:  # 0: to the end
+            break
+        at += size
+    return names
 
 
 def _place_of_size(path: Path, kind: str) -> int:
@@ -359,7 +430,7 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
     if not kinds:
         raise error
     kind, title = kinds[0]
-    _check_pages(path)
+    _check_one(path)
     program, prober = shutil.which("ffmpeg"), shutil.which("ffprobe")
     if program is None or prober is None:
         raise BarlowSpeechError(
@@ -396,7 +467,8 @@ def _of_ffmpeg(path: Path, stack: contextlib.ExitStack, error: Exception) -> Sou
             if status or reason:
                 raise OSError(f"damaged or cut off; ffmpeg: {reason or status}")
 
-    return Sound(path, rate, channels, None, (promised_s - SLACK_S) * rate, decode)
+    slack = max(SLACK_S * rate, CAF_PACKET) if kind == "caf" else SLACK_S * rate
+    return Sound(path, rate, channels, None, promised_s * rate - slack, decode)
 
 
 def _probed(path: Path, prober: str, kind: str, error: Exception) -> dict[str, Any]:
