@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from barlow_speech.upstream.common.settings import build, read_yaml
 from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
 SPLITS = ("train", "dev", "test")
+UNSEEN = ("Cf", "Cc")  # letters without width, and control characters
+TATWEEL = "\u0640"  # what Arabic words are drawn out with
+WHOLE = re.compile(r"^([0-9]+)\.0+$")  # 1.0 is what programs make of 1 beside an empty cell
 # As programs write a cell that is empty; "nan" is refused.
 NO_LABEL = ("none", "na", "n/a", "<na>", "#n/a", "null", "nil", "nat", "?", "-")
 
@@ -215,7 +219,8 @@ class Corpus:
             first.setdefault(cells[row], row)
         alike: dict[str, str] = {}
         for name, row in first.items():
-            other = alike.setdefault(_folded(name), name)
+            others = [alike.setdefault(one, name) for one in _spellings(name)]
+            other = next((one for one in others if one != name), name)
             where = f"{self.manifest.file}, line {self.manifest.lines[row]}, column '{column}'"
             if other != name:
                 same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
@@ -223,7 +228,7 @@ class Corpus:
                 raise BarlowSpeechError(
                     f"{where}: {shown[0]} is spelt otherwise than {shown[1]} in line "
                     f"{self.manifest.lines[first[other]]}; write them alike, or tell them apart by "
-                    "more than that (case, blanks, how letters are composed)."
+                    "more than that (case, blanks, an end in .0, how letters are composed)."
                 )
             if name != name.strip():
                 raise BarlowSpeechError(f"{where}: {name!r} has blanks around it; remove them.")
@@ -351,11 +356,20 @@ class Identical(NamedTuple):
     in_one_split: list[str]  # dev or test
 
 
-def _folded(name: str) -> str:
-    """The name in small letters, composed, of plain forms (ａ is a), with single blanks and no
-    letters without width.
+def _spellings(name: str) -> tuple[str, str]:
+    """What other spellings of a name share with it: the name, folded, by the small letters of most
+    languages and by those of Turkish (of I it is ı, and of İ it is i).
     """
-    seen = "".join(one for one in name if unicodedata.category(one) != "Cf")
+    turkish = name.translate({ord("I"): "ı", ord("İ"): "i"})
+    return f"- {_folded(name)}", f"tr {_folded(turkish)}"
+
+
+def _folded(name: str) -> str:
+    """The name in small letters, composed, of plain forms (ａ is a), with single blanks, without
+    what is not seen, and 1 for 1.0.
+    """
+    seen = "".join(x for x in name if unicodedata.category(x) not in UNSEEN or x.isspace())
+    seen = WHOLE.sub(r"\1", seen.replace(TATWEEL, ""))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     return " ".join(folded.split())
 

@@ -358,8 +358,11 @@ def test_a_length_in_packets_is_no_promise(
     path = encoded(folder / "sound.wav", folder / name, *how)
     whole = assert_is_the_sound(path, 0.3 if delay else 1e-3, delay)
     np.testing.assert_array_equal(read_audio(path, 1.25, 2.5), whole[20_000:40_000])
-    with pytest.raises(BarlowSpeechError, match=r"truncated|cut off|malformed"):
-        read_audio(truncated(path, folder / f"part-{name}"))
+    content = path.read_bytes()
+    for share in (0.4, 0.67):
+        (folder / f"part-{name}").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(BarlowSpeechError, match=r"truncated|malformed"):
+            read_audio(folder / f"part-{name}")
 
 
 def test_voc_is_refused(folder: Path) -> None:

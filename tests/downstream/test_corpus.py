@@ -141,7 +141,8 @@ def spelt(column: str, name: str) -> Callable[..., list[dict[str, str]]]:
 
 
 @pytest.mark.parametrize(
-    "name", [" calm", "Calm", "CALM", "calm\u200b", "ca\ufeffl\u00adm", "\uff43alm"]
+    "name",
+    [" calm", "Calm", "CALM", "calm\u200b", "ca\ufeffl\u00adm", "\uff43alm", "calm\0", "ca\x7flm"],
 )
 def test_nearly_equal_classes_are_refused(edited: Callable[..., Path], name: str) -> None:
     path = edited(spelt("emotion", name))
@@ -162,6 +163,39 @@ def test_two_ways_to_compose_a_name_are_told_apart_in_the_message(
     corpus = read_corpus(str(edited(umlauts)))
     with pytest.raises(BarlowSpeechError, match=r"'Wu\\u0308tend' is .* 'W\\xfctend' in line 2"):
         corpus.examples(read_task("emotion"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("k\u0131zg\u0131n", "KIZGIN"),  # Turkish: angry
+        ("\u0130yi", "iyi"),
+        ("\u063a\u0636\u0628", "\u063a\u0636\u0640\u0628"),  # Arabic: anger, drawn out
+        ("\u03cc\u03c1\u03bf\u03c2", "\u038c\u03a1\u039f\u03a3"),  # Greek, with its final sigma
+        ("7", "7.0"),
+    ],
+)
+def test_names_of_any_language_that_are_nearly_equal_are_refused(
+    edited: Callable[..., Path], one: str, other: str
+) -> None:
+    def named(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        rows = [{**row, "emotion": row["emotion"].replace("calm", one)} for row in rows]
+        return spelt("emotion", other)(rows)
+
+    with pytest.raises(BarlowSpeechError, match=r"line 67, column 'emotion'.*spelt otherwise"):
+        read_corpus(str(edited(named))).examples(read_task("emotion"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("s\u0131k", "sik"), ("7", "07"), ("7.5", "7"), ("ja", "j\u00e4")]
+)
+def test_names_that_differ_in_what_is_seen_are_two(
+    edited: Callable[..., Path], one: str, other: str
+) -> None:
+    names = {"calm": one, "excited": other}
+    path = edited(lambda rows: [{**row, "emotion": names[row["emotion"]]} for row in rows])
+    classes = read_corpus(str(path)).examples(read_task("emotion")).classes
+    assert classes == sorted((one, other))
 
 
 def test_a_blank_around_every_name_is_refused(edited: Callable[..., Path]) -> None:

@@ -12,6 +12,8 @@ drawn. With `--device cpu` everything is small: it shows that the phases work, n
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import multiprocessing
 import os
 import platform
@@ -88,6 +90,7 @@ def run_phase(name: str, given: Given) -> int:
 
 def _child(name: str, given: Given) -> None:
     os.setsid()  # so that what it starts can be ended with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.exit(run_phase(name, given))
 
 
@@ -97,11 +100,15 @@ def supervise(name: str, given: Given) -> str:
     # Forked before anything has touched the GPU, which is why no phase runs in this process.
     process = multiprocessing.get_context("fork").Process(target=_child, args=(name, given))
     process.start()
-    process.join(given.seconds)
-    over = process.is_alive()
-    if over:
-        os.killpg(process.pid or 0, signal.SIGKILL)
-        process.join()
+    try:
+        process.join(given.seconds)
+    finally:  # of a run that is ended too, nothing is left on the GPU
+        over = process.is_alive()
+        if over:
+            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has no session of its own yet
+                os.killpg(process.pid or 0, signal.SIGKILL)
+            process.join()
     record = Record(given.out)
     if over:
         sentence = f"its time of {given.seconds:.0f} s was over; give more --minutes."
@@ -120,8 +127,10 @@ def gpu(arguments: Sequence[str]) -> None:
         BarlowSpeechError: an argument is wrong, or a phase did not end well; the rest was run.
     """
     given = parser().parse_args(arguments)
-    if not given.minutes > 0:
-        raise BarlowSpeechError(f"--minutes must be above 0, not {given.minutes:g}.")
+    if not 0 < given.minutes < math.inf:
+        raise BarlowSpeechError(f"--minutes must be a number above 0, not {given.minutes:g}.")
+    if given.most_steps < 1:
+        raise BarlowSpeechError(f"--most-steps must be 1 or more, not {given.most_steps}.")
     if given.data is not None:
         gpu_machine.check_data(given.data)
     if (given.out / "gpu.json").exists():
@@ -179,6 +188,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> Any:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run_command(gpu, sys.argv[1:]))
 
 

@@ -119,7 +119,7 @@ def speech(record: Record, given: Any) -> None:
         folder.symlink_to(given.data.resolve())
         note = "packed before"
     seconds = time.monotonic() - started
-    hours = PackedCorpus(folder, 1.0, 0).hours
+    hours = PackedCorpus(folder.resolve(), 1.0, 0).hours  # which messages name
     record.figures("speech", seconds=seconds, hours=hours, cores=cores)
     record.row(
         "speech", "speech", f"{hours:.2f} h in {seconds:.1f} s", note=f"{note}, {cores} cores"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -136,6 +137,50 @@ def test_a_run_ends_on_a_sentence_that_names_what_was_not_done(
     with pytest.raises(BarlowSpeechError, match=r"speech\.zip"):
         gpu(["--data", str(tmp_path), "-o", str(tmp_path / "three")])
     assert not (tmp_path / "three").exists()
+
+
+def begins(record: Record, given: Given) -> None:
+    (given.out / "began").write_text(str(os.getpid()))
+    time.sleep(1000)
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_running_of_a_run_that_is_ended(by: signal.Signals, tmp_path: Path) -> None:
+    """A phase has a session of its own, which neither Ctrl-C nor `timeout` reaches."""
+    out = tmp_path / "out"
+    code = f"""
+import signal, sys
+sys.path[:0] = {sys.path!r}
+import gpu, test_gpu
+signal.signal(signal.SIGINT, signal.default_int_handler)
+gpu.PHASES = {{"any": (1.0, test_gpu.nothing), "begins": (1.0, test_gpu.begins)}}
+sys.argv[1:] = ["--device", "cpu", "--minutes", "60", "-o", {str(out)!r}]
+gpu.main()
+"""
+    run = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    began = out / "began"
+    while not (began.exists() and began.read_text()) and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(by)
+    _, said = run.communicate()
+    assert run.returncode == 130 and "what was finished is kept" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(began.read_text()), 0)
+    assert Record(out).found["phases"]["any"]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--minutes", "inf"], "number above 0, not inf"),
+        (["--minutes", "nan"], "number above 0, not nan"),
+        (["--most-steps", "0"], "1 or more, not 0"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(BarlowSpeechError, match=said):
+        gpu(["--device", "cpu", *arguments, "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -46,15 +46,15 @@ class End(enum.Enum):
 def end_of_frames(path: Path) -> End:
     """How the frames of a file end; where they are lost track of, as if all were well."""
     data = path.read_bytes()
-    at = _start(data)
-    first = data[at : at + 4]
+    at, first = 0, b""
     while len(header := data[at : at + 4]) == 4:
-        if header[:3] == b"ID3":  # of a file that was joined to another
+        if header[:3] == b"ID3":  # in front, or of a file that was joined to another
             at += _start(data[at : at + 10])
             continue
         size = _size(header)
         if not size:
             return End.WHOLE
+        first = first or header
         if _stream(header) != _stream(first):
             following = data[at + size : at + size + 4]
             alike = len(following) == 4 and _size(following) and _stream(following)

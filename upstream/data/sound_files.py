@@ -210,10 +210,14 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     file = stack.enter_context(_Decoder(path))
     if file.format == "VOC":
         raise BarlowSpeechError(
-            f"recording {path} is a Creative Voice file (VOC), of whose blocks libsndfile takes the "
-            f"headers for sound; convert it, as by ffmpeg -i {path.name} new.flac."
+            f"recording {path} is a Creative Voice file (VOC), and libsndfile takes the headers of "
+            f"its blocks for sound; convert it, as by ffmpeg -i {path.name} new.flac."
         )
     _check_one(path)
+    if file.subtype in FROM_START and file.format not in ("MP3", "MPEG"):
+        # Inside a WAV, where nothing tells mpg123 of another end than the one that it estimates.
+        _check_notes(path, file, file.extra_info)
+        raise soundfile.LibsndfileError(1, prefix=f"{file.subtype} in {file.format}: ")
     size = path.stat().st_size
     notes = file.extra_info
     retold = None
@@ -239,12 +243,7 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
         file = stack.enter_context(_Decoder(retold))
     rate, frames = file.samplerate, file.frames
     # More than the file could hold: where nothing is known libsndfile gives 2^63 - 1.
-    # Of MP3 inside a WAV it is an estimate.
-    unknown = (
-        frames >= 1 << 62
-        or (retold is not None and retold.size > size)
-        or (file.subtype in FROM_START and file.format in ("WAV", "WAVEX"))
-    )
+    unknown = frames >= 1 << 62 or (retold is not None and retold.size > size)
     if not unknown and frames > MAX_PER_BYTE * size:
         raise BarlowSpeechError(
             f"recording {path} cannot hold the {frames:,} samples that its header promises; "
