@@ -65,8 +65,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     Differences that are all zero have p = 1. With one shared seed the intervals over the runs are
     None and their p is 1; with none, every number is None. Runs that are not independent
     (`shares_levels`) are not tested, whoever asks: their p and intervals are None. Neither are
-    upstreams that judged different recordings, nor those whose test recordings are of fewer than
-    five speakers.
+    upstreams that judged different recordings, those whose test recordings are of fewer than five
+    speakers, nor single runs of which no more is known than their score.
 
     Raises:
         BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
@@ -97,6 +97,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         "speakers_better": better and better[0],
         "speakers_better_ci95": better and wilson(*better),
     }
+    if not untested and of.silent and of.clusters is None:
+        untested = of.limit
     if untested:
         said |= {"ci95": None, "p": None}
     elif not of.runs_alone:

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from barlow_speech.benchmark.statistics.comparison import compare_all
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task, place
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.text import listed, p_text
 
@@ -116,7 +116,7 @@ def ranking(
     means: dict[tuple[str, str], list[float]] = {}
     left_out, chosen = [], []
     for task, variants in tasks.items():
-        where = f"{task[0]} of {task[1]}"
+        where = place(*task)
         complete: dict[str, list[TaskResult]] = {}
         for key, group in variants.items():
             by_task(group)  # refuses what cannot be compared
@@ -349,7 +349,7 @@ def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | 
             f"{len(blocks)} tasks cannot separate any two of {upstreams} upstreams by Nemenyi's "
             f"test: average ranks differ by {upstreams - 1} at most."
         )
-    shared = [corpus for corpus, count in Counter(name for _, name in blocks).items() if count > 1]
+    shared = [corpus for corpus, count in Counter(name for _, name in blocks if name).items() if count > 1]
     if len(blocks) > 1 and shared:
         notes.append(
             f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "
