@@ -34,6 +34,8 @@ from barlow_speech.benchmark.statistics.sources import (
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
+NO_SEED = "they share no seed"
+
 SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
 
 ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
@@ -81,7 +83,7 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     numbers = _paired(
         tuple(runs_a[run] for run in shared), tuple(runs_b[run] for run in shared), seed
     )
-    untested = None if shared else "they share no seed"
+    untested = None if shared else NO_SEED
     if shares_levels(a) or shares_levels(b):
         numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
     if dependent_runs(a) or dependent_runs(b):
@@ -173,6 +175,25 @@ def why_untested(results: Sequence[TaskResult]) -> str | None:
         return "there is nothing to compare with"
     tested = not any(map(dependent_runs, results)) and not all(reasons)
     return None if tested else next(filter(None, reasons))
+
+
+def untested_pairs(results: Sequence[TaskResult]) -> list[tuple[str, str, str]]:
+    """Every two upstreams on one task that are not tested, and why."""
+    pairs = ((p["a"], p["b"], p["untested"]) for p in compare_all(results))
+    return [pair for pair in pairs if pair[2]]
+
+
+def least_p(results: Sequence[TaskResult]) -> float | None:
+    """The smallest corrected p that sign flips of so many runs can give; None if none is tested.
+
+    The smallest of a pair is 2 of the 2^n flips, or of those drawn; Holm multiplies the first by
+    the number of pairs.
+    """
+    shared = [pair["n"] for pair in compare_all(results) if pair["p"] is not None]
+    if not shared:
+        return None
+    flips = 2.0 ** (1 - max(shared)) if max(shared) <= ENUMERABLE else 1 / (SIGN_FLIPS + 1)
+    return min(1.0, len(shared) * flips)
 
 
 def wilson(share: float, count: int) -> list[float]:
