@@ -29,6 +29,7 @@ from barlow_speech.benchmark.reporting.document import (
     Picture,
     Section,
     Table,
+    Value,
 )
 from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text, interval, percent, spread
 from barlow_speech.benchmark.reporting.published import PublishedTable, cited
@@ -170,7 +171,7 @@ class Leaderboard:
     boards: tuple[Board, ...]
     published: tuple[PublishedTable, ...]
     noun: str = "upstream"
-    introduction: str = ""
+    remarks: tuple[str, ...] = ()  # on where the results come from
 
 
 def leaderboard(
@@ -178,14 +179,14 @@ def leaderboard(
     published: Sequence[PublishedTable] = (),
     metric: str = "top1",
     noun: str = "upstream",
-    introduction: str = "",
+    remarks: Sequence[str] = (),
 ) -> Leaderboard:
     """Sort the results of one metric into boards: best average rank first, then by name.
 
     An upstream has an average rank where it has a result on every task of its board, and another
     one has too. A task that was measured in several ways counts once (`ranking`). Published scores
-    of another metric are left out. `noun` is what the page calls what is ranked, `introduction`
-    what is to be known of where the results come from.
+    of another metric are left out. `noun` is what the page calls what is ranked, `remarks`
+    are what is to be known of where the results come from.
 
     Raises:
         BarlowSpeechError: there are no results, or `by_task` refuses those of a column.
@@ -203,7 +204,7 @@ def leaderboard(
     with progress(len(results), "leaderboard", "result") as bar:
         boards = tuple(_board(*key, groups[key], metric, bar, noun) for key in sorted(groups))
     shown = tuple(table for table in tables if table.rows)
-    return Leaderboard(metric, boards, shown, noun, introduction)
+    return Leaderboard(metric, boards, shown, noun, tuple(remarks))
 
 
 def merged(folders: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
@@ -251,7 +252,7 @@ def document(board: Leaderboard, intervals: bool = True) -> Document:
     published = (_published(table, board.metric) for table in board.published)
     return Document(
         "Leaderboard",
-        "\n\n".join(filter(None, (title, board.introduction))),
+        "\n\n".join((title, *board.remarks)),
         (*(_section(one, intervals) for one in board.boards), *published),
     )
 
@@ -333,6 +334,8 @@ def terminal(board: Leaderboard) -> Document:
         columns = ("task", "corpus", "upstream", f"published {metric} (%)")
         table = Table("", "", columns, scores, texts=3, groups=2)
         sections.append(Section("", (), (f"{published.name}. {PUBLISHED_KEY}",), (table,)))
+    if board.remarks:
+        sections.append(Section("", (), board.remarks, ()))
     return Document("", "", tuple(sections))
 
 
@@ -343,23 +346,26 @@ def _beyond_runs(board: Board) -> bool:
 
 
 def _by_column(board: Board, title: str = "") -> Table:
-    rows, beyond = [], _beyond_runs(board)
+    scores = f"{metric_name(board.metric)} (%)"
+    rows: list[dict[str, Value]] = []
     for at, column in enumerate(board.columns):
         scored = [(row, score) for row in board.rows if (score := row.scores[at])]
         scored.sort(key=lambda pair: (pair[1].rank or 0, -pair[1].summary["mean"]))
         rows += [
-            (
-                column.task, column.label, Entry(row.upstream, marked=score.leading),
-                span_text(score), score_text(score), interval(score.summary["ci95"]),
-                *([interval(score.summary["runs_ci95"])] if beyond else []), score.summary["n"],
-            )
+            {
+                "task": column.task, "corpus": column.label,
+                board.noun: Entry(row.upstream, marked=score.leading), "rank": span_text(score),
+                scores: score_text(score), "95 % CI": interval(score.summary["ci95"]),
+                "runs alone": interval(score.summary["runs_ci95"]), "n": score.summary["n"],
+            }
             for row, score in scored
         ]  # fmt: skip
-    scores = f"{metric_name(board.metric)} (%)"
-    columns = ("task", "corpus", board.noun, "rank", scores, "95 % CI", "runs alone", "n")
-    if not beyond:
-        columns = tuple(name for name in columns if name != "runs alone")
-    return Table(title, "", columns, tuple(rows), texts=3, groups=2)
+    left_out = set() if _beyond_runs(board) else {"runs alone"}
+    left_out |= set() if any(column.label for column in board.columns) else {"corpus"}
+    columns = [name for name in rows[0] if name not in left_out]
+    values = tuple(tuple(row[name] for name in columns) for row in rows)
+    names = columns.index("rank")
+    return Table(title, "", tuple(columns), values, texts=names, groups=names - 1)
 
 
 def every_score(board: Leaderboard) -> Table:
@@ -556,8 +562,8 @@ def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
             )
         elif any(one != seeds[0] for one in seeds):
             sentences.append(
-                f"{where}: the {noun}s have unlike seeds; every two are compared by those that both "
-                "have, while means and intervals are over all that each has."
+                f"{where}: the {noun}s have unlike seeds; every two are compared by those that "
+                "both have, while means and intervals are over all that each has."
             )
         least = least_p(results)
         if alone and len(results) > 1 and least is not None and least >= LEVEL:

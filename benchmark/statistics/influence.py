@@ -52,9 +52,7 @@ def parts(
 
 # A result is compared with each other one of its task: all ask for the same.
 @lru_cache(maxsize=512)
-def influence(
-    predictions: Predictions | ItemScores, metric: str, clusters: Clusters
-) -> Influence:
+def influence(predictions: Predictions | ItemScores, metric: str, clusters: Clusters) -> Influence:
     """The clusters of a result, and the means over its runs.
 
     A metric of several folds is the mean over them, as scores are.

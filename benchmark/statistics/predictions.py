@@ -96,6 +96,8 @@ class ItemScores:
     speaker_N: np.ndarray | None = None  # the number of each item's speaker, from 0, or None
 
     noun: ClassVar[str] = "items"
+    class_names: ClassVar[tuple[str, ...]] = ()
+    confusion: ClassVar[None] = None
 
     @property
     def runs(self) -> range:

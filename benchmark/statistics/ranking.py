@@ -354,7 +354,9 @@ def _notes(
             f"{len(blocks)} tasks cannot separate any two of {upstreams} {noun}s by Nemenyi's "
             f"test: average ranks differ by {upstreams - 1} at most."
         )
-    shared = [corpus for corpus, count in Counter(name for _, name in blocks if name).items() if count > 1]
+    shared = [
+        corpus for corpus, count in Counter(name for _, name in blocks if name).items() if count > 1
+    ]
     if len(blocks) > 1 and shared:
         notes.append(
             f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "

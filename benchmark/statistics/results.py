@@ -68,7 +68,7 @@ class TaskResult:
     corpus: str
     metric: str
     values: tuple[float, ...]
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int | str, ...] | None = None
     sources: tuple[Mapping[str, int | None], ...] = ()
     setup: Setup = Setup()
     metrics: Mapping[str, float] = field(default_factory=dict)

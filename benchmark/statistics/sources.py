@@ -230,7 +230,10 @@ def _means(result: TaskResult, groups: Sequence[tuple[int, ...]]) -> tuple[float
 
 
 def _rows(
-    kept: Predictions | ItemScores, metric: str, clusters: Clusters, groups: Sequence[tuple[int, ...]]
+    kept: Predictions | ItemScores,
+    metric: str,
+    clusters: Clusters,
+    groups: Sequence[tuple[int, ...]],
 ) -> Iterator[np.ndarray]:
     """The influence of every cluster on the mean of each group of runs, [K]."""
     for places in groups:

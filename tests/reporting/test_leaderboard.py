@@ -617,8 +617,10 @@ def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     ):
         assert run(tmp_path, *asked) == 0
         printed = " ".join(capsys.readouterr().out.split())
-            assert f"paired test over {over}, 5 %" in printed and f"Intervals are over {over}" in printed
-            assert ("runs alone" in printed) == (over != "runs")
+        assert (
+            f"paired test over {over}, 5 %" in printed and f"Intervals are over {over}" in printed
+        )
+        assert ("runs alone" in printed) == (over != "runs")
         assert ("every run is of one pretraining" in printed) == ("pretrainings" in asked)
         rows = csv.DictReader((tmp_path / "leaderboard.csv").open(encoding="utf-8", newline=""))
         assert {row["over"] for row in rows} == {over}
