@@ -38,6 +38,7 @@ from barlow_speech.benchmark.statistics.comparison import (
     NO_SEED,
     leaders,
     least_p,
+    tied_neighbours,
     untested_pairs,
     why_untested,
 )
@@ -56,7 +57,7 @@ from barlow_speech.benchmark.statistics.sources import dependent_runs, limits, o
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.common.text import counted
+from barlow_speech.upstream.common.text import counted, listed
 
 COSTS = {"parameters": "parameters", "macs_per_second": "MACs/s", "real_time_factor": "RTF"}
 # What a reader may look for where one task was measured in two ways.
@@ -72,6 +73,8 @@ EVERY_SCORE = (
     "rank_worst", "separable_from_best", "average_rank",
     *COSTS, "device", "threads", "published", "source",
 )  # fmt: skip
+MANY = 6  # upstreams in a column, from which it is said how many neighbours are tied
+MAX_NAMES = 12  # that a note lists
 MAX_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
 
 RANK_KEY = (
@@ -491,7 +494,8 @@ def _board(
     for column, scores in zip(columns, placed):
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
-    ranked, remarks = None, [*_ways(columns, placed), *dependent, *_untested(placed, noun)]
+    ranked, remarks = None, [*_ways(columns, placed), *dependent]
+    remarks += [*_untested(placed, noun), *_tied(placed)]
     if len(tasks) == 1:
         ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
         remarks.append(f"One task has no average rank{ways_too}.")
@@ -500,7 +504,7 @@ def _board(
             ranked = ranking(results, complete, lambda result: result.setup.comparison, noun)
         except BarlowSpeechError:  # of no task all of them have one variant
             remarks.append("No task was measured alike for all: there is no average rank.")
-        remarks += [_incomplete(name, tasks) for name in names if name not in complete]
+        remarks += _incomplete([name for name in names if name not in complete], tasks)
     elif len(tasks) > 1 and len(names) > 1:
         remarks.append(f"No two {noun}s have a result in every column: there is no average rank.")
     if ranked is not None and len(ranked.blocks) < 2:
@@ -576,6 +580,18 @@ def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
     return sentences
 
 
+def _tied(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """How many neighbours are not separated, where there are many."""
+    each = []
+    for scores in placed:
+        results = [score.result for score in scores.values()]
+        if len(results) >= MANY and any(score.rank for score in scores.values()):
+            tied, pairs = tied_neighbours(results)
+            each.append(f"{tied} of {pairs} on {results[0].place}")
+    said = f"Neighbours in the order of means that are not separated: {', '.join(each)}."
+    return [said] if each else []
+
+
 def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> list[str]:
     """A sentence for each task that was measured in several ways."""
     likes: dict[tuple[str, str], list[tuple[Column, list[TaskResult]]]] = {}
@@ -593,7 +609,7 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
                 differing.append(f"{key.replace('_', ' ')} ({' and '.join(values)})")
         who = "; ".join(
             f"{column.label.removeprefix(corpus).strip()}: "
-            f"{', '.join(result.upstream for result in results)}"
+            f"{_named([result.upstream for result in results])}"
             for column, results in several
         )
         how = ", ".join(differing) or "recordings, labels, splits or settings of the protocol"
@@ -604,11 +620,22 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
     return sentences
 
 
-def _incomplete(name: str, tasks: Mapping[tuple[str, str], set[str]]) -> str:
-    first, *more = (place(task, corpus) for (task, corpus), names in tasks.items()
-                    if name not in names)  # fmt: skip
-    others = f" and {len(more)} more" if more else ""
-    return f"{name} has no average rank: no result on {first}{others}."
+def _incomplete(names: Sequence[str], tasks: Mapping[tuple[str, str], set[str]]) -> list[str]:
+    """A sentence for all that lack the same tasks."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        missing = tuple(place(*task) for task, there in tasks.items() if name not in there)
+        lacking.setdefault(missing, []).append(name)
+    sentences = []
+    for (first, *more), who in lacking.items():
+        others = f" and {len(more)} more" if more else ""
+        verb = "has" if len(who) == 1 else "have"
+        sentences.append(f"{_named(who)} {verb} no average rank: no result on {first}{others}.")
+    return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MAX_NAMES else listed(names, most=MAX_NAMES)
 
 
 def _listed(value: Any) -> str:

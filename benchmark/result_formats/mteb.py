@@ -83,9 +83,9 @@ def read(paths: Sequence[Path], asked: Asked) -> Table:
             "cross-validation. Experiments are folds there; their training sets overlap, which "
             "makes intervals too short."
         )
-    versions = sorted({one.version for one in stored}, key=_version)
-    said = " to ".join(dict.fromkeys((versions[0], versions[-1])))
-    remarks.append(f"{counted(len(stored), 'file')} of mteb {said}.")
+    versions = sorted({one.version for one in stored if _version(one.version)}, key=_version)
+    said = " to ".join(dict.fromkeys((*versions[:1], *versions[-1:])))
+    remarks.append(f"{counted(len(stored), 'file')} of mteb {said or 'of unknown versions'}.")
     return Table(renamed(cells, names), tuple(remarks))
 
 

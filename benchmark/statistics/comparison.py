@@ -183,6 +183,17 @@ def untested_pairs(results: Sequence[TaskResult]) -> list[tuple[str, str, str]]:
     return [pair for pair in pairs if pair[2]]
 
 
+def tied_neighbours(results: Sequence[TaskResult]) -> tuple[int, int]:
+    """Of every two that follow each other by mean on one task: how many are not separated, of all.
+
+    What is not tested is not separated.
+    """
+    names = [one.upstream for one in sorted(results, key=lambda one: -float(np.mean(one.values)))]
+    separable = {frozenset((p["a"], p["b"])) for p in compare_all(results) if p["separable"]}
+    neighbours = [frozenset(pair) for pair in itertools.pairwise(names)]
+    return sum(pair not in separable for pair in neighbours), len(neighbours)
+
+
 def least_p(results: Sequence[TaskResult]) -> float | None:
     """The smallest corrected p that sign flips of so many runs can give; None if none is tested.
 
@@ -332,7 +343,8 @@ def _drawn_signs(count: int, seed: int) -> np.ndarray:
     return (1 - 2 * bits).astype(np.int8)
 
 
-@lru_cache(maxsize=4096)
+# A leaderboard of 300 asks for each of its 45,000 pairs several times.
+@lru_cache(maxsize=1 << 16)
 def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, Any]:
     """The numbers of `compare` for values that are already aligned by seed."""
     numbers: dict[str, Any] = {"n": len(a)}
