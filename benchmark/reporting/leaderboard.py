@@ -345,7 +345,7 @@ def terminal(board: Leaderboard) -> Document:
 def _beyond_runs(board: Board) -> bool:
     """Whether some interval is over recordings or speakers too, so that the runs' is another."""
     scores = (score for row in board.rows for score in row.scores if score)
-    return any(scope(score.result).clusters for score in scores)
+    return any(scope(one.result).clusters and one.summary["runs_ci95"] for one in scores)
 
 
 def _by_column(board: Board, title: str = "") -> Table:

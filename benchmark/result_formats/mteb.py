@@ -90,21 +90,27 @@ def read(paths: Sequence[Path], asked: Asked) -> Table:
 
 
 def _read(paths: Sequence[Path], asked: Asked) -> tuple[list[_Stored], list[str]]:
-    stored, old, without = [], [], []
+    stored: list[_Stored] = []
+    old: list[Path] = []
+    without: list[Path] = []
+    others: list[Path] = []
     seen: dict[tuple[str, str, str], Path] = {}
     metas: dict[Path, tuple[str, str]] = {}
     for path in files_of(paths, "*.json", TITLE):
         if path.name == META:
             continue
         content = read_json(path)
-        if not isinstance(content, dict) or not {"scores", "task_name"} <= content.keys():
-            if isinstance(content, dict) and "mteb_dataset_name" in content:
+        known = content.keys() if isinstance(content, dict) else set()
+        if not {"scores", "task_name"} <= known:
+            if "mteb_dataset_name" in known:
                 old.append(path)
-            elif path in paths:
+            elif path in paths or {"scores", "task_name"} & known:
                 raise BarlowSpeechError(
                     f"{path} is no result file of MTEB, which has 'task_name' and 'scores'; leave "
                     "it out, or check --from."
                 )
+            else:
+                others.append(path)
             continue
         if path.parent not in metas:
             metas[path.parent] = _model(path.parent)
@@ -132,6 +138,7 @@ def _read(paths: Sequence[Path], asked: Asked) -> tuple[list[_Stored], list[str]
     for files, why in (
         (old, "of the form of before mteb 1.12, which has no experiments"),
         (without, f"without the subset {asked.subset}"),
+        (others, "of JSON that is no result of MTEB"),
     ):
         if files:
             remarks.append(
