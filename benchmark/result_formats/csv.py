@@ -125,16 +125,17 @@ def _columns(path: Path, columns: Sequence[str], asked: Asked) -> tuple[dict[str
     if "metric" in known and "score" not in columns:
         del known["metric"]
     score = asked.metric if asked.metric and "metric" not in known else "score"
-    for ours, name in (("system", ""), ("task", ""), ("score", score)):
-        if ours not in known and name not in columns:
-            remedy = (
-                "name the column of the scores by --metric"
-                if ours == "score"
-                else f"call one {' or '.join(NAMES[ours])}"
-            )
+    for ours in ("system", "task"):
+        if ours not in known:
             raise BarlowSpeechError(
-                f"{path} has no column '{name or ours}' among {listed(columns, most=12)}; {remedy}."
+                f"{path} has no column '{ours}' among {listed(columns, most=12)}; call one "
+                f"{listed(NAMES[ours], 'or')}."
             )
+    if score not in columns:
+        raise BarlowSpeechError(
+            f"{path} has no column '{score}' among {listed(columns, most=12)}; name that of the "
+            "scores by --metric."
+        )
     return known, score
 
 
