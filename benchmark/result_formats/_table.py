@@ -237,7 +237,7 @@ def _together(table: Table) -> Iterator[str]:
         yield (
             f"Over the draws of a task the scores of two systems have a correlation of "
             f"{every.mean():.2f} (the mean of {len(every):,}): the more, the more there is to "
-            "pairing; of draws that are not the same it would be 0, and tests would only see less."
+            "pairing; of draws that are not the same it would be about 0, and tests would see less."
         )
 
 

@@ -33,6 +33,13 @@ from barlow_speech.upstream.common.text import listed
 FEWEST_SPEAKERS = 5  # of fewer, nothing is said about others
 WILD = 10  # speakers, up to which the wild cluster bootstrap is shown
 
+SINGLE = "there is a single run, which says nothing about others"
+ALIKE = {  # of what is not known of the columns
+    "recordings": "the speakers of the test recordings are not known, and recordings of one "
+    "speaker are alike",
+    "items": "items are taken to be independent, which several on one text or speaker are not",
+}
+
 # What the levels of a source are called where an interval is over them.
 NAMES = {
     "init": "initialisations",
@@ -82,7 +89,7 @@ def scope(*results: TaskResult) -> Scope:
     several = rows and min(len(result.values) for result in results) > 1
     if not asked.columns:
         if not several:
-            limits_of.append("there is a single run, which says nothing about others")
+            limits_of.append(SINGLE)
         return Scope(named, None, "; ".join(limits_of), not several, rows)
     crossed_with = f"{named} × " if several else ""
     known = [one for one in map(usable, results) if one is not None]
@@ -93,13 +100,9 @@ def scope(*results: TaskResult) -> Scope:
     over, silent = f"{noun} of {who}", False
     if count is None:
         over = noun
-        limits_of.append(
-            f"the speakers of the test {noun} are not known, and {noun} of one speaker are alike"
-            if noun == "recordings"
-            else f"{noun} are taken to be independent, which several on one text or speaker are not"
-        )
-        if noun != "recordings" and rows and not several:
-            limits_of.append("there is a single run, which says nothing about other runs")
+        limits_of.append(ALIKE[noun])
+        if noun == "items" and rows and not several:
+            limits_of.append(SINGLE)
     elif asked.columns == "recordings":
         limits_of.append(f"other {noun} of the same {who} are meant, and nobody else")
     elif count < FEWEST_SPEAKERS:
