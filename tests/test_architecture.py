@@ -22,7 +22,7 @@ LEVELS = """
     benchmark/analyses
     benchmark/reporting
     benchmark/figures
-    benchmark/evaluation benchmark/disentanglement upstream/adapters
+    benchmark/evaluation benchmark/disentanglement benchmark/result_formats upstream/adapters
     benchmark/features benchmark/statistics
     benchmark/features/families
     benchmark/__init__.py downstream/s3prl downstream/preparation

@@ -29,26 +29,41 @@ from barlow_speech.benchmark.reporting.document import (
     Picture,
     Section,
     Table,
+    Value,
 )
 from barlow_speech.benchmark.reporting.numbers import ABSENT, cost_text, interval, percent, spread
 from barlow_speech.benchmark.reporting.published import PublishedTable, cited
 from barlow_speech.benchmark.reporting.tables import MARK
-from barlow_speech.benchmark.statistics.comparison import leaders, why_untested
+from barlow_speech.benchmark.statistics.comparison import (
+    NO_SEED,
+    leaders,
+    least_p,
+    tied_neighbours,
+    untested_pairs,
+    why_untested,
+)
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.ranking import Ranking, rank_intervals, ranking, verdict
-from barlow_speech.benchmark.statistics.results import DIGITS, Cost, TaskResult, by_task
-from barlow_speech.benchmark.statistics.sources import dependent_runs, limits, over_text
+from barlow_speech.benchmark.statistics.results import (
+    DIGITS,
+    LEVEL,
+    Cost,
+    TaskResult,
+    by_task,
+    place,
+    values_by_seed,
+)
+from barlow_speech.benchmark.statistics.sources import dependent_runs, limits, over_text, scope
 from barlow_speech.benchmark.statistics.summaries import DEPENDENT, cell_summary
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.common.text import counted
+from barlow_speech.upstream.common.text import counted, listed
 
-NAMES = ("upstream", "average rank")
 COSTS = {"parameters": "parameters", "macs_per_second": "MACs/s", "real_time_factor": "RTF"}
 # What a reader may look for where one task was measured in two ways.
 SETTINGS = (
     "steps", "batch", "lr_grid", "varied", "classes", "train_recordings", "dev_recordings",
-    "test_recordings",
+    "test_recordings", "dataset",
 )  # fmt: skip
 
 # What a table of every score has, in the order of leaderboard.csv.
@@ -58,19 +73,27 @@ EVERY_SCORE = (
     "rank_worst", "separable_from_best", "average_rank",
     *COSTS, "device", "threads", "published", "source",
 )  # fmt: skip
+MANY = 6  # upstreams in a column, from which it is said how many neighbours are tied
+MAX_NAMES = 12  # that a note lists
 MAX_IN_DIAGRAM = 20  # upstreams, as the diagram is made for
 
 RANK_KEY = (
-    "A rank is 1 + the number of upstreams that are separably better (paired test over {over}, "
+    "A rank is 1 + the number of {noun}s that are separably better (paired test over {over}, "
     "5 %, Holm-corrected within the column): what is not separated shares it. Beside it stands how "
     "low the rank may be: all true ranks of a column are inside in 95 of 100 repetitions."
 )
-MARK_KEY = f"{MARK}: the best mean, and every upstream that the test does not separate from it."
+MARK_KEY = MARK + ": the best mean, and every {noun} that the test does not separate from it."
 AVERAGE_KEY = "Average rank: of the means, over {count} tasks; 1 is best."
-CI_KEY = "Intervals are over {over}; runs alone: with other runs on these very recordings."
+CI_KEY = "Intervals are over {over}{more}."
+RUNS_KEY = "; runs alone: with other runs on these very {items}"
 COST_KEY = (
     "MACs/s: multiply-accumulates per second of speech. RTF (real-time factor): seconds of "
     "computing per second of speech, one recording at a time{device}."
+)
+FEWEST_KEY = (
+    "{place}: with {count} runs of {systems} {noun}s no p can be under 5 % after Holm's correction "
+    "({least:.2g} at the least), so that none are separated, however far apart they are; more runs "
+    "or fewer {noun}s are needed."
 )
 PUBLISHED_KEY = "Published by others: not measured here, and not ranked."
 
@@ -128,12 +151,13 @@ class Board:
     rows: tuple[Row, ...]
     ranking: Ranking | None
     notes: tuple[str, ...]
+    noun: str = "upstream"
 
     @property
     def title(self) -> str:
         """The protocol and the selection, as a heading."""
         parts = [f"protocol {self.protocol}" if self.protocol else "", self.selection]
-        title = ", ".join(filter(None, parts)).replace("hidden_states", "hidden states")
+        title = ", ".join(filter(None, parts)).replace("hidden_states", "hidden states") or "scores"
         return title[:1].upper() + title[1:]
 
     @property
@@ -149,16 +173,23 @@ class Leaderboard:
     metric: str
     boards: tuple[Board, ...]
     published: tuple[PublishedTable, ...]
+    noun: str = "upstream"
+    remarks: tuple[str, ...] = ()  # on where the results come from
 
 
 def leaderboard(
-    results: Sequence[TaskResult], published: Sequence[PublishedTable] = (), metric: str = "top1"
+    results: Sequence[TaskResult],
+    published: Sequence[PublishedTable] = (),
+    metric: str = "top1",
+    noun: str = "upstream",
+    remarks: Sequence[str] = (),
 ) -> Leaderboard:
     """Sort the results of one metric into boards: best average rank first, then by name.
 
     An upstream has an average rank where it has a result on every task of its board, and another
     one has too. A task that was measured in several ways counts once (`ranking`). Published scores
-    of another metric are left out.
+    of another metric are left out. `noun` is what the page calls what is ranked, `remarks`
+    are what is to be known of where the results come from.
 
     Raises:
         BarlowSpeechError: there are no results, or `by_task` refuses those of a column.
@@ -174,8 +205,9 @@ def leaderboard(
         for table in published
     ]
     with progress(len(results), "leaderboard", "result") as bar:
-        boards = tuple(_board(*key, groups[key], metric, bar) for key in sorted(groups))
-    return Leaderboard(metric, boards, tuple(table for table in tables if table.rows))
+        boards = tuple(_board(*key, groups[key], metric, bar, noun) for key in sorted(groups))
+    shown = tuple(table for table in tables if table.rows)
+    return Leaderboard(metric, boards, shown, noun, tuple(remarks))
 
 
 def merged(folders: Mapping[Path, Sequence[TaskResult]]) -> list[TaskResult]:
@@ -218,11 +250,12 @@ def document(board: Leaderboard, intervals: bool = True) -> Document:
     """
     upstreams = {row.upstream for one in board.boards for row in one.rows}
     tasks = {(column.task, column.corpus) for one in board.boards for column in one.columns}
-    counts = (counted(len(upstreams), "upstream"), counted(len(tasks), "task"))
+    counts = (counted(len(upstreams), board.noun), counted(len(tasks), "task"))
+    title = f"{', '.join([metric_name(board.metric), *counts])}."
     published = (_published(table, board.metric) for table in board.published)
     return Document(
         "Leaderboard",
-        f"{', '.join([metric_name(board.metric), *counts])}.",
+        "\n\n".join((title, *board.remarks)),
         (*(_section(one, intervals) for one in board.boards), *published),
     )
 
@@ -234,8 +267,8 @@ def _section(board: Board, intervals: bool) -> Section:
         f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
         "and in brackets the rank in the column and its interval. Bold: the best mean of a column."
     )
-    heads = (f"{column.task}\n{column.label}" for column in board.columns)
-    columns = (*NAMES, *heads, *COSTS.values())
+    heads = (f"{column.task}\n{column.label}".strip() for column in board.columns)
+    columns = (*_heads(board), *heads, *_costs(board).values())
     rows = tuple((*_names(row), *map(_entry, row.scores), *cost_texts(board, row))
                  for row in board.rows)  # fmt: skip
     parts: list[Part] = [Table(board.title, meaning, columns, rows)]
@@ -246,6 +279,15 @@ def _section(board: Board, intervals: bool) -> Section:
     if intervals:
         parts.append(_by_column(board, f"{board.title}: intervals"))
     return Section(board.title, _findings(board), notes(board, intervals), tuple(parts))
+
+
+def _heads(board: Board) -> tuple[str, str]:
+    return board.noun, "average rank"
+
+
+def _costs(board: Board) -> dict[str, str]:
+    """The costs that a board shows: all of them, or none where nothing is known of any."""
+    return COSTS if any(row.costs(key) for row in board.rows for key in COSTS) else {}
 
 
 def _names(row: Row) -> tuple[str, str]:
@@ -281,7 +323,7 @@ def terminal(board: Leaderboard) -> Document:
     sections = []
     for one in board.boards:
         rows = tuple((*_names(row), *cost_texts(one, row)) for row in one.rows)
-        upstreams = Table("", "", (*NAMES, *COSTS.values()), rows)
+        upstreams = Table("", "", (*_heads(one), *_costs(one).values()), rows)
         sections += [
             Section(one.title, (), (), (upstreams,)),
             Section("", _findings(one), notes(one), (_by_column(one),)),
@@ -295,25 +337,38 @@ def terminal(board: Leaderboard) -> Document:
         columns = ("task", "corpus", "upstream", f"published {metric} (%)")
         table = Table("", "", columns, scores, texts=3, groups=2)
         sections.append(Section("", (), (f"{published.name}. {PUBLISHED_KEY}",), (table,)))
+    if board.remarks:
+        sections.append(Section("", (), board.remarks, ()))
     return Document("", "", tuple(sections))
 
 
+def _beyond_runs(board: Board) -> bool:
+    """Whether some interval is over recordings or speakers too, so that the runs' is another."""
+    scores = (score for row in board.rows for score in row.scores if score)
+    return any(scope(one.result).clusters and one.summary["runs_ci95"] for one in scores)
+
+
 def _by_column(board: Board, title: str = "") -> Table:
-    rows = []
+    scores = f"{metric_name(board.metric)} (%)"
+    rows: list[dict[str, Value]] = []
     for at, column in enumerate(board.columns):
         scored = [(row, score) for row in board.rows if (score := row.scores[at])]
         scored.sort(key=lambda pair: (pair[1].rank or 0, -pair[1].summary["mean"]))
         rows += [
-            (
-                column.task, column.label, Entry(row.upstream, marked=score.leading),
-                span_text(score), score_text(score), interval(score.summary["ci95"]),
-                interval(score.summary["runs_ci95"]), score.summary["n"],
-            )
+            {
+                "task": column.task, "corpus": column.label,
+                board.noun: Entry(row.upstream, marked=score.leading), "rank": span_text(score),
+                scores: score_text(score), "95 % CI": interval(score.summary["ci95"]),
+                "runs alone": interval(score.summary["runs_ci95"]), "n": score.summary["n"],
+            }
             for row, score in scored
         ]  # fmt: skip
-    scores = f"{metric_name(board.metric)} (%)"
-    columns = ("task", "corpus", "upstream", "rank", scores, "95 % CI", "runs alone", "n")
-    return Table(title, "", columns, tuple(rows), texts=3, groups=2)
+    left_out = set() if _beyond_runs(board) else {"runs alone"}
+    left_out |= set() if any(column.label for column in board.columns) else {"corpus"}
+    columns = [name for name in rows[0] if name not in left_out]
+    values = tuple(tuple(row[name] for name in columns) for row in rows)
+    names = columns.index("rank")
+    return Table(title, "", tuple(columns), values, texts=names, groups=names - 1)
 
 
 def every_score(board: Leaderboard) -> Table:
@@ -352,8 +407,11 @@ def notes(board: Board, intervals: bool = True) -> tuple[str, ...]:
     scores = [score for row in board.rows for score in row.scores if score]
     over = over_text([score.result for score in scores])
     if any(score.rank for score in scores):
-        sentences += [RANK_KEY.format(over=over), MARK_KEY]
-    sentences += [CI_KEY.format(over=over)] if intervals else []
+        sentences += [RANK_KEY.format(over=over, noun=board.noun), MARK_KEY.format(noun=board.noun)]
+    if intervals:
+        items = "recordings" if board.noun == "upstream" else "items"
+        more = RUNS_KEY.format(items=items) if _beyond_runs(board) else ""
+        sentences.append(CI_KEY.format(over=over, more=more))
     sentences += limits([score.result for score in scores])
     ranked = board.ranking
     if ranked is not None:
@@ -393,7 +451,7 @@ def cost_texts(board: Board, row: Row) -> list[str]:
     With several devices on one board, each real-time factor names its own.
     """
     texts = []
-    for key in COSTS:
+    for key in _costs(board):
         distinct = list(dict.fromkeys(cost_text(key, value) for value in row.costs(key)))
         text = "–".join(distinct[:: max(1, len(distinct) - 1)]) or ABSENT
         if key == "real_time_factor" and distinct and len(board.devices) > 1:
@@ -409,7 +467,13 @@ def metric_name(metric: str) -> str:
 
 
 def _board(
-    protocol: str, head: str, selection: str, results: Sequence[TaskResult], metric: str, bar: Any
+    protocol: str,
+    head: str,
+    selection: str,
+    results: Sequence[TaskResult],
+    metric: str,
+    bar: Any,
+    noun: str,
 ) -> Board:
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for result in results:
@@ -418,7 +482,8 @@ def _board(
     columns, placed = [], []
     for task, corpus, comparison in sorted(groups):
         group = groups[task, corpus, comparison]
-        label = corpus if ways[task, corpus] == 1 else f"{corpus} #{comparison[:6] or '?'}"
+        told = "" if ways[task, corpus] == 1 else f" #{comparison[:6] or '?'}"
+        label = f"{corpus}{told}".strip()
         columns.append(Column(task, corpus, label, comparison))
         placed.append(_scores(group))
         bar.update(len(group))
@@ -430,17 +495,18 @@ def _board(
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
+    remarks += [*_untested(placed, noun), *_tied(placed)]
     if len(tasks) == 1:
         ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
         remarks.append(f"One task has no average rank{ways_too}.")
     elif len(tasks) > 1 and len(complete) > 1:
         try:
-            ranked = ranking(results, complete, lambda result: result.setup.comparison)
+            ranked = ranking(results, complete, lambda result: result.setup.comparison, noun)
         except BarlowSpeechError:  # of no task all of them have one variant
             remarks.append("No task was measured alike for all: there is no average rank.")
-        remarks += [_incomplete(name, tasks) for name in names if name not in complete]
+        remarks += _incomplete([name for name in names if name not in complete], tasks)
     elif len(tasks) > 1 and len(names) > 1:
-        remarks.append("No two upstreams have a result in every column: there is no average rank.")
+        remarks.append(f"No two {noun}s have a result in every column: there is no average rank.")
     if ranked is not None and len(ranked.blocks) < 2:
         remarks += [*ranked.left_out, "One task that all have has no average rank."]
         ranked = None
@@ -450,7 +516,7 @@ def _board(
     ]
     rows.sort(key=_order)
     return Board(
-        protocol, head, selection, metric, tuple(columns), tuple(rows), ranked, tuple(remarks)
+        protocol, head, selection, metric, tuple(columns), tuple(rows), ranked, tuple(remarks), noun
     )
 
 
@@ -483,6 +549,49 @@ def _order(row: Row) -> tuple[float, float, str]:
     return average, (only.rank or 0) if only else 0, row.upstream
 
 
+def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
+    """A sentence for each thing about the runs of a column that leaves some of it untested."""
+    sentences = []
+    for scores in placed:
+        results = [score.result for score in scores.values()]
+        where, seeds = results[0].place, [set(values_by_seed(result)) for result in results]
+        alone = all(scope(result).runs_alone for result in results)
+        apart = [pair for pair in untested_pairs(results) if pair[2] == NO_SEED]
+        if apart:
+            a, b, _ = apart[0]
+            more = f", nor do {len(apart) - 1} more pairs" if len(apart) > 1 else ""
+            sentences.append(
+                f"{where}: {a} and {b} have no seed in common{more}; runs that do not pair are not "
+                "tested."
+            )
+        elif any(one != seeds[0] for one in seeds):
+            sentences.append(
+                f"{where}: the {noun}s have unlike seeds; every two are compared by those that "
+                "both have, while means and intervals are over all that each has."
+            )
+        least = least_p(results)
+        if alone and len(results) > 1 and least is not None and least >= LEVEL:
+            count = min(map(len, seeds))
+            sentences.append(
+                FEWEST_KEY.format(
+                    place=where, count=count, systems=len(results), noun=noun, least=least
+                )
+            )
+    return sentences
+
+
+def _tied(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """How many neighbours are not separated, where there are many."""
+    each = []
+    for scores in placed:
+        results = [score.result for score in scores.values()]
+        if len(results) >= MANY and any(score.rank for score in scores.values()):
+            tied, pairs = tied_neighbours(results)
+            each.append(f"{tied} of {pairs} on {results[0].place}")
+    said = f"Neighbours in the order of means that are not separated: {', '.join(each)}."
+    return [said] if each else []
+
+
 def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> list[str]:
     """A sentence for each task that was measured in several ways."""
     likes: dict[tuple[str, str], list[tuple[Column, list[TaskResult]]]] = {}
@@ -500,22 +609,33 @@ def _ways(columns: Sequence[Column], placed: Sequence[Mapping[str, Score]]) -> l
                 differing.append(f"{key.replace('_', ' ')} ({' and '.join(values)})")
         who = "; ".join(
             f"{column.label.removeprefix(corpus).strip()}: "
-            f"{', '.join(result.upstream for result in results)}"
+            f"{_named([result.upstream for result in results])}"
             for column, results in several
         )
         how = ", ".join(differing) or "recordings, labels, splits or settings of the protocol"
         sentences.append(
-            f"{task} of {corpus} was measured in {len(several)} ways, which are not ranked "
+            f"{place(task, corpus)} was measured in {len(several)} ways, which are not ranked "
             f"together ({who}); they differ in {how}."
         )
     return sentences
 
 
-def _incomplete(name: str, tasks: Mapping[tuple[str, str], set[str]]) -> str:
-    first, *more = (f"{task} of {corpus}" for (task, corpus), names in tasks.items()
-                    if name not in names)  # fmt: skip
-    others = f" and {len(more)} more" if more else ""
-    return f"{name} has no average rank: no result on {first}{others}."
+def _incomplete(names: Sequence[str], tasks: Mapping[tuple[str, str], set[str]]) -> list[str]:
+    """A sentence for all that lack the same tasks."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        missing = tuple(place(*task) for task, there in tasks.items() if name not in there)
+        lacking.setdefault(missing, []).append(name)
+    sentences = []
+    for (first, *more), who in lacking.items():
+        others = f" and {len(more)} more" if more else ""
+        verb = "has" if len(who) == 1 else "have"
+        sentences.append(f"{_named(who)} {verb} no average rank: no result on {first}{others}.")
+    return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MAX_NAMES else listed(names, most=MAX_NAMES)
 
 
 def _listed(value: Any) -> str:

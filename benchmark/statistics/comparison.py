@@ -34,6 +34,8 @@ from barlow_speech.benchmark.statistics.sources import (
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
+NO_SEED = "they share no seed"
+
 SIGN_FLIPS = 19_999  # drawn when there are too many to enumerate; with the observed one, 20,000
 
 ENUMERABLE = 16  # differences up to which all sign flips are enumerated (2^15 of them)
@@ -65,8 +67,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     Differences that are all zero have p = 1. With one shared seed the intervals over the runs are
     None and their p is 1; with none, every number is None. Runs that are not independent
     (`shares_levels`) are not tested, whoever asks: their p and intervals are None. Neither are
-    upstreams that judged different recordings, nor those whose test recordings are of fewer than
-    five speakers.
+    upstreams that judged different recordings, those whose test recordings are of fewer than five
+    speakers, nor single runs of which no more is known than their score.
 
     Raises:
         BarlowSpeechError: the two are of different tasks, corpora or metrics, or one of them is
@@ -81,7 +83,7 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     numbers = _paired(
         tuple(runs_a[run] for run in shared), tuple(runs_b[run] for run in shared), seed
     )
-    untested = None if shared else "they share no seed"
+    untested = None if shared else NO_SEED
     if shares_levels(a) or shares_levels(b):
         numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
     if dependent_runs(a) or dependent_runs(b):
@@ -97,6 +99,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         "speakers_better": better and better[0],
         "speakers_better_ci95": better and wilson(*better),
     }
+    if not untested and of.silent and of.clusters is None:
+        untested = of.limit
     if untested:
         said |= {"ci95": None, "p": None}
     elif not of.runs_alone:
@@ -171,6 +175,36 @@ def why_untested(results: Sequence[TaskResult]) -> str | None:
         return "there is nothing to compare with"
     tested = not any(map(dependent_runs, results)) and not all(reasons)
     return None if tested else next(filter(None, reasons))
+
+
+def untested_pairs(results: Sequence[TaskResult]) -> list[tuple[str, str, str]]:
+    """Every two upstreams on one task that are not tested, and why."""
+    pairs = ((p["a"], p["b"], p["untested"]) for p in compare_all(results))
+    return [pair for pair in pairs if pair[2]]
+
+
+def tied_neighbours(results: Sequence[TaskResult]) -> tuple[int, int]:
+    """Of every two that follow each other by mean on one task: how many are not separated, of all.
+
+    What is not tested is not separated.
+    """
+    names = [one.upstream for one in sorted(results, key=lambda one: -float(np.mean(one.values)))]
+    separable = {frozenset((p["a"], p["b"])) for p in compare_all(results) if p["separable"]}
+    neighbours = [frozenset(pair) for pair in itertools.pairwise(names)]
+    return sum(pair not in separable for pair in neighbours), len(neighbours)
+
+
+def least_p(results: Sequence[TaskResult]) -> float | None:
+    """The smallest corrected p that sign flips of so many runs can give; None if none is tested.
+
+    The smallest of a pair is 2 of the 2^n flips, or of those drawn; Holm multiplies the first by
+    the number of pairs.
+    """
+    shared = [pair["n"] for pair in compare_all(results) if pair["p"] is not None]
+    if not shared:
+        return None
+    flips = 2.0 ** (1 - max(shared)) if max(shared) <= ENUMERABLE else 1 / (SIGN_FLIPS + 1)
+    return min(1.0, len(shared) * flips)
 
 
 def wilson(share: float, count: int) -> list[float]:
@@ -309,7 +343,8 @@ def _drawn_signs(count: int, seed: int) -> np.ndarray:
     return (1 - 2 * bits).astype(np.int8)
 
 
-@lru_cache(maxsize=4096)
+# A leaderboard of 300 asks for each of its 45,000 pairs several times.
+@lru_cache(maxsize=1 << 16)
 def _paired(a: tuple[float, ...], b: tuple[float, ...], seed: int) -> dict[str, Any]:
     """The numbers of `compare` for values that are already aligned by seed."""
     numbers: dict[str, Any] = {"n": len(a)}

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from barlow_speech.benchmark.statistics.metrics import influences
-from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
+from barlow_speech.benchmark.statistics.predictions import ItemScores, Predictions, unpack
 
 Clusters = Literal["speakers", "recordings"]
 
@@ -38,7 +38,7 @@ class Influence:
 
 
 def parts(
-    predictions: Predictions, metric: str, clusters: Clusters, runs: Sequence[int]
+    predictions: Predictions | ItemScores, metric: str, clusters: Clusters, runs: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """Of each of these runs, by place: the influence of every cluster on its score, [K]."""
     known = influence(predictions, metric, clusters)
@@ -52,7 +52,7 @@ def parts(
 
 # A result is compared with each other one of its task: all ask for the same.
 @lru_cache(maxsize=512)
-def influence(predictions: Predictions, metric: str, clusters: Clusters) -> Influence:
+def influence(predictions: Predictions | ItemScores, metric: str, clusters: Clusters) -> Influence:
     """The clusters of a result, and the means over its runs.
 
     A metric of several folds is the mean over them, as scores are.
@@ -74,9 +74,12 @@ def influence(predictions: Predictions, metric: str, clusters: Clusters) -> Infl
 
 
 def _row(
-    predictions: Predictions, metric: str, clusters: Clusters, run: int
+    predictions: Predictions | ItemScores, metric: str, clusters: Clusters, run: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of one run: every recording's influence, and whether it is right."""
+    """Of one run: every recording's influence, and whether (or how far) it is right."""
+    if isinstance(predictions, ItemScores):
+        score_N = predictions.score_RN[run]
+        return (score_N - score_N.mean()) / len(score_N), score_N
     folds, classes = len(predictions.truth), len(predictions.class_names)
     rows, right = [], []
     for truth, said in zip(predictions.truth, predictions.runs[run]):
@@ -101,8 +104,10 @@ def _speakers_are_classes(predictions: Predictions) -> bool:
     return together == len(np.unique(truth_N)) == len(np.unique(speaker_N))
 
 
-def _weights(predictions: Predictions, metric: str) -> np.ndarray:
+def _weights(predictions: Predictions | ItemScores, metric: str) -> np.ndarray:
     """How much of the score each recording decides, [N]: what one more that is right adds."""
+    if isinstance(predictions, ItemScores):
+        return np.full(predictions.size, 1 / predictions.size)
     folds, weights = len(predictions.truth), []
     for truth in predictions.truth:
         truth_N = unpack(truth)

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 
 # Of what varies between runs: the source whose level a row of a result's array stands for.
-LEVELS = {"runs": None, "splits": "split", "pretrainings": "pretrain_seed"}
+LEVELS = {
+    "runs": None,
+    "draws": "train_resample",
+    "splits": "split",
+    "pretrainings": "pretrain_seed",
+}
 COLUMNS = ("recordings", "speakers")
 HELP = (
-    "over what intervals, tests, stars and ranks are: one of runs, splits and pretrainings, one of "
-    "recordings and speakers, or one of each, crossed (default: runs,speakers, or the strongest "
-    "that the results allow)"
+    "over what intervals, tests, stars and ranks are: one of runs, draws (of the training "
+    "set), splits and pretrainings, one of recordings and speakers, or one of each, crossed "
+    "(default: runs,speakers, or the strongest that the results allow)"
 )
 
 

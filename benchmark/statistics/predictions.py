@@ -1,4 +1,6 @@
-"""What the runs of a result predicted of its test recordings, kept as compact text.
+"""What the runs of a result predicted of its test recordings, or how they scored on each.
+
+Predictions are kept as compact text.
 
 Of 500 runs on 100,000 recordings the numbers would take 400 MB, the text a few: it is unpacked
 where something is counted, run by run.
@@ -11,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +37,16 @@ class Predictions:
     runs: tuple[tuple[str, ...], ...]  # of each run and fold
     speakers: tuple[str, ...] = ()  # of each fold
     recordings: str = ""
+
+    noun: ClassVar[str] = "recordings"
+
+    def of_the_same(self, other: Predictions | ItemScores) -> bool:
+        """Whether the other is of the same recordings, as far as is known."""
+        if not isinstance(other, Predictions):
+            return False
+        if self.recordings and other.recordings and self.recordings != other.recordings:
+            return False
+        return self.truth == other.truth and self.class_names == other.class_names
 
     @cached_property
     def size(self) -> int:
@@ -68,6 +81,42 @@ class Predictions:
         if classes > MAX_CONFUSION:
             return None
         return np.sum([confusion_matrix(*pair, classes) for pair in self.pairs()], axis=0)
+
+
+# Compared and hashed by identity: of 50 runs on 100,000 items a hash would take a second.
+@dataclass(frozen=True, eq=False)
+class ItemScores:
+    """How each run scored on each item of the test, where that is all that is known.
+
+    A run's score is the mean over its items, whatever the metric. `names` are the items, in order.
+    """
+
+    score_RN: np.ndarray  # 0..1, better the higher
+    names: tuple[str, ...]
+    speaker_N: np.ndarray | None = None  # the number of each item's speaker, from 0, or None
+
+    noun: ClassVar[str] = "items"
+    class_names: ClassVar[tuple[str, ...]] = ()
+    confusion: ClassVar[None] = None
+
+    @property
+    def runs(self) -> range:
+        """A place for each run."""
+        return range(len(self.score_RN))
+
+    @property
+    def size(self) -> int:
+        """Items."""
+        return len(self.names)
+
+    @property
+    def speaker_count(self) -> int | None:
+        """How many people the items are of; None where that is not known."""
+        return None if self.speaker_N is None else 1 + int(self.speaker_N.max())
+
+    def of_the_same(self, other: Predictions | ItemScores) -> bool:
+        """Whether the other is of the same items."""
+        return isinstance(other, ItemScores) and self.names == other.names
 
 
 def pack(classes_N: np.ndarray) -> str:

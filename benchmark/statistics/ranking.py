@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from barlow_speech.benchmark.statistics.comparison import compare_all
-from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task
+from barlow_speech.benchmark.statistics.results import DIGITS, LEVEL, TaskResult, by_task, place
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.text import listed, p_text
 
@@ -64,12 +64,14 @@ class Ranking:
     pairs: tuple[Pair, ...]
     left_out: tuple[str, ...]  # a sentence for each block that is not ranked
     notes: tuple[str, ...]  # what limits the tests, a sentence each
+    noun: str = "upstream"  # what sentences call what is ranked
 
 
 def ranking(
     results: Sequence[TaskResult],
     upstreams: Sequence[str] | None = None,
     variant: Callable[[TaskResult], str] = lambda result: "",
+    noun: str = "upstream",
 ) -> Ranking:
     """Rank upstreams by their mean scores over all blocks in which each of them has a result.
 
@@ -116,7 +118,7 @@ def ranking(
     means: dict[tuple[str, str], list[float]] = {}
     left_out, chosen = [], []
     for task, variants in tasks.items():
-        where = f"{task[0]} of {task[1]}"
+        where = place(*task)
         complete: dict[str, list[TaskResult]] = {}
         for key, group in variants.items():
             by_task(group)  # refuses what cannot be compared
@@ -129,7 +131,7 @@ def ranking(
             if not missing:
                 left_out.append(
                     f"{where} is not ranked: none of the {len(variants)} ways in which it was "
-                    "measured has all upstreams."
+                    f"measured has all {noun}s."
                 )
             elif len(missing) < len(names):
                 left_out.append(f"{where} is not ranked: no result of {listed(missing, most=4)}.")
@@ -139,7 +141,7 @@ def ranking(
         if len(variants) > 1:
             chosen.append(
                 f"{where} was measured in {len(variants)} ways and counts once: by the newest that "
-                f"all upstreams have, #{newest[:6]}."
+                f"all {noun}s have, #{newest[:6]}."
             )
     if not means:
         raise BarlowSpeechError(
@@ -168,7 +170,8 @@ def ranking(
         cliques=groups_of,
         pairs=pairs,
         left_out=tuple(left_out),
-        notes=(*_notes(blocks, len(names), distance), *chosen),
+        notes=(*_notes(blocks, len(names), distance, noun), *chosen),
+        noun=noun,
     )
 
 
@@ -290,7 +293,7 @@ def verdict(ranked: Ranking) -> str:
             f"(Friedman's chi-square {test.chi_square:.2f}, {test.df} degrees of freedom; "
             f"permutation {p_text(test.p)})"
         )
-        of_all = f"of {len(ranked.upstreams)} upstreams {over}"
+        of_all = f"of {len(ranked.upstreams)} {ranked.noun}s {over}"
         if test.p >= LEVEL:
             return f"The average ranks {of_all} cannot be told apart {numbers}."
         return (
@@ -338,18 +341,22 @@ def _cliques(
     return tuple(cliques)
 
 
-def _notes(blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | None) -> list[str]:
+def _notes(
+    blocks: Sequence[tuple[str, str]], upstreams: int, distance: float | None, noun: str
+) -> list[str]:
     notes = []
     if len(blocks) < 2:
         notes.append("One task has an order but no test over tasks; two or more are needed.")
     elif upstreams < 3:
-        notes.append("Friedman's test needs three upstreams; of two, Wilcoxon's test decides.")
+        notes.append(f"Friedman's test needs three {noun}s; of two, Wilcoxon's test decides.")
     if distance is not None and distance > upstreams - 1:
         notes.append(
-            f"{len(blocks)} tasks cannot separate any two of {upstreams} upstreams by Nemenyi's "
+            f"{len(blocks)} tasks cannot separate any two of {upstreams} {noun}s by Nemenyi's "
             f"test: average ranks differ by {upstreams - 1} at most."
         )
-    shared = [corpus for corpus, count in Counter(name for _, name in blocks).items() if count > 1]
+    shared = [
+        corpus for corpus, count in Counter(name for _, name in blocks if name).items() if count > 1
+    ]
     if len(blocks) > 1 and shared:
         notes.append(
             f"Tasks of one corpus ({listed(shared, most=4)}) share recordings, while tests take "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from barlow_speech.benchmark.statistics.over import DEFAULT, Over
-from barlow_speech.benchmark.statistics.predictions import Predictions
+from barlow_speech.benchmark.statistics.predictions import ItemScores, Predictions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 LEVEL = 0.05  # of every test, and one minus the confidence of every interval
@@ -50,6 +50,7 @@ class Setup:
     layers: int | None = None
     width: int | None = None
     licence: str = ""
+    dataset: str = ""  # what it was measured on, in words, where another program did it
     comparison: str = ""  # a digest, equal where results may be ranked together
 
 
@@ -67,11 +68,11 @@ class TaskResult:
     corpus: str
     metric: str
     values: tuple[float, ...]
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int | str, ...] | None = None
     sources: tuple[Mapping[str, int | None], ...] = ()
     setup: Setup = Setup()
     metrics: Mapping[str, float] = field(default_factory=dict)
-    predictions: Predictions | None = None
+    predictions: Predictions | ItemScores | None = None
     curves: tuple[tuple[tuple[int, float], ...], ...] = ()
     cost: Cost = Cost()
     seconds: Mapping[str, float] = field(default_factory=dict)  # of all runs, by what took them
@@ -103,7 +104,17 @@ class TaskResult:
         return levels
 
     def __str__(self) -> str:
-        return f"{self.upstream} on {self.task} of {self.corpus}"
+        return f"{self.upstream} on {self.place}"
+
+    @property
+    def place(self) -> str:
+        """The task, and of which corpus where that is known."""
+        return place(self.task, self.corpus)
+
+
+def place(task: str, corpus: str) -> str:
+    """A task as a sentence names it."""
+    return f"{task} of {corpus}" if corpus else task
 
 
 def by_task(results: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskResult]]:

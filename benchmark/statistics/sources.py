@@ -25,13 +25,20 @@ from barlow_speech.benchmark.statistics.crossed import (
 )
 from barlow_speech.benchmark.statistics.influence import Clusters, influence, parts
 from barlow_speech.benchmark.statistics.over import DEFAULT, LEVELS, Over
-from barlow_speech.benchmark.statistics.predictions import Predictions
+from barlow_speech.benchmark.statistics.predictions import ItemScores, Predictions
 from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels, values_by_seed
 from barlow_speech.benchmark.statistics.variance import split_variance
 from barlow_speech.upstream.common.text import listed
 
 FEWEST_SPEAKERS = 5  # of fewer, nothing is said about others
 WILD = 10  # speakers, up to which the wild cluster bootstrap is shown
+
+SINGLE = "there is a single run, which says nothing about others"
+ALIKE = {  # of what is not known of the columns
+    "recordings": "the speakers of the test recordings are not known, and recordings of one "
+    "speaker are alike",
+    "items": "items are taken to be independent, which several on one text or speaker are not",
+}
 
 # What the levels of a source are called where an interval is over them.
 NAMES = {
@@ -79,26 +86,28 @@ def scope(*results: TaskResult) -> Scope:
         )
         asked, rows = Over(rows or "runs", ""), rows or "runs"
     named = _rows_name(results[0], rows)
-    if not asked.columns:
-        return Scope(named, None, "; ".join(limits_of), rows=rows)
     several = rows and min(len(result.values) for result in results) > 1
+    if not asked.columns:
+        if not several:
+            limits_of.append(SINGLE)
+        return Scope(named, None, "; ".join(limits_of), not several, rows)
     crossed_with = f"{named} × " if several else ""
     known = [one for one in map(usable, results) if one is not None]
     count = min((one.speaker_count for one in known if one.speaker_count), default=None)
     who = "one speaker" if count == 1 else f"{count} speakers"
     clusters: Clusters = "recordings"
-    over, silent = f"recordings of {who}", False
+    noun = known[0].noun
+    over, silent = f"{noun} of {who}", False
     if count is None:
-        over = "recordings"
-        limits_of.append(
-            "the speakers of the test recordings are not known, and recordings of one speaker are "
-            "alike"
-        )
+        over = noun
+        limits_of.append(ALIKE[noun])
+        if noun == "items" and rows and not several:
+            limits_of.append(SINGLE)
     elif asked.columns == "recordings":
-        limits_of.append(f"other recordings of the same {who} are meant, and nobody else")
+        limits_of.append(f"other {noun} of the same {who} are meant, and nobody else")
     elif count < FEWEST_SPEAKERS:
         silent = True
-        limits_of.append(f"the test recordings are of {who}, who can say nothing about others")
+        limits_of.append(f"the test {noun} are of {who}, who can say nothing about others")
     else:
         clusters = over = "speakers"
     return Scope(f"{crossed_with}{over}", clusters, "; ".join(limits_of), silent, rows)
@@ -115,7 +124,7 @@ def dependent_runs(result: TaskResult) -> bool:
     return shares_levels(result) and scope(result).rows == "runs"
 
 
-def usable(result: TaskResult) -> Predictions | None:
+def usable(result: TaskResult) -> Predictions | ItemScores | None:
     """The predictions of a result, if there are those of every run."""
     kept = result.predictions
     return kept if kept is not None and len(kept.runs) == len(result.values) else None
@@ -124,11 +133,7 @@ def usable(result: TaskResult) -> Predictions | None:
 def same_recordings(a: TaskResult, b: TaskResult) -> bool:
     """Whether both judged the same recordings, as far as is known."""
     one, two = usable(a), usable(b)
-    if one is None or two is None:
-        return True
-    if one.recordings and two.recordings and one.recordings != two.recordings:
-        return False
-    return one.truth == two.truth and one.class_names == two.class_names
+    return one is None or two is None or one.of_the_same(two)
 
 
 def of_result(result: TaskResult) -> Crossed | None:
@@ -228,7 +233,10 @@ def _means(result: TaskResult, groups: Sequence[tuple[int, ...]]) -> tuple[float
 
 
 def _rows(
-    kept: Predictions, metric: str, clusters: Clusters, groups: Sequence[tuple[int, ...]]
+    kept: Predictions | ItemScores,
+    metric: str,
+    clusters: Clusters,
+    groups: Sequence[tuple[int, ...]],
 ) -> Iterator[np.ndarray]:
     """The influence of every cluster on the mean of each group of runs, [K]."""
     for places in groups:
@@ -238,7 +246,7 @@ def _rows(
 
 @lru_cache(maxsize=4096)
 def _of_result(
-    kept: Predictions,
+    kept: Predictions | ItemScores,
     metric: str,
     values: tuple[float, ...],
     groups: tuple[tuple[int, ...], ...],
@@ -254,8 +262,8 @@ def _of_result(
 
 @lru_cache(maxsize=4096)
 def _of_pair(
-    a: Predictions,
-    b: Predictions,
+    a: Predictions | ItemScores,
+    b: Predictions | ItemScores,
     metric: str,
     values: tuple[float, ...],
     groups: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...],
@@ -339,7 +347,7 @@ def over_text(results: Sequence[TaskResult]) -> str:
     """Over what the intervals of results are: once where it is the same for all."""
     found: dict[str, list[str]] = {}
     for result in results:
-        found.setdefault(scope(result).over, []).append(f"{result.task} of {result.corpus}")
+        found.setdefault(scope(result).over, []).append(result.place)
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(
@@ -354,7 +362,7 @@ def limits(results: Sequence[TaskResult]) -> list[str]:
     for result in results:
         limit = scope(result).limit
         if limit:
-            name = f"{result.task} of {result.corpus}"
+            name = result.place
             found.setdefault(limit, []).append(name)
     return [
         f"On {listed(list(dict.fromkeys(places)), most=4)}: {limit}."

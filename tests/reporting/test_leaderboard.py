@@ -347,7 +347,7 @@ def test_hostile_names_are_text_in_markdown():
     tables = [line for line in text.splitlines() if line.startswith("|")]
     bars = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
     # Two headings each: four upstreams, their intervals on three tasks, two published.
-    assert bars == [9] * (6 + 14) + [6] * 4
+    assert bars == [9] * 6 + [8] * 14 + [6] * 4
 
 
 def test_hostile_names_are_text_on_the_page():
@@ -410,8 +410,11 @@ def test_the_page_shows_every_score_rank_and_cost():
 def test_only_tables_with_intervals_speak_of_them():
     board = leaderboard(make_cells())
     assert "Intervals are over" in leaderboard_page(board)
-    assert "runs alone" in markdown_leaderboard(board)
-    assert "runs alone" not in latex_leaderboard(board)
+    assert "95 % CI" in markdown_leaderboard(board)
+    # Without predictions they are over the runs alone, which are not shown twice.
+    assert "runs alone" not in markdown_leaderboard(board)
+    assert "Intervals are over" not in latex_leaderboard(board)
+    assert "95 % CI" not in latex_leaderboard(board)
 
 
 def test_no_diagram_without_tasks_or_upstreams_enough():
@@ -614,7 +617,10 @@ def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     ):
         assert run(tmp_path, *asked) == 0
         printed = " ".join(capsys.readouterr().out.split())
-        assert f"paired test over {over}, 5 %" in printed and f"are over {over};" in printed
+        assert (
+            f"paired test over {over}, 5 %" in printed and f"Intervals are over {over}" in printed
+        )
+        assert ("runs alone" in printed) == (over != "runs")
         assert ("every run is of one pretraining" in printed) == ("pretrainings" in asked)
         rows = csv.DictReader((tmp_path / "leaderboard.csv").open(encoding="utf-8", newline=""))
         assert {row["over"] for row in rows} == {over}

@@ -45,7 +45,10 @@ from barlow_speech.benchmark.features.upstreams import Upstream
 from barlow_speech.benchmark.reporting.leaderboard import every_score, leaderboard, merged, terminal
 from barlow_speech.benchmark.reporting.published import read_published
 from barlow_speech.benchmark.reporting.tables import comma_separated, text_document
+from barlow_speech.benchmark.result_formats import read_table
+from barlow_speech.benchmark.result_formats._table import Asked, results_of
 from barlow_speech.benchmark.statistics.metrics import METRICS, metrics
+from barlow_speech.benchmark.statistics.over import DEFAULT
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.downstream.corpora._scan import Options
 from barlow_speech.downstream.corpora.speech_commands_v1 import VERSION
@@ -378,6 +381,57 @@ def read_records(folder: Path) -> None:
     ):
         check_table(text)
         text.encode()
+
+
+def scores_of_mteb(folder: Path) -> list[Files]:
+    """Two models on a task with two subsets, and what one of them is."""
+    files = {"a/r/model_meta.json": json.dumps({"name": "org/a", "revision": "r"}).encode()}
+    for model, more in (("a", 0.0), ("b", 0.1)):
+        entries = []
+        for subset in ("de", "en"):
+            each = [{"accuracy": one + more, "f1": one, "ap": None} for one in (0.5, 0.6, 0.7)]
+            entries.append({"main_score": 0.6 + more, "accuracy": 0.6 + more, "f1": 0.6,
+                            "hf_subset": subset, "scores_per_experiment": each})  # fmt: skip
+        content = {"task_name": "t", "mteb_version": "2.1.0", "dataset_revision": "0123456",
+                   "scores": {"test": entries}}  # fmt: skip
+        files[f"{model}/r/t.json"] = json.dumps(content).encode()
+    return [files]
+
+
+def scores_of_lm_eval(folder: Path) -> list[Files]:
+    """Two models on six items."""
+    files = {}
+    for model, every in (("a", 2), ("b", 3)):
+        lines = [{"doc_id": i, "doc_hash": str(i), "prompt_hash": str(i), "filter": "none",
+                  "metrics": ["acc"], "acc": float(i % every == 0)} for i in range(6)]  # fmt: skip
+        text = "\n".join(map(json.dumps, lines))
+        files[f"{model}/samples_t_2026-01-01T00-00-00.000001.jsonl"] = text.encode()
+    return [files]
+
+
+def scores_of_csv(folder: Path) -> list[Files]:
+    """Runs on items of speakers, and runs alone."""
+    rows = [f"{name},t,{seed},{item},{item % 5},{(seed + item) % 3 / 2}"
+            for name in "ab" for seed in range(3) for item in range(10)]  # fmt: skip
+    runs = [f"{name};t;{seed};0.{seed}5" for name in "abc" for seed in range(4)]
+    return [
+        {"a.csv": "\n".join(["system,task,seed,item,speaker,score", *rows]).encode()},
+        {"a.csv": "\n".join(["system;task;seed;score", *runs]).encode()},
+    ]
+
+
+def _scores_of(kind: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        table = read_table(kind, [folder], Asked())
+        results, remarks = results_of(table, DEFAULT, Asked())
+        for one in results:
+            check(all(0 <= value <= 1 for value in one.values), "a score is no share")
+            check_finite(one.values, "a result")
+        board = leaderboard(results, (), results[0].metric, "system", remarks)
+        for text in (text_document(terminal(board)), comma_separated(every_score(board))):
+            text.encode()
+
+    return read
 
 
 RUN_KEY = {"seed": 3, "plan": {"init": 1}}
@@ -918,6 +972,9 @@ _READERS = (
            read_a_recipe),
     Reader("protocol", protocols, (("a.yaml", damage.YAML),), read_a_protocol),
     Reader("published", published, (("a.yaml", damage.YAML),), read_a_published_table),
+    Reader("mteb", scores_of_mteb, (("*.json", damage.JSON),), _scores_of("mteb")),
+    Reader("lm_eval", scores_of_lm_eval, (("*.jsonl", TABLE),), _scores_of("lm-eval")),
+    Reader("scores", scores_of_csv, (("a.csv", TABLE),), _scores_of("csv")),
     Reader("record", records, (("records/*", damage.JSON),), read_records,
            sealed_record),
     Reader("unfinished", unfinished_runs, (("*.json", damage.JSON),),
