@@ -27,6 +27,8 @@ DRAWS = Over("draws", "")
 
 Key = tuple[str, str]  # seed and item, "" where there is none
 
+ROUNDING = 1e-9  # of a mean
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -126,6 +128,13 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
     score_RN = np.array(
         [[scores[seed, item] for item in items or [""]] for seed in seeds], np.float64
     )
+    mean_R = score_RN.mean(axis=1)
+    if (mean_R < -ROUNDING).any():
+        worst = 1.0 - float(mean_R.min())
+        raise BarlowSpeechError(
+            f"{cell.file}: {cell} has a mean {cell.metric} of {worst:.4g}, and errors above 1 on "
+            f"the whole have no place among shares of 1; leave out the task, or {cell.system}."
+        )
     dataset = ", ".join(filter(None, (cell.dataset, _items_text(items))))
     who = [cell.speakers.get(item, "") for item in items]
     speaker_N = np.unique(who, return_inverse=True)[1] if who and all(who) else None
@@ -138,7 +147,7 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
         cell.task,
         cell.corpus,
         metric,
-        tuple(np.clip(score_RN.mean(axis=1), 0.0, 1.0).tolist()),
+        tuple(np.clip(mean_R, 0.0, 1.0).tolist()),
         seeds=tuple(seeds),
         sources=tuple({"train_resample": place} for place in range(len(seeds)))
         if cell.draws
@@ -150,10 +159,12 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
 
 
 def _checked(cell: Cell, key: Key, asked: Asked) -> float:
-    """A score from 0 to 1, better the higher."""
+    """A score of at most 1, better the higher; below 0 for an error of an item that is above 1, as
+    the word error rate of one utterance may be."""
     given = cell.scores[key]
     score = given / 100.0 if asked.percent else given
-    if not 0.0 <= score <= 1.0:  # nor is NaN
+    above = asked.lower_is_better and bool(key[1]) and math.isfinite(score)
+    if not 0.0 <= score <= (math.inf if above else 1.0):  # nor is NaN
         remedy = f"leave out the task, or {cell.system}"
         if not math.isfinite(given):
             remedy = f"evaluate it again, or {remedy}"

@@ -91,7 +91,7 @@ class ItemScores:
     A run's score is the mean over its items, whatever the metric. `names` are the items, in order.
     """
 
-    score_RN: np.ndarray  # 0..1, better the higher
+    score_RN: np.ndarray  # at most 1, better the higher; 0 or more in the mean of a run
     names: tuple[str, ...]
     speaker_N: np.ndarray | None = None  # the number of each item's speaker, from 0, or None
 

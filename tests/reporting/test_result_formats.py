@@ -275,6 +275,28 @@ def test_percent_and_errors_are_turned_into_scores(tmp_path: Path) -> None:
     assert board(tmp_path)["t", "a"]["metric"] == "1 − wer"
 
 
+def test_the_error_rate_of_an_item_may_be_above_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an utterance with more words inserted than it has; not that of all."""
+    rng = np.random.default_rng(0)
+    errors = {"a": 0.1 + 0.2 * rng.random(40), "b": 0.3 + 0.2 * rng.random(40)}
+    errors["a"][3] = 2.5
+    rows = [(who, "t", f"u{i}", one) for who in errors for i, one in enumerate(errors[who])]
+    path = table(tmp_path / "t.csv", "system,task,item,wer", *rows)
+    flags = ("--from", "csv", "--metric", "wer", "--lower-is-better")
+    assert leaderboard(path, *flags) == 0
+    for who in errors:
+        expected = 1 - errors[who].mean()
+        assert float(board(tmp_path)["t", who]["mean"]) == pytest.approx(expected)
+    assert leaderboard(path, *flags[:-1]) == 2
+    assert "wer 2.5, which is not between 0 and 1" in capsys.readouterr().err
+    rows = [(*row[:3], row[3] + 1) for row in rows]
+    path = table(tmp_path / "t.csv", "system,task,item,wer", *rows)
+    assert leaderboard(path, *flags) == 2
+    assert "has a mean wer of 1.2" in capsys.readouterr().err
+
+
 HEADER = "system,task,seed,score"
 
 
