@@ -355,3 +355,19 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
         with pytest.raises(BarlowSpeechError):
             duration_s(path)
+
+
+@pytest.mark.parametrize("rest", [0.0, 0.001])
+def test_channels_that_cancel_each_other_are_no_silence(tmp_path: Path, rest: float) -> None:
+    """One microphone of two, wired the wrong way round; what they share is all of the sound."""
+    wave = 0.3 * np.sin(np.arange(16_000) / 9).astype(np.float32)
+    path = tmp_path / "wrong.wav"
+    soundfile.write(path, np.stack([wave, (rest - 1) * wave], axis=1), 16_000, subtype="FLOAT")
+    for part in ((0.0, None), (0.25, 0.5)):
+        with pytest.raises(BarlowSpeechError, match=r"wrong\.wav has channels that cancel"):
+            read_audio(path, *part)
+    for other in (0.5 * wave, 0 * wave, -0.5 * wave):  # near, on one side alone, weaker
+        soundfile.write(path, np.stack([wave, other], axis=1), 16_000, subtype="FLOAT")
+        np.testing.assert_allclose(read_audio(path), (wave + other) / 2, atol=1e-7)
+    soundfile.write(path, np.zeros((16_000, 2), np.float32), 16_000, subtype="FLOAT")
+    assert not read_audio(path).any()

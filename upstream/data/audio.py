@@ -20,6 +20,7 @@ KEPT = 1 << 26  # samples of a file that is read in parts: 70 minutes at 16 kHz,
 MAX_LEVEL = (
     1e10  # full scale is 1, or 2^31 where integers became floats; squares stay far from 3e38
 )
+CANCELLED = 1e-4  # of the energy of a channel, left in the mean of all: 40 dB
 RATES = (1000, 10_000_000)  # Hz, that can be resampled
 
 
@@ -130,7 +131,7 @@ def _part(sound: Sound, first: int, last: int | None) -> Iterator[np.ndarray]:
         if whole is not None:
             yield whole[first:last].copy()
             return
-    yield from _mono(sound.blocks(first, last))
+    yield from _mono(sound.path, sound.blocks(first, last))
 
 
 _lock = threading.Lock()
@@ -144,7 +145,7 @@ def _decoded(path: Path, *state: int) -> np.ndarray | None:
     count = 0
     try:
         with open_sound(path) as sound:
-            for block in _mono(sound.blocks()):
+            for block in _mono(path, sound.blocks()):
                 parts.append(block)
                 count += len(block)
                 if count > KEPT:
@@ -187,10 +188,26 @@ def _no_sample(
     )
 
 
-def _mono(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks [n, C] with their channels averaged."""
+def _mono(path: Path, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks [n, C] with their channels averaged.
+
+    Raises:
+        BarlowSpeechError: behind the last, if the channels cancelled each other.
+    """
+    apart = together = 0.0  # the energy of a channel, and of their mean
     for block in blocks:
-        yield block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
+        if block.shape[1] == 1:
+            yield block[:, 0]
+            continue
+        mean = block.mean(axis=1, dtype=np.float32)
+        apart += float(np.square(block, dtype=np.float64).sum()) / block.shape[1]
+        together += float(np.square(mean, dtype=np.float64).sum())
+        yield mean
+    if together < CANCELLED * apart:
+        raise BarlowSpeechError(
+            f"recording {path} has channels that cancel each other: nothing is left of it when "
+            "they are averaged; write one of them alone (sox IN.wav OUT.wav remix 1)."
+        )
 
 
 def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
