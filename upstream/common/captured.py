@@ -36,6 +36,19 @@ def as_graph(function: Callable[[], Any]) -> Callable[[], Any]:
     return replay
 
 
+class _Place:
+    """Where a recording reads an input, and what was copied there last."""
+
+    def __init__(self, given: Tensor) -> None:
+        self.tensor, self.given, self.version = given.clone(), given, given._version
+
+    def take(self, given: Tensor) -> None:
+        """Copy it there, unless it lies there already."""
+        if given is not self.given or given._version != self.version:
+            self.tensor.copy_(given)
+            self.given, self.version = given, given._version
+
+
 class Captured:
     """`function`, recorded anew for each combination of its inputs' shapes and types.
 
@@ -43,8 +56,8 @@ class Captured:
     records does not run. Inputs are copied to where the recording reads them, but for one that is
     the very tensor of the call before, not written to since; the outputs are those of the recording
     and are overwritten by the next call, as is all that it keeps in other places (a gradient). The
-    function must not wait for the GPU, must not copy between it and the CPU, and
-    whatever else it reads must stay in its place.
+    function must not wait for the GPU, must not copy between it and the CPU, and whatever else it
+    reads must stay in its place.
 
     Args:
         function: tensors in, any tree of tensors out.
@@ -59,8 +72,7 @@ class Captured:
         self.function, self.record, self.warm_up = function, record, warm_up
         self.refused = ""
         self._calls: dict[Any, int] = {}
-        self._replays: dict[Any, tuple[tuple[Tensor, ...], Callable[[], Any]]] = {}
-        self._copied: dict[Any, list[tuple[Tensor, int]]] = {}  # inputs and their versions
+        self._replays: dict[Any, tuple[list[_Place], Callable[[], Any]]] = {}
 
     @property
     def recorded(self) -> int:
@@ -73,11 +85,8 @@ class Captured:
         if key not in self._replays and not self._begin(key, inputs):
             return self.function(*inputs)
         places, replay = self._replays[key]
-        for index, (place, one) in enumerate(zip(places, inputs)):
-            before, version = self._copied[key][index]
-            if one is not before or one._version != version:
-                place.copy_(one)
-                self._copied[key][index] = one, one._version
+        for place, one in zip(places, inputs):
+            place.take(one)
         return replay()
 
     def _begin(self, key: Any, inputs: tuple[Tensor, ...]) -> bool:
@@ -87,10 +96,10 @@ class Captured:
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= self.warm_up:
             return False
-        places = tuple(one.clone() for one in inputs)
+        places = [_Place(one) for one in inputs]
+        read = [place.tensor for place in places]
         try:
-            self._replays[key] = (places, self.record(lambda: self.function(*places)))
-            self._copied[key] = [(one, one._version) for one in inputs]
+            self._replays[key] = (places, self.record(lambda: self.function(*read)))
         except RuntimeError as error:
             self.refused = str(error).splitlines()[0]
             log.warning("no CUDA graph could be recorded (%s); going on without.", self.refused)
