@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data.sound_files import SLACK_S, Sound, open_sound
+from barlow_speech.upstream.data.sound_files import SLACK_S, Sound, as_it_is, open_sound
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside the project
 MAX_SAMPLES = 1 << 27  # of what a file becomes: 2.3 h at 16 kHz, half a gigabyte
@@ -105,8 +105,7 @@ def duration_s(path: Path) -> float:
 
 def _frames(path: Path) -> int:
     """The number of samples that decoding a file to its end gives."""
-    stat = path.stat()
-    return _counted(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _counted(*as_it_is(path))
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -122,8 +121,7 @@ def _part(sound: Sound, first: int, last: int | None) -> Iterator[np.ndarray]:
     of it, for those that follow.
     """
     if not sound.seeks and (first or last is not None):
-        stat = sound.path.stat()
-        key = (sound.path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        key = as_it_is(sound.path)
         with _lock:
             again = _asked == [key]
             _asked[:] = [key]

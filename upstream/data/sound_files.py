@@ -12,6 +12,7 @@ Shapes: N samples, C channels.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import mmap
@@ -295,14 +296,21 @@ def _check_one(path: Path) -> None:
         BarlowSpeechError: it is one.
     """
     _check_pages(path)
-    if _has_another_behind(path):
+    if _has_another_behind(*as_it_is(path)):
         raise BarlowSpeechError(
             f"recording {path} holds several files, one behind the other, and only the first would "
             "be read; take it apart, or join the sounds of the files and not their bytes."
         )
 
 
-def _has_another_behind(path: Path) -> bool:
+def as_it_is(path: Path) -> tuple[Path, int, int, int]:
+    """What is kept about a file under: its path, and what changes if the file does."""
+    stat = path.stat()
+    return path, stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+@functools.lru_cache(maxsize=1 << 16)  # a file may be opened for each of its many segments
+def _has_another_behind(path: Path, *state: int) -> bool:
     """Whether a second WAV, AIFF, FLAC or MPEG-4 file begins where the first ends."""
     with path.open("rb") as file:
         head = file.read(RF64.size)
