@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from barlow_speech.upstream.embedder import Embedder
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def register() -> None:

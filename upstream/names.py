@@ -5,4 +5,4 @@ from __future__ import annotations
 from barlow_speech.upstream.common.files import WEIGHTS
 
 NAMES = ("barlow_speech", "barlow_speech_local", "barlow_speech_random")
-DEFAULT_CHECKPOINT = WEIGHTS / "barlow_speech.safetensors"
+DEFAULT_CHECKPOINT = WEIGHTS / "fine_states.safetensors"

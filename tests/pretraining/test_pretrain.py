@@ -250,6 +250,14 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
 VOICE = "{segments: different, projector: {width: 8}, weight: 0.5}"
 
 
+def test_a_family_of_the_file_below_is_left_out_by_null(recipe_file: Path) -> None:
+    given = [f"families.local={LOCAL}"]
+    assert list(read_recipe(recipe_file, given).families) == ["words", "local"]
+    assert list(read_recipe(recipe_file, [*given, "families.words=null"]).families) == ["local"]
+    with pytest.raises(BarlowSpeechError, match="families is empty; name at least one"):
+        read_recipe(recipe_file, ["families.words=null"])
+
+
 def test_families_in_turn_train_one_a_step(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
     """Each on the views that it has beside the others, and no other projector moves."""
     families = [f"families.local={LOCAL}", f"families.voice={VOICE}", "optimiser.weight_decay=0"]

@@ -27,6 +27,7 @@ from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 AIM_RATIO, AIM_IDLE, AIM_EPOCH_S = 5.0, 0.1, 60.0
 SMALL = [
+    "compile=false",
     "batch=8", "memory=8", "encoder.channels=4", "model.frontend.n_mels=16",
     "families.main.projector.width=16", "crop_s=0.5",
 ]  # fmt: skip
@@ -38,7 +39,7 @@ def pretraining(record: Record, given: Any) -> None:
     """Ours, the baseline, the parts, and what of the card's ceilings is reached."""
     ends = time.monotonic() + 0.8 * given.seconds
     changes = SMALL if given.small else LARGE
-    recipe = read_recipe(configs.find("recipe", "default"), changes)
+    recipe = read_recipe(configs.find("recipe", "coarse_states"), changes)
     device = torch.device(given.device)
     files = written(given.work / PACKED, given.work / "files", 6 if given.small else 400)
     packed = pack([Recording(one) for one in files], given.work / "same")

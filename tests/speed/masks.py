@@ -1,6 +1,6 @@
 """An encoder's forward and backward in pretraining, where nothing is padded: without masks, with.
 
-Usage: python tests/speed/masks.py [--recipe default] [--threads 2] [--items 64] [--rounds 9]
+Usage: python tests/speed/masks.py [--recipe coarse_states] [--threads 2] [--items 64] [--rounds 9]
 
 Both take turns on the same frames, crops of the recipe's length: with lengths, which are all the
 same, and without, as pretraining calls it. Same bits with convolutions alone (tests/encoders). The
@@ -26,7 +26,7 @@ from barlow_speech.upstream.pretraining.recipe import read_recipe
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--recipe", default="coarse_states")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--items", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)

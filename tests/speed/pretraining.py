@@ -768,7 +768,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--quick", action="store_true", help="end within 50 s on 2 cores")
     result.add_argument("--device", help="cpu, cuda (default: cuda where there is one)")
-    result.add_argument("--recipe", default="default", metavar="NAME", help="default: default")
+    result.add_argument(
+        "--recipe", default="coarse_states", metavar="NAME", help="default: coarse_states"
+    )
     result.add_argument(
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
         help=f"change a key of the recipe, such as batch=64 (crop_s is {CROP_S:g} unless set here)",

@@ -128,7 +128,7 @@ def read_recipe(
 ) -> Recipe:
     """The recipe in a YAML file, with the files `overrides` and then `--set` assignments over it.
 
-    `encoder.…` is short for `model.encoder.…`.
+    `encoder.…` is short for `model.encoder.…`. A view family set to null is left out.
 
     Raises:
         BarlowSpeechError: the file or a key is wrong; the key and the file are named.
@@ -137,7 +137,10 @@ def read_recipe(
     tree = read_yaml(path, configs.files("recipe"))
     for file in overrides:
         tree = merge(tree, read_yaml(file, configs.files("override")))
-    recipe = build(Recipe, override(tree, short), str(path))
+    tree = override(tree, short)
+    if isinstance(families := tree.get("families"), dict):
+        tree["families"] = {name: one for name, one in families.items() if one is not None}
+    recipe = build(Recipe, tree, str(path))
     _check(recipe, str(path))
     return recipe
 
