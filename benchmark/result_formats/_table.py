@@ -6,7 +6,6 @@ A *cell* is one system on one task: a score for each seed, each item, or each it
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.predictions import ItemScores
 from barlow_speech.benchmark.statistics.results import Setup, TaskResult, place
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, read_text
+from barlow_speech.upstream.common.files import digest, parsed_json, read_text
 from barlow_speech.upstream.common.text import listed
 
 RUNS = Over("runs", "")
@@ -287,8 +286,8 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parsed_json(text)
+    except ValueError as error:
         raise BarlowSpeechError(
             f"{path} is no JSON ({error}); it may be cut short: fetch it again, or leave it out."
         ) from error

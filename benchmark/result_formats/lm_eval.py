@@ -7,7 +7,6 @@ of one `doc_id` pair. Of several times of a model and task the last counts, as f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 from barlow_speech.benchmark.result_formats._table import Asked, Cell, Table, files_of, read_json
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import read_text
+from barlow_speech.upstream.common.files import parsed_json, read_text
 from barlow_speech.upstream.common.text import counted, listed
 
 TITLE = "logged samples of lm-eval"
@@ -101,8 +100,8 @@ def _samples(path: Path, model: str, task: str, when: str) -> _Samples:
             continue
         where = f"{path}, line {number}"
         try:
-            sample = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            sample = parsed_json(line)
+        except ValueError as error:
             raise BarlowSpeechError(
                 f"{where} is no JSON ({error}); it may be cut short: run the task again, or leave "
                 "the file out."
