@@ -542,11 +542,12 @@ def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
     }
 
 
-def _order(row: Row) -> tuple[float, float, str]:
-    """By average rank, then name; on a board of one column by the rank in it, then name."""
+def _order(row: Row) -> tuple[float, float, float, str]:
+    """By average rank, then name; on a board of one column by rank and mean in it, then name."""
     average = float("inf") if row.average_rank is None else row.average_rank
     only = row.scores[0] if len(row.scores) == 1 else None
-    return average, (only.rank or 0) if only else 0, row.upstream
+    rank, mean = (only.rank or 0, round(only.summary["mean"], DIGITS)) if only else (0, 0.0)
+    return average, rank, -mean, row.upstream
 
 
 def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
