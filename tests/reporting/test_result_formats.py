@@ -296,6 +296,32 @@ def test_percent_and_errors_are_turned_into_scores(tmp_path: Path) -> None:
     assert board(tmp_path)["t", "a"]["metric"] == "1 − wer"
 
 
+@pytest.mark.parametrize("kind", ["seed", "item"])
+@pytest.mark.parametrize("lower", [False, True])
+def test_without_bounds_a_unit_changes_no_statement(kind: str, lower: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    shares = {name: random.uniform(0.3, 0.5, 12) + 0.06 * i for i, name in enumerate("abcd")}
+    flags = ["--lower-is-better"] if lower else []
+    boards = []
+    for place, (scale, more) in enumerate([(1.0, []), (400.0, ["--unbounded"])]):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        path = written(kind, folder, {name: scale * one for name, one in shares.items()})
+        assert leaderboard(path, "--from", "csv", *flags, *more) == 0
+        boards.append(board(folder))
+    within, without = boards
+    text = (tmp_path / "1" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "%)" not in text and "in percent" not in text
+    for name, one in shares.items():
+        own, other = within["t", name], without["t", name]
+        assert (own["rank"], own["rank_worst"]) == (other["rank"], other["rank_worst"])
+        for end in ("mean", "ci95_low", "ci95_high"):
+            expected = 400.0 * (float(own[end]) - lower)
+            assert float(other[end]) == pytest.approx(expected, abs=1e-6)
+        sign = "−" if lower else ""
+        assert f"{sign}{400.0 * one.mean():.2f}" in text
+
+
 def test_the_error_rate_of_an_item_may_be_above_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
