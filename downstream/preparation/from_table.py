@@ -170,13 +170,17 @@ class _Box:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, folder: Path) -> Iterator[_Box]:
-        """Empty; what was put into it goes again if anything fails."""
+        """Empty; what was put into it goes again if anything fails, and folders made for it."""
         box = cls(folder)
+        made = [one for one in folder.parents if not one.exists()]
         try:
             yield box
         except BaseException:
             if box.part is not None:
                 shutil.rmtree(box.part, ignore_errors=True)
+                with contextlib.suppress(OSError):  # others may have put something there
+                    for one in made:
+                        one.rmdir()
             raise
 
     def put(self, entry: Entry, within: str) -> str:

@@ -416,7 +416,7 @@ def test_a_tar_that_fails_in_the_middle_leaves_nothing(
 ) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(BarlowSpeechError, match=words):
-        prepare_table(tmp_path / "a.tar", tmp_path)
+        prepare_table(tmp_path / "a.tar", tmp_path / "new" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
