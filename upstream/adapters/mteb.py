@@ -45,10 +45,10 @@ class BarlowSpeechEncoder(AbsEncoder):
     def encode(self, inputs: Any, **_: Any) -> np.ndarray:
         """Batches of recordings, resampled by MTEB's own collator → [N, E]."""
         inputs.collate_fn = collators.AudioCollator(target_sampling_rate=SAMPLE_RATE)
-        rows = []
+        rows = [torch.empty(0, self.model.embedding_size)]
         for batch in inputs:
-            waves = [np.asarray(one["array"], np.float32) for one in batch["audio"]]
-            rows.append(self.model.of([torch.from_numpy(one.reshape(-1)) for one in waves])[1])
+            waves = [np.ascontiguousarray(one["array"]).reshape(-1) for one in batch["audio"]]
+            rows.append(self.model.of([torch.from_numpy(one) for one in waves])[1])
         return torch.cat(rows).numpy()
 
 
