@@ -155,6 +155,14 @@ def test_mtebs_mock_tasks_pass() -> None:
     assert meta.name == "barlow-speech/fbank_no_cmvn" and meta.modalities == ["audio"]
 
 
+def test_mteb_can_load_a_model_again_by_its_metadata(checkpoint: Path) -> None:
+    pytest.importorskip("mteb")
+    adapter = importlib.import_module("barlow_speech.upstream.adapters.mteb")
+    meta = adapter.load_model(str(checkpoint)).mteb_model_meta
+    again = meta.load_model(device="cpu").mteb_model_meta
+    assert (again.name, again.revision) == (meta.name, meta.revision)
+
+
 def evar_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """EVAR is no package that can be installed: the two names that it gives an adapter."""
 

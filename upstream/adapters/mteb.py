@@ -23,15 +23,25 @@ AbsEncoder: Any = needed("mteb.models.abs_encoder", REMEDY).AbsEncoder
 
 
 class BarlowSpeechEncoder(AbsEncoder):
-    """An upstream's embeddings, [N, E], compared by their cosine."""
+    """An upstream's embeddings, [N, E], compared by their cosine.
+
+    `upstream` is its name, where MTEB's own `ModelMeta.load_model` gives another as `model_name`.
+    """
 
     def __init__(
-        self, model_name: str = "", revision: str | None = None, *, device: str = "cpu", **_: Any
+        self,
+        model_name: str = "",
+        revision: str | None = None,
+        *,
+        device: str | None = None,
+        upstream: str | None = None,
+        **_: Any,
     ) -> None:
-        self.model = Adapted(model_name, device)
+        name = model_name if upstream is None else upstream
+        self.model = Adapted(name, device or "cpu")
         parameters = sum(one.numel() for one in self.model.module.parameters())
         self.mteb_model_meta = model_meta.ModelMeta(
-            loader=BarlowSpeechEncoder, loader_kwargs={"model_name": model_name},
+            loader=BarlowSpeechEncoder, loader_kwargs={"upstream": name},
             name=f"barlow-speech/{re.sub(r'[^A-Za-z0-9_.-]+', '-', self.model.name)}",
             # Its weights, so that no result is taken for that of others.
             revision=self.model.upstream.fingerprint[:16],
