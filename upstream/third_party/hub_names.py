@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 
 IMPORT = re.compile(r"^from s3prl\.([\w.]+) import ([\w*, ]+)$", re.MULTILINE)
@@ -35,3 +38,15 @@ def hub_names() -> dict[str, str]:
         wanted = here if imported == "*" else imported.split(", ")
         names |= {name: here[name] for name in wanted if name in here}
     return names
+
+
+def unknown_name(name: str, known: Iterable[str]) -> BarlowSpeechError:
+    """The error for a name that is on no list, or the path of a file that is given as one."""
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return BarlowSpeechError(
+            f"'{name}' is no name of an upstream{'' if path.exists() else ', nor a file here'}; a "
+            "checkpoint goes behind a name, as in barlow_speech@FILE or hubert@FILE, a folder of "
+            "Hugging Face's behind hf:, as in hf:FOLDER."
+        )
+    return unknown("upstream", name, known, "the names on s3prl.hub")

@@ -12,15 +12,16 @@ import re
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import nn
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
+from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.model.checkpoint import describe
+from barlow_speech.upstream.third_party.hub_names import unknown_name
 from barlow_speech.upstream.third_party.permissions import (
     NONE,
     NetworkRefusedError,
@@ -107,18 +108,6 @@ def find_third_party(name: str, checkpoint: Path | None = None) -> tuple[Callabl
             f"{checkpoint} is {what}{theirs}"
         )
     return loader, {next(iter(_named(loader)), "ckpt"): str(checkpoint)}
-
-
-def unknown_name(name: str, known: Iterable[str]) -> BarlowSpeechError:
-    """The error for a name that is on no list, or the path of a file that is given as one."""
-    path = Path(name)
-    if path.suffix or len(path.parts) > 1 or path.exists():
-        return BarlowSpeechError(
-            f"'{name}' is no name of an upstream{'' if path.exists() else ', nor a file here'}; a "
-            "checkpoint goes behind a name, as in barlow_speech@FILE or hubert@FILE, a folder of "
-            "Hugging Face's behind hf:, as in hf:FOLDER."
-        )
-    return unknown("upstream", name, known, "the names on s3prl.hub")
 
 
 def _is_factory(value: Any) -> bool:
