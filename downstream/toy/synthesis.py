@@ -179,8 +179,10 @@ class Recorder:
         steepest = max(self._up, self._down)
         self._filter = firwin(20 * steepest + 1, 1 / steepest, window=("kaiser", 5.0))
 
-    def record(self, wave: np.ndarray, prosody: Prosody, draw: np.random.Generator) -> np.ndarray:
-        """A waveform [N] as int16 samples [M] at 16 kHz."""
+    def record(
+        self, wave: np.ndarray, prosody: Prosody, draw: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        """A waveform [N] as int16 samples [M] at 16 kHz, and the one that the speech starts at."""
         from scipy.signal import lfilter, resample_poly
 
         speech = resample_poly(wave, self._up, self._down, window=self._filter)
@@ -195,4 +197,4 @@ class Recorder:
         floor = level * 10 ** ((LEVEL_DB - draw.uniform(*SNR_DB)) / 20)
         noise *= floor / np.sqrt(np.mean(noise**2))
         noise[before : before + len(speech)] += speech
-        return np.clip(np.round(noise * 32768), -32768, 32767).astype("<i2")
+        return np.clip(np.round(noise * 32768), -32768, 32767).astype("<i2"), before
