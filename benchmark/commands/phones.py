@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="random weights that are drawn of each of our encoders (default: 3)")  # fmt: skip
     add("--speakers", type=int, default=16, metavar="N",
         help="of each split at most (default: 16, which dev has 8 of)")  # fmt: skip
-    add("--sentences", type=int, default=20, metavar="N",
-        help="of a speaker of train; of dev and test half as many (default: 20)")  # fmt: skip
+    add("--sentences", type=int, default=12, metavar="N",
+        help="of a speaker of train; of dev and test half as many (default: 12)")  # fmt: skip
     add("-o", "--out", type=Path, default=Path("results/phones"), metavar="DIR",
         help="where phones.json and phones.md go (default: results/phones)")  # fmt: skip
     add("--device", default="cpu", help="of the upstreams: cpu (default), cuda, …")

@@ -69,7 +69,7 @@ class PhoneSettings:
 
     name: ClassVar[str] = "phones"
     speakers: int = 16
-    sentences: int = 20
+    sentences: int = 12
     seed: int = 0
 
     def check(self) -> None:
