@@ -10,12 +10,13 @@ import numpy as np
 from barlow_speech.benchmark.disentanglement.frame_probe import (
     OTHER,
     FrameTask,
+    LayerProbe,
     Probed,
     Scale,
     class_names,
     scale,
 )
-from barlow_speech.benchmark.reporting.document import Document, Section, Table
+from barlow_speech.benchmark.reporting.document import Document, Section, Table, Value
 from barlow_speech.benchmark.reporting.numbers import estimate, percent
 from barlow_speech.benchmark.statistics.speaker_bootstrap import Estimate
 
@@ -76,38 +77,39 @@ def record(task: FrameTask, found: Sequence[Probed], pairs: Mapping[str, str]) -
 def document(task: FrameTask, found: Sequence[Probed], pairs: Mapping[str, str]) -> Document:
     """The layers that dev chose, what they are over random weights, and every layer."""
     test = scale(task)
-    rows = [
-        (one.label, one.best.layer, one.best.dev, _text(test.accuracy(one.best.right_N)),
-         _text(test.sounding(one.best.sounding_right_N)), one.best.strength)
-        for one in found
-    ]  # fmt: skip
-    columns = ("upstream", "layer", "dev", "test", "test, no silence", "C")
+    columns = ("dev", "test", "test, no silence", "C")
     formats = {"dev": lambda value: f"{100 * value:.1f}", "C": lambda value: f"{value:g}"}
-    parts = [Table("phones", "", columns, tuple(rows), texts=2, formats=formats)]
-    differences = [
+
+    def row(layer: LayerProbe) -> tuple[Value, ...]:
+        test_all = _text(test.accuracy(layer.right_N))
+        return layer.dev, test_all, _text(test.sounding(layer.sounding_right_N)), layer.strength
+
+    chosen = tuple((one.label, one.best.layer, *row(one.best)) for one in found)
+    differences = tuple(
         (name, f"less {len(twins)} of random weights", _text(difference, True),
          _text(sounding, True))
         for name, twins, difference, sounding in _differences(found, pairs, test)
+    )  # fmt: skip
+    layers = tuple(
+        (one.label, layer.layer, layer.width, *row(layer)) for one in found for layer in one.layers
+    )
+    parts = [
+        Table("phones", "", ("upstream", "layer", *columns), chosen, texts=2, formats=formats),
+        Table("differences", "", ("upstream", "difference", *columns[1:3]), differences, texts=2),
+        Table("layers", "", ("upstream", "layer", "width", *columns), layers, texts=2, groups=1,
+              formats=formats),
     ]  # fmt: skip
-    if differences:
-        columns = ("upstream", "difference", "test", "test, no silence")
-        parts.append(Table("differences", "", columns, tuple(differences), texts=2))
-    layers = [
-        (one.label, layer.layer, layer.width, layer.dev, _text(test.accuracy(layer.right_N)),
-         _text(test.sounding(layer.sounding_right_N)), layer.strength)
-        for one in found for layer in one.layers
-    ]  # fmt: skip
-    columns = ("upstream", "layer", "width", "dev", "test", "test, no silence", "C")
-    parts.append(Table("layers", "", columns, tuple(layers), texts=2, groups=1, formats=formats))
+    if not differences:
+        del parts[1]
     speakers = len(set(task.speakers_N[task.rows("test")]))
     frames, sounding_frames = int(test.frames_N.sum()), int(test.sounding_N.sum())
     notes = [
         "Synthesised speech: no claim about people's. Percent of the test's "
         f"{frames} moments, one every 20 ms, {sounding_frames} of them without silence, whose "
-        f"phone (of {len(class_names(task))} classes; what has under 0.5 % of train is "
+        f"phone (of {len(class_names(task))}; one with under 0.5 % of train is "
         f"'{OTHER}') a logistic regression names from the one state nearest in time. Always "
-        f"silence: {percent(1 - sounding_frames / frames)}. Layer and C (least regularisation is "
-        "the largest) by dev.",
+        f"silence: {percent(1 - sounding_frames / frames)}. Layer and C (the inverse of "
+        "regularisation) by dev.",
         f"± is half a 95 % interval: draws of the {speakers} test speakers, paired in differences; "
         "the probes are kept. There is none of fewer than five speakers.",
     ]

@@ -141,10 +141,10 @@ def segments(
     number = np.array([kinds.index(name) for name in names])
     phone_N = number[np.searchsorted(starts, np.arange(len(wave_N)), side="right") - 1]
     sounding = np.concatenate([[-1], np.flatnonzero(wave_N), [len(wave_N)]])
-    for place in np.flatnonzero(np.diff(sounding) > LEAST_SILENCE_S * rate):
-        phone_N[sounding[place] + 1 : sounding[place + 1]] = 0
+    for gap in np.flatnonzero(np.diff(sounding) > LEAST_SILENCE_S * rate):
+        phone_N[sounding[gap] + 1 : sounding[gap + 1]] = 0
     first = np.flatnonzero(np.diff(phone_N, prepend=-1))
-    return [(int(place), kinds[phone_N[place]]) for place in first]
+    return [(int(start), kinds[phone_N[start]]) for start in first]
 
 
 def _make(folder: Path, values: dict[str, Any]) -> None:
