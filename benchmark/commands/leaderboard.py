@@ -30,7 +30,7 @@ from barlow_speech.upstream.common.files import write_text
 if TYPE_CHECKING:
     from barlow_speech.benchmark.reporting.leaderboard import Leaderboard
 
-OF_OTHERS = ("split", "subset", "percent", "lower_is_better")
+OF_OTHERS = ("split", "subset", "percent", "lower_is_better", "unbounded")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     others.add_argument("--percent", action="store_true", help="scores are 0 to 100")
     others.add_argument("--lower-is-better", action="store_true",
                         help="scores are errors: rank by 1 − score")  # fmt: skip
+    others.add_argument("--unbounded", action="store_true",
+                        help="scores have a unit of their own, as perplexity: nothing is percent, "
+                             "and the lower is −score")  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> None:
@@ -122,7 +125,12 @@ def _of_others(given: argparse.Namespace, over: Over) -> Leaderboard:
     from barlow_speech.benchmark.reporting.leaderboard import leaderboard
     from barlow_speech.benchmark.result_formats._table import Asked, results_of
 
-    asked = Asked(given.metric, given.split, given.subset, given.percent, given.lower_is_better)
+    if given.percent and given.unbounded:
+        raise BarlowSpeechError("--percent and --unbounded exclude each other; leave one out.")
+    asked = Asked(
+        given.metric, given.split, given.subset, given.percent, given.lower_is_better,
+        given.unbounded,
+    )  # fmt: skip
     table = result_formats.read_table(given.source, given.results, asked)
     results, remarks = results_of(table, over, asked)
     metrics = {result.metric for result in results}

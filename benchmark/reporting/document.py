@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,11 @@ class Document:
     spent: Table | None = None
     warnings: tuple[str, ...] = ()
     overview: bool = False
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """Those of the introduction."""
+        return [one for one in re.split(r"\n\s*\n", self.introduction.strip()) if one]
 
     @property
     def parts(self) -> list[Part]:

@@ -43,7 +43,7 @@ def page(document: Document, files: Table | None = None) -> str:
         .get_template("page.html.j2")
         .render(
             page=document,
-            introduction=filter(None, re.split(r"\n\s*\n", document.introduction.strip())),
+            introduction=document.paragraphs,
             sections=[(f"s{i}", section) for i, section in enumerate(document.sections, start=1)],
             files=files,
             files_note=FILES_NOTE,

@@ -161,6 +161,11 @@ class Board:
         return title[:1].upper() + title[1:]
 
     @property
+    def times(self) -> float:
+        """By what its scores are multiplied where they are shown: fractions are percent."""
+        return next((_times(one.result) for row in self.rows for one in row.scores if one), 100.0)
+
+    @property
     def devices(self) -> list[str]:
         """Where the costs were measured, each device once."""
         return sorted({device for row in self.rows for device in row.devices})
@@ -264,8 +269,9 @@ def _section(board: Board, intervals: bool) -> Section:
     """Scores with ranks and costs beside each other, the diagram of the ranks, the intervals."""
     head = f"Head: {board.head}. " if board.head else ""
     meaning = (
-        f"{head}{metric_name(board.metric)} in percent, mean ± standard deviation over the runs, "
-        "and in brackets the rank in the column and its interval. Bold: the best mean of a column."
+        f"{head}{metric_name(board.metric)}{' in percent' if board.times > 1 else ''}, mean ± "
+        "standard deviation over the runs, and in brackets the rank in the column and its "
+        "interval. Bold: the best mean of a column."
     )
     heads = (f"{column.task}\n{column.label}".strip() for column in board.columns)
     columns = (*_heads(board), *heads, *_costs(board).values())
@@ -349,7 +355,7 @@ def _beyond_runs(board: Board) -> bool:
 
 
 def _by_column(board: Board, title: str = "") -> Table:
-    scores = f"{metric_name(board.metric)} (%)"
+    scores = metric_name(board.metric) + (" (%)" if board.times > 1 else "")
     rows: list[dict[str, Value]] = []
     for at, column in enumerate(board.columns):
         scored = [(row, score) for row in board.rows if (score := row.scores[at])]
@@ -358,8 +364,10 @@ def _by_column(board: Board, title: str = "") -> Table:
             {
                 "task": column.task, "corpus": column.label,
                 board.noun: Entry(row.upstream, marked=score.leading), "rank": span_text(score),
-                scores: score_text(score), "95 % CI": interval(score.summary["ci95"]),
-                "runs alone": interval(score.summary["runs_ci95"]), "n": score.summary["n"],
+                scores: score_text(score),
+                "95 % CI": interval(score.summary["ci95"], board.times),
+                "runs alone": interval(score.summary["runs_ci95"], board.times),
+                "n": score.summary["n"],
             }
             for row, score in scored
         ]  # fmt: skip
@@ -428,9 +436,14 @@ def _findings(board: Board) -> tuple[str, ...]:
 
 
 def score_text(score: Score) -> str:
-    """Mean ± standard deviation in percent, without rank and marks."""
-    mean, std = score.summary["mean"], score.summary["std"]
-    return percent(mean) if std is None else spread(mean, std)
+    """Mean ± standard deviation, in percent where it is a fraction, without rank and marks."""
+    mean, std, times = score.summary["mean"], score.summary["std"], _times(score.result)
+    return percent(mean, times) if std is None else spread(mean, std, times)
+
+
+def _times(result: TaskResult) -> float:
+    """100 for a fraction."""
+    return 100.0 if result.bounds == (0.0, 1.0) else 1.0
 
 
 def span_text(score: Score) -> str:
@@ -542,11 +555,12 @@ def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
     }
 
 
-def _order(row: Row) -> tuple[float, float, str]:
-    """By average rank, then name; on a board of one column by the rank in it, then name."""
+def _order(row: Row) -> tuple[float, float, float, str]:
+    """By average rank, then name; on a board of one column by rank and mean in it, then name."""
     average = float("inf") if row.average_rank is None else row.average_rank
     only = row.scores[0] if len(row.scores) == 1 else None
-    return average, (only.rank or 0) if only else 0, row.upstream
+    rank, mean = (only.rank or 0, round(only.summary["mean"], DIGITS)) if only else (0, 0.0)
+    return average, rank, -mean, row.upstream
 
 
 def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:

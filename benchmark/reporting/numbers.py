@@ -17,14 +17,14 @@ MAX_PLACES = 8  # after the point
 SMALLEST = 1e-4  # what its column would round to zero is shown down to here, then as below it
 
 
-def percent(fraction: float | None) -> str:
-    """0.1234 as "12.34"; a dash for None."""
-    return ABSENT if fraction is None else _minus(f"{100 * fraction:.2f}")
+def percent(fraction: float | None, times: float = 100.0) -> str:
+    """0.1234 as "12.34"; a dash for None. `times` is 1 for what is no fraction."""
+    return ABSENT if fraction is None else _minus(f"{times * fraction:.2f}")
 
 
-def interval(ends: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None, times: float = 100.0) -> str:
     """Two fractions as percentages in brackets; a dash for None."""
-    return ABSENT if ends is None else f"[{percent(ends[0])}, {percent(ends[1])}]"
+    return ABSENT if ends is None else f"[{percent(ends[0], times)}, {percent(ends[1], times)}]"
 
 
 def interval_text(ends: Sequence[float] | None, sign: int = 1) -> str:
@@ -35,9 +35,9 @@ def interval_text(ends: Sequence[float] | None, sign: int = 1) -> str:
     return f"95 % interval {percent(low)} to {percent(high)}"
 
 
-def spread(mean: float, std: float | None) -> str:
+def spread(mean: float, std: float | None, times: float = 100.0) -> str:
     """A mean and its standard deviation, from fractions: "12.34 ± 0.56"."""
-    return f"{percent(mean)} ± {percent(std)}"
+    return f"{percent(mean, times)} ± {percent(std, times)}"
 
 
 def signed(difference: float | None) -> str:

@@ -25,15 +25,22 @@ TOGETHER = 1 << 16  # rows that are in memory at once
 
 
 def scores(records: Named) -> Iterator[Row]:
-    """A row for each run: what it is of, its seeds, its learning rate and every metric."""
+    """A row for each run: what it is of, its seeds, its learning rate and every metric.
+
+    A source that some records have and others do not, as `split`, is empty in these.
+    """
+    sources = dict.fromkeys(
+        name for _, record in records for run in record.runs.values() for name in run["sources"]
+    )
     for folder, record in _watched(records):
         seeds = sorted(record.runs)
         for seed, metrics in zip(seeds, record.scores(seeds)):
             yield {
                 **_result(folder, record),
                 "head": record.identity["protocol"]["head"]["name"],
-                "learning_rate": record.facts["learning_rate"]["chosen"],
+                "learning_rate": float(record.facts["learning_rate"]["chosen"]),
                 "seed": seed,
+                **sources,
                 **record.runs[seed]["sources"],
                 **{name: metrics[name] for name in METRICS},
             }

@@ -104,7 +104,7 @@ def markdown_file(table: Table) -> str:
 def markdown_document(document: Document) -> str:
     """Sentences and tables of a document, its command and facts; no pictures."""
     parts = [f"# {escaped(document.title)}"]
-    parts += [escaped(document.introduction)] if document.introduction else []
+    parts += map(escaped, document.paragraphs)
     for section in document.sections:
         parts += [f"## {escaped(section.title)}"] if section.title else []
         for part in section.parts:

@@ -6,7 +6,6 @@ A *cell* is one system on one task: a score for each seed, each item, or each it
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.predictions import ItemScores
 from barlow_speech.benchmark.statistics.results import Setup, TaskResult, place
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, read_text
+from barlow_speech.upstream.common.files import digest, parsed_json, read_text
 from barlow_speech.upstream.common.text import listed
 
 RUNS = Over("runs", "")
@@ -38,7 +37,8 @@ class Asked:
     split: str = ""
     subset: str = ""
     percent: bool = False  # scores are 0..100
-    lower_is_better: bool = False  # a score becomes 1 - score
+    lower_is_better: bool = False  # a score becomes 1 - score, or without bounds -score
+    unbounded: bool = False  # scores are in a unit of their own
 
 
 @dataclass
@@ -103,14 +103,15 @@ def results_of(table: Table, over: Over, asked: Asked) -> tuple[list[TaskResult]
     """The cells as results, and a sentence for each thing that was done to them or limits them.
 
     Raises:
-        BarlowSpeechError: a score is no number from 0 to 1, a seed lacks items that another of its
-            cell has, or there is nothing.
+        BarlowSpeechError: a score is no number from 0 to 1, or no number where there are no bounds,
+            a seed lacks items that another of its cell has, or there is nothing.
     """
     remarks = list(table.remarks)
     if asked.percent:
         remarks.append("Scores were given in percent.")
     if asked.lower_is_better:
-        remarks.append("Scores are 1 − what was given, which is better the lower.")
+        minus = "1 − what was given" if not asked.unbounded else "what was given with a minus"
+        remarks.append(f"Scores are {minus}, which is better the lower.")
     remarks += [*_metrics(table), *_items(table), *_items_apart(table), *_together(table)]
     return [_result(cell, over, asked) for cell in table.cells], tuple(remarks)
 
@@ -129,11 +130,12 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
         [[scores[seed, item] for item in items or [""]] for seed in seeds], np.float64
     )
     mean_R = score_RN.mean(axis=1)
-    if (mean_R < -ROUNDING).any():
+    if not asked.unbounded and (mean_R < -ROUNDING).any():
         worst = 1.0 - float(mean_R.min())
         raise BarlowSpeechError(
             f"{cell.file}: {cell} has a mean {cell.metric} of {worst:.4g}, and errors above 1 on "
-            f"the whole have no place among shares of 1; leave out the task, or {cell.system}."
+            "the whole have no place among shares of 1; add --unbounded, or leave out the task, or "
+            f"{cell.system}."
         )
     dataset = ", ".join(filter(None, (cell.dataset, _items_text(items))))
     who = [cell.speakers.get(item, "") for item in items]
@@ -141,13 +143,15 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
     # Unknown speakers are those of nobody.
     apart = [cell.task, cell.corpus, cell.dataset, items, who if speaker_N is not None else []]
     default = DEFAULT if items else DRAWS if cell.draws and len(seeds) > 1 else RUNS
-    metric = f"1 − {cell.metric}" if asked.lower_is_better else cell.metric
+    minus = "−" if asked.unbounded else "1 − "
+    metric = f"{minus}{cell.metric}" if asked.lower_is_better else cell.metric
+    bounds = (-math.inf, math.inf) if asked.unbounded else (0.0, 1.0)
     return TaskResult(
         cell.system,
         cell.task,
         cell.corpus,
         metric,
-        tuple(np.clip(mean_R, 0.0, 1.0).tolist()),
+        tuple(np.clip(mean_R, *bounds).tolist()),
         seeds=tuple(seeds),
         sources=tuple({"train_resample": place} for place in range(len(seeds)))
         if cell.draws
@@ -155,6 +159,7 @@ def _result(cell: Cell, over: Over, asked: Asked) -> TaskResult:
         setup=replace(cell.setup, comparison=digest(apart), dataset=dataset),
         predictions=ItemScores(score_RN, tuple(items), speaker_N) if items else None,
         over=default if over == DEFAULT else over,
+        bounds=bounds,
     )
 
 
@@ -162,14 +167,21 @@ def _checked(cell: Cell, key: Key, asked: Asked) -> float:
     """A score of at most 1, better the higher; below 0 for an error of an item that is above 1, as
     the word error rate of one utterance may be."""
     given = cell.scores[key]
+    if asked.unbounded and math.isfinite(given):
+        return -given if asked.lower_is_better else given
     score = given / 100.0 if asked.percent else given
     above = asked.lower_is_better and bool(key[1]) and math.isfinite(score)
     if not 0.0 <= score <= (math.inf if above else 1.0):  # nor is NaN
         remedy = f"leave out the task, or {cell.system}"
+        if not asked.percent:
+            remedy = f"say --unbounded if scores have another unit, or {remedy}"
         if not math.isfinite(given):
-            remedy = f"evaluate it again, or {remedy}"
+            remedy = f"evaluate it again, or leave out the task, or {cell.system}"
         elif not asked.percent and 1.0 < given <= 100.0:
-            remedy = "say --percent if all scores are in percent, or leave it out"
+            remedy = (
+                "say --percent if all scores are in percent, --unbounded if they have another "
+                "unit, or leave it out"
+            )
         limits = "0 and 100" if asked.percent else "0 and 1"
         raise BarlowSpeechError(
             f"{cell.file}: {cell}{_which(*key)} has the {cell.metric} {given:g}, which is not "
@@ -287,8 +299,8 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parsed_json(text)
+    except ValueError as error:
         raise BarlowSpeechError(
             f"{path} is no JSON ({error}); it may be cut short: fetch it again, or leave it out."
         ) from error

@@ -7,7 +7,6 @@ of one `doc_id` pair. Of several times of a model and task the last counts, as f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 from barlow_speech.benchmark.result_formats._table import Asked, Cell, Table, files_of, read_json
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import read_text
+from barlow_speech.upstream.common.files import parsed_json, read_text
 from barlow_speech.upstream.common.text import counted, listed
 
 TITLE = "logged samples of lm-eval"
@@ -82,7 +81,18 @@ def read(paths: Sequence[Path], asked: Asked) -> Table:
     cells, tasks = [], dict[str, list[_Samples]]()
     for one in read_in:
         tasks.setdefault(one.task, []).append(one)
+    if not any(one.scores for one in read_in):
+        raise _unscored(read_in[0])
     for group in tasks.values():
+        unscored = [one for one in group if not one.scores]
+        if len(unscored) == len(group):
+            remarks.append(
+                f"Left out: {group[0].task}, whose samples have no score that is one number (as "
+                "perplexities, which are no mean over items)."
+            )
+            continue
+        if unscored:
+            raise _unscored(unscored[0])
         metric = _metric(group, asked)
         _check_lower(group, metric, asked)
         remarks += _compared(group)
@@ -101,8 +111,8 @@ def _samples(path: Path, model: str, task: str, when: str) -> _Samples:
             continue
         where = f"{path}, line {number}"
         try:
-            sample = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            sample = parsed_json(line)
+        except ValueError as error:
             raise BarlowSpeechError(
                 f"{where} is no JSON ({error}); it may be cut short: run the task again, or leave "
                 "the file out."
@@ -123,12 +133,16 @@ def _samples(path: Path, model: str, task: str, when: str) -> _Samples:
             of_metric[item] = score
         found.docs[item] = str(sample.get("doc_hash", ""))
         found.prompts[item] = str(sample.get("prompt_hash", ""))
-    if not found.scores:
-        raise BarlowSpeechError(
-            f"{path} holds no sample with a score that is one number; give one of a task whose "
-            "metric is a mean over items."
-        )
+    if not found.docs:
+        raise _unscored(found)
     return found
+
+
+def _unscored(one: _Samples) -> BarlowSpeechError:
+    return BarlowSpeechError(
+        f"{one.file} holds no sample with a score that is one number; give one of a task whose "
+        "metric is a mean over items."
+    )
 
 
 def _scores(sample: dict[str, Any]) -> Iterator[tuple[str, float]]:

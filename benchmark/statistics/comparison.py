@@ -107,7 +107,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         found = of_pair(a, b, of)
         untested = of.limit if of.silent else None
         p = None if of.silent else found.p
-        said |= {"over": of.over, "ci95": found.interval(), "p": p}
+        most = a.bounds[1] - a.bounds[0]
+        said |= {"over": of.over, "ci95": found.interval(-most, most), "p": p}
     return {"a": a.upstream, "b": b.upstream, **numbers, **said, "untested": untested}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,9 +59,9 @@ class Setup:
 class TaskResult:
     """The runs of one upstream on one task of one corpus.
 
-    `values` holds one test score per run, 0..1 and better the higher, by `metric`; `seeds` and
-    `sources` (see `variance.py`) one entry per run too, where they are known. `metrics` are the
-    means of every metric over the runs, `curves` (step, score on dev) of each run.
+    `values` holds one test score per run, within `bounds` and better the higher, by `metric`;
+    `seeds` and `sources` (see `variance.py`) one entry per run too, where they are known. `metrics`
+    are the means of every metric over the runs, `curves` (step, score on dev) of each run.
     """
 
     upstream: str
@@ -79,6 +80,7 @@ class TaskResult:
     notes: tuple[str, ...] = ()
     recorded: float = 0.0  # when, in seconds since 1970
     over: Over = DEFAULT  # over what statements about it are wanted
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     @cached_property
     def levels(self) -> dict[str, tuple[int, ...]]:
@@ -122,7 +124,7 @@ def by_task(results: Iterable[TaskResult]) -> dict[tuple[str, str], list[TaskRes
 
     Raises:
         BarlowSpeechError: a result is empty, holds a value that is no score (NaN, infinite or
-            outside 0..1), has another number of seeds than of values or a seed twice, is there
+            out of its bounds), has another number of seeds than of values or a seed twice, is there
             twice, or is measured otherwise than the others of its task.
     """
     groups: dict[tuple[str, str], list[TaskResult]] = {}
@@ -157,12 +159,12 @@ def shares_levels(result: TaskResult) -> bool:
 def _check(result: TaskResult) -> None:
     if not result.values:
         raise BarlowSpeechError(f"{result} has no runs; run the task first.")
+    low, high = result.bounds
     for run, value in enumerate(result.values):
-        # Written so that NaN, which compares false with everything, is refused as well.
-        if not 0.0 <= value <= 1.0:
+        if not low <= value <= high or not math.isfinite(value):
             raise BarlowSpeechError(
                 f"run {run} of {result} has the {result.metric} {value}, "
-                "which is not between 0 and 1; run it again."
+                f"which is not between {low:g} and {high:g}; run it again."
             )
     values_by_seed(result)
 

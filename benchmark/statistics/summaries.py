@@ -32,7 +32,7 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
     found, of = of_result(result), scope(result)
     numbers |= {"runs_ci95": numbers["ci95"], "over": of.over}
     if found is not None:
-        numbers["ci95"] = found.interval(low=0.0)
+        numbers["ci95"] = found.interval(*result.bounds)
     elif of.clusters is not None:  # whose runs cannot be told apart: it is over them alone
         numbers["over"] = of.over.partition(" × ")[0]
     return numbers

@@ -18,7 +18,13 @@ from barlow_speech.downstream.corpora._scan import Table
 from barlow_speech.downstream.corpora._splits import split_shares
 from barlow_speech.downstream.corpus import SPLITS, Card, Columns, derived_tasks
 from barlow_speech.downstream.preparation import formats
-from barlow_speech.downstream.preparation.formats._entry import OURS, Asked, Entry, Samples
+from barlow_speech.downstream.preparation.formats._entry import (
+    OURS,
+    PERHAPS_TIMES,
+    Asked,
+    Entry,
+    Samples,
+)
 from barlow_speech.downstream.preparation.formats.emobox import SPLIT as FOLD
 from barlow_speech.downstream.preparation.formats.table import is_file
 from barlow_speech.downstream.preparation.prepare import Prepared, check_writable, write_corpora
@@ -27,6 +33,7 @@ from barlow_speech.downstream.task import read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.common.files import made_folder
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.common.text import listed
 from barlow_speech.upstream.data.allowed_folders import AllowedFolders
 from barlow_speech.upstream.data.audio import Size, size_of
 from barlow_speech.upstream.data.manifest import Manifest, manifest_text, recording_of
@@ -163,19 +170,23 @@ class _Box:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, folder: Path) -> Iterator[_Box]:
-        """Empty; what was put into it goes again if anything fails."""
+        """Empty; what was put into it goes again if anything fails, and folders made for it."""
         box = cls(folder)
+        made = [one for one in folder.parents if not one.exists()]
         try:
             yield box
         except BaseException:
             if box.part is not None:
                 shutil.rmtree(box.part, ignore_errors=True)
+                with contextlib.suppress(OSError):  # others may have put something there
+                    for one in made:
+                        one.rmdir()
             raise
 
     def put(self, entry: Entry, within: str) -> str:
         """Write the audio of an entry of the list `within`; its path."""
-        key = (within, entry.path)
-        if key not in self.names:
+        key = (within, entry.of)
+        if not entry.of or key not in self.names:
             if self.part is None:
                 self.part = self._made()
             name = re.sub(r"[^\w.\-]+", "_", entry.path).lstrip(".")[-150:] or "recording"
@@ -254,10 +265,30 @@ def _read(source: Path, options: TableOptions, box: _Box) -> _Rows:
         raise BarlowSpeechError(f"{source} ({found.format.TITLE}) lists no recording; fill it.")
     rows.columns = {"path": paths, **_ours(source, found.format, theirs, options)}
     rows.notes += [found.format.NOTE] if hasattr(found.format, "NOTE") else []
+    rows.notes += _whole(rows)
     table = found.format.TITLE == "table"
     rows.counted = f"{len(paths):,} read" + ("" if table else f" ({found.format.TITLE})")
     rows.counted += f", {several} of them over several lines" if several else ""
     return rows
+
+
+def _whole(rows: _Rows) -> list[str]:
+    """A note where columns may be the times of parts, and each recording is taken whole."""
+    names = [name for name in PERHAPS_TIMES if any(map(_is_number, rows.columns.get(name, ())))]
+    if not names or any(rows.samples) or {*TIMES} & set(rows.columns):
+        return []
+    return [
+        f"Recordings are taken whole: {listed(names)} may be times, but only start_s and end_s are "
+        "read; if parts are meant, say which columns have their seconds by --column start_s=… "
+        "end_s=…"
+    ]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _check(theirs: Mapping[str, list[str]], path: str, options: TableOptions, where: str) -> None:
@@ -319,10 +350,15 @@ def _drop_absent(source: Path, rows: _Rows, partial: bool) -> list[str]:
         for path in rows.columns["path"]:
             here.append(bool(path) and is_file(rows.root / path))
             bar.update()
-    absent = [path for path, there in zip(rows.columns["path"], here) if not there]
+    absent = here.count(False)
     if not absent:
         return []
-    sentence = f"{len(absent)} of {len(here)} files of {source}, such as {rows.root / absent[0]}"
+    first = here.index(False)
+    path = rows.columns["path"][first]
+    named = (
+        f"{rows.root / path} ({rows.places[first]})" if path else f"that of {rows.places[first]}"
+    )
+    sentence = f"{absent} of {len(here)} files of {source}, such as {named}"
     if not partial or not any(here):
         raise BarlowSpeechError(
             f"{sentence}, are not there; say by --audio-root what the paths are relative to, or "

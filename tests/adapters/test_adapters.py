@@ -48,6 +48,39 @@ def test_a_checkpoint_is_known_by_its_path(checkpoint: Path) -> None:
             Adapted(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (torch.zeros(2, 800, dtype=torch.int16), r"torch.int16 of shape \[800\]"),
+        (torch.zeros(2, 800, dtype=torch.complex64), "torch.complex64"),
+        (torch.zeros(800), r"torch.float32 of shape \[\]"),
+        (torch.zeros(2, 2, 800), r"torch.float32 of shape \[2, 800\]"),
+        (torch.zeros(2, 0), r"torch.float32 of shape \[0\]"),
+        (torch.zeros(()), r"torch.float32 of shape \[\]"),
+        (torch.zeros(2, 800).numpy(), "one of them is ndarray"),
+        (None, "one of them is NoneType"),
+        (torch.zeros(0, 800), "no recording in the batch"),
+    ],
+)
+def test_what_is_no_batch_of_waveforms_is_one_sentence(wrong: Any, words: str) -> None:
+    """Integers, too, which nobody would see unscaled."""
+    model = hear.load_model("barlow_speech_random")
+    for call in (hear.get_timestamp_embeddings, hear.get_scene_embeddings):
+        with pytest.raises(BarlowSpeechError, match=words):
+            call(wrong, model)
+
+
+def test_batches_of_one_sample_of_one_recording_and_of_other_floats() -> None:
+    model = hear.load_model("barlow_speech_random")
+    (wave,) = noise(16_000)
+    for audio in (wave[None], wave[None, :1], wave[None].double(), wave[None].half()):
+        frames_BTD, starts_BT = hear.get_timestamp_embeddings(audio, model)
+        assert frames_BTD.shape[:2] == starts_BT.shape and len(starts_BT) == 1
+        assert frames_BTD.dtype == torch.float32 and bool(frames_BTD.isfinite().all())
+    with pytest.raises(BarlowSpeechError, match="device nowhere cannot be used"):
+        Adapted("barlow_speech_random", "nowhere")
+
+
 def test_hear_has_timestamps_within_the_recording(checkpoint: Path) -> None:
     model = hear.load_model(str(checkpoint))
     audio = torch.stack(noise(20_000, 20_000))
@@ -85,6 +118,9 @@ def test_xares_is_given_frames_and_its_llm_a_true_mask(checkpoint: Path) -> None
     assert not masked_BTD[1, len(own_TD) :].any()
     _, whole_BT = encoder(padded, None)
     assert bool(whole_BT.all())
+    for wrong in (mask[:, :800], mask[:1], mask.flip(1), torch.arange(32_000).view(2, -1) % 2):
+        with pytest.raises(BarlowSpeechError, match=r"mask of shape \[2, 16000\].*pad at the end"):
+            encoder(padded, wrong)
     module = importlib.import_module("barlow_speech.upstream.adapters.xares")
     assert [one for one in dir(module) if one.endswith("Encoder")] == ["BarlowSpeechEncoder"]
 
@@ -117,6 +153,14 @@ def test_mtebs_mock_tasks_pass() -> None:
     assert len(run) == 7 and results.all_passed
     meta = model.mteb_model_meta
     assert meta.name == "barlow-speech/fbank_no_cmvn" and meta.modalities == ["audio"]
+
+
+def test_mteb_can_load_a_model_again_by_its_metadata(checkpoint: Path) -> None:
+    pytest.importorskip("mteb")
+    adapter = importlib.import_module("barlow_speech.upstream.adapters.mteb")
+    meta = adapter.load_model(str(checkpoint)).mteb_model_meta
+    again = meta.load_model(device="cpu").mteb_model_meta
+    assert (again.name, again.revision) == (meta.name, meta.revision)
 
 
 def evar_package(monkeypatch: pytest.MonkeyPatch) -> None:

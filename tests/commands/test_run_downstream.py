@@ -445,6 +445,8 @@ def test_leakage_that_is_allowed_is_written_down(
     [
         (["-u", "barlow_speach", "-d", "emotion"], "did you mean 'barlow_speech'"),
         (["-u", "zzzzzzz", "-d", "emotion"], "is spelt like it; check the name"),
+        (["-u", "no.pt", "-d", "emotion"], "'no.pt' is no name of an upstream, nor a file here"),
+        (["-u", __file__, "-d", "emotion"], "is no name of an upstream; a checkpoint goes behind"),
         (["-u", "barlow_speech", "-d", "emotions"], "did you mean 'emotion'"),
         (["-u", "barlow_speech", "-d", "all", "-k", "no.safetensors"], "no.safetensors does not"),
         (["-u", "barlow_speech@no.safetensors", "-d", "all"], "no.safetensors does not exist"),

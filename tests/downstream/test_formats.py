@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import gzip
 import io
@@ -109,7 +108,7 @@ def recording(r: Row) -> dict[str, Any]:
 
 def supervision(r: Row) -> dict[str, Any]:
     own = {name: r[name] for name in ("speaker", "gender", "text")}
-    custom = {"emotion": r["emotion"], "id": r["id"]}
+    custom = {"emotion": r["emotion"]}
     duration = soundfile.info(r["file"]).duration
     span = {"start": 0.0, "duration": duration, "channel": 0}
     return {"id": r["id"], "recording_id": r["id"], **span, **own, "custom": custom}
@@ -132,15 +131,6 @@ def cuts(folder: Path, split: str, rows: list[Row]) -> None:
 def recordings(folder: Path, split: str, rows: list[Row]) -> None:
     packed(folder / f"a_recordings_{split}.jsonl.gz", [recording(r) for r in rows])
     packed(folder / f"a_supervisions_{split}.jsonl.gz", [supervision(r) for r in rows])
-
-
-def in_memory(folder: Path, split: str, rows: list[Row]) -> None:
-    said = []
-    for r in rows:
-        text = base64.b64encode(Path(r["file"]).read_bytes()).decode()
-        source = {"type": "memory", "channels": [0], "source": text}
-        said.append({**cut(r), "recording": {**recording(r), "sources": [source]}})
-    packed(folder / f"cuts_{split}.jsonl.gz", said)
 
 
 def speechbrain_csv(folder: Path, split: str, rows: list[Row]) -> None:
@@ -221,7 +211,7 @@ def saved(folder: Path, split: str, rows: list[Row]) -> None:
 
 
 WRITERS: list[Callable[[Path, str, list[Row]], None]] = [
-    table, nemo, kaldi_folder, kaldi_archive, cuts, recordings, in_memory, speechbrain_csv,
+    table, nemo, kaldi_folder, kaldi_archive, cuts, recordings, speechbrain_csv,
     speechbrain_json, tar, parquet, saved,
 ]  # fmt: skip
 
@@ -334,9 +324,12 @@ HALF = [
     ("a.json", '{"audio_filepath": ["r.wav", "r.wav"]}\n', "'audio_filepath' is a list"),
     ("a.json", '{"wav": "r.wav", "start": 0.1}\n', "'start' looks like a part of a recording"),
     ("a.json", '{"wav": "/etc/r.wav"}\n', "outside of .* by --audio-root"),
-    ("a.json", '{"wav": "gone.wav"}\n', "1 of 1 files of .*gone.wav, are not there"),
+    ("a.json", '{"wav": "gone.wav"}\n', r"1 of 1 files of .*gone.wav \(.*, line 1\), are not"),
     ("a.json", "{}\n", "it names no recording"),
     ("a.json", "[]", "lists no recording"),
+    ("a.json", "[" * 99_999, "is damaged or cut off .it is nested too deeply"),
+    ("a.jsonl.gz", b"", "is empty"),
+    ("cuts.yaml", "- channel: 0\n  id: a\n", "is none of what is known here"),
     ("a.json", '{"a": {"b": {}}}', "it names no recording .* which of id, b"),
     ("a.json", '{"x": {"wav": "{root}/r.wav"}}', "entry 'x': say by --audio-root which folder"),
     ("a.json", '{"x": {"wav": 7}}', "one recording is expected in 'wav', not 7"),
@@ -350,6 +343,12 @@ HALF = [
     ("c.jsonl", '{"id": "c", "type": "MixedCut", "tracks": []}', "a MixedCut is no part of one"),
     ("c.jsonl", '{"id": "c", "type": "MonoCut", "start": 0}', "a cut without a recording"),
     ("c.jsonl", '{"id": "r", "sources": [], "sampling_rate": 1}', "r has several sources"),
+    (
+        "c.jsonl",
+        '{"type": "MonoCut", "start": Infinity, "duration": 1, "recording": {"sampling_rate": 1,'
+        ' "sources": [{"type": "file", "source": "r.wav"}]}}',
+        "start and duration must be seconds",
+    ),
     (
         "c.jsonl",
         '{"id": "r", "sources": [{"type": "file", "source": "r.wav"}], "sampling_rate": 8000}',
@@ -390,13 +389,13 @@ def test_what_is_half_a_format_is_one_sentence(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def samples_of_a_tar(*names: str) -> bytes:
+def samples_of_a_tar(*names: str, content: bytes = b"RIFF") -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as made:
         for name in names:
             member = tarfile.TarInfo(name)
-            member.size = 4
-            made.addfile(member, io.BytesIO(b"RIFF"))
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
@@ -408,15 +407,16 @@ def samples_of_a_tar(*names: str) -> bytes:
         (samples_of_a_tar("a.wav", "a.json"), r"sample a: its \.json is no JSON"),
         (samples_of_a_tar("a.wav", "b.wav")[:1536], "is damaged or cut off|lists"),
         (samples_of_a_tar("readme"), "lists no recording"),
+        (samples_of_a_tar("a.wav", "a.json", content=b"[" * 99_999), "is nested too deeply"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_a_tar_that_fails_in_the_middle_leaves_nothing(
     content: bytes, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(BarlowSpeechError, match=words):
-        prepare_table(tmp_path / "a.tar", tmp_path)
+        prepare_table(tmp_path / "a.tar", tmp_path / "new" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
@@ -429,6 +429,93 @@ def test_audio_is_written_once_and_never_over_another_folder(
     with pytest.raises(BarlowSpeechError, match=r"t_audio, where the .* is there already"):
         prepare_table(source, tmp_path, TableOptions(name="t"))
     assert not list(tmp_path.glob(".t_audio*"))
+
+
+def waves(*lengths: int) -> list[bytes]:
+    made = []
+    for length in lengths:
+        file = io.BytesIO()
+        soundfile.write(file, np.ones(length) / 2, RATE, format="WAV")
+        made.append(file.getvalue())
+    return made
+
+
+def parquet_of(folder: Path, audio: list[Any]) -> Path:
+    made = pytest.importorskip("pyarrow").table({"audio": audio})
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(made, folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+def test_recordings_of_one_name_are_each_their_own_in_a_tar(tmp_path: Path) -> None:
+    lengths = (1600, 1700, 1800)
+    with tarfile.open(tmp_path / "a.tar", "w") as out:
+        for name, wave in zip("aba", waves(*lengths)):
+            member = tarfile.TarInfo(f"{name}.wav")
+            member.size = len(wave)
+            out.addfile(member, io.BytesIO(wave))
+    corpus = read_corpus(str(prepare_table(tmp_path / "a.tar").cards[0]))
+    assert [soundfile.info(one.path).frames for one in corpus.recordings] == list(lengths)
+
+
+# Embedding by `datasets` keeps the last part of a path alone, which many corpora have many times.
+def test_recordings_of_one_name_are_each_their_own_in_parquet(tmp_path: Path) -> None:
+    lengths = (1600, 1700, 1800)
+    audio = [{"bytes": wave, "path": "0a.wav"} for wave in waves(*lengths)]
+    corpus = read_corpus(str(prepare_table(parquet_of(tmp_path, audio)).cards[0]))
+    assert [soundfile.info(one.path).frames for one in corpus.recordings] == list(lengths)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ([{"bytes": b"RIFF", "path": None}, None], "such as that of .*row 2, are not there"),
+        ([{"array": [0.1], "sampling_rate": 8000}], "row 1: 'audio' holds neither .* but array"),
+    ],
+)
+def test_a_row_without_a_file_is_named(column: list[Any], words: str, tmp_path: Path) -> None:
+    file = parquet_of(tmp_path, column)
+    with pytest.raises(BarlowSpeechError, match=words):
+        prepare_table(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_column_of_bytes_is_audio(tmp_path: Path) -> None:
+    (one,) = read_corpus(str(prepare_table(parquet_of(tmp_path, waves(1600))).cards[0])).recordings
+    assert soundfile.info(one.path).frames == 1600
+
+
+def test_an_offset_of_nothing_is_an_offset(rows: list[Row], tmp_path: Path) -> None:
+    one = {"wav": "clips/r00.wav", "duration": 0.05}
+    lines = [json.dumps({**one, "offset": offset}) for offset in (0, 0.05)]
+    (tmp_path / "a.json").write_text("\n".join(lines))
+    corpus = read_corpus(str(prepare_table(tmp_path / "a.json").cards[0]))
+    assert [(one.start_s, one.end_s) for one in corpus.recordings] == [(0.0, 0.05), (0.05, None)]
+
+
+def test_columns_that_may_be_times_are_noted(rows: list[Row], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path,start,end,stop\nclips/r00.wav,0,0.05,word\n")
+    (note, *_) = prepare_table(tmp_path / "a.csv").notes
+    assert "whole: start and end may be times" in note
+    said = TableOptions(columns={"start_s": "start", "end_s": "end"})
+    prepared = prepare_table(tmp_path / "a.csv", options=said)
+    assert not any("may be times" in note for note in prepared.notes)
+    assert read_corpus(str(prepared.cards[0])).recordings[0].end_s == 0.05
+
+
+def test_one_channel_of_two_is_no_mean_of_them(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "r.wav", np.random.default_rng(0).normal(0, 0.1, (800, 2)), RATE)
+    one = {"id": "r", "file": str(tmp_path / "r.wav"), "speaker": "s", "gender": "female"}
+    rows = [{**one, "text": "", "emotion": "anger"}]
+    packed(tmp_path / "recordings.jsonl.gz", [recording(r) for r in rows])
+    packed(tmp_path / "supervisions.jsonl.gz", [supervision(r) for r in rows])
+    with pytest.raises(BarlowSpeechError, match="it is 1 of 2 channels"):
+        prepare_table(tmp_path)
+    packed(
+        tmp_path / "supervisions.jsonl.gz", [{**supervision(r), "channel": [0, 1]} for r in rows]
+    )
+    assert prepare_table(tmp_path).manifests
 
 
 def test_names_in_a_tar_lead_nowhere_else(tmp_path: Path) -> None:

@@ -1108,7 +1108,7 @@ def test_the_command_lists_the_corpora(capsys: pytest.CaptureFixture[str]) -> No
             "must be above 0, and below 1",
         ),
         (["--from-table", "x.csv", "--corpus-name", "a/b"], "must be a file's name"),
-        (["--from-table", "no/such.csv"], "cannot read the table no/such.csv"),
+        (["--from-table", "no/such.csv"], "no/such.csv is not there"),
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(
@@ -1257,7 +1257,7 @@ def test_a_table_without_labels_or_splits_says_so(
     [
         ("file,word\nclips/1.wav,a\n", "has no column 'path'; say which of file, word"),
         ("path,word\n", "no row below its header"),
-        ("", "no row below its header"),
+        ("", "bad.csv is empty"),
         ("path,word,word\nclips/1.wav,a,b\n", "two columns 'word'"),
         ("path,word\nclips/1.wav,a\nclips/2.wav\n", "line 3: 1 cells where the header has 2"),
         ("path,start_s\n\nclips/1.wav,0\nclips/2.wav,1_5\n", "line 4: start_s .* not '1_5'"),
@@ -1279,7 +1279,10 @@ def test_a_table_without_labels_or_splits_says_so(
             ),
             "line 2: a quoted cell takes in the row of clips/2.wav",
         ),
-        ("path,word\nclips/1.wav,a\nclips/x.wav,a\n", "1 of 2 files of .*clips/x.wav, are not"),
+        (
+            "path,word\nclips/1.wav,a\nclips/x.wav,a\n",
+            "1 of 2 files of .*clips/x.wav .*line 3., are not",
+        ),
         (b"path,word\nclips/1.wav,\xff\n", "not UTF-8 text in line 2; save it as UTF-8"),
     ],
 )

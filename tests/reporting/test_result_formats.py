@@ -246,6 +246,27 @@ def test_lm_eval_takes_the_last_run_and_says_where_prompts_differ(tmp_path: Path
     assert "Left out: 1 file" in said and "Test items: a_task 20" in said
 
 
+def test_lm_eval_leaves_out_a_task_that_is_no_mean_over_items(tmp_path: Path) -> None:
+    for name in "ab":
+        path = lm_eval(tmp_path, name, [sample(i, acc=float(i % 2)) for i in range(20)])
+        other = path.with_name(f"samples_perplexity_{TIME}.jsonl")
+        other.write_text(json.dumps(sample(1, word_perplexity=[-3.5, 7])))
+    assert leaderboard(tmp_path, "--from", "lm-eval") == 0
+    assert {task for task, _ in board(tmp_path)} == {"a_task"}
+    assert "Left out: perplexity, whose samples have no score that is one number" in page(tmp_path)
+
+
+def test_a_board_of_one_task_goes_by_means_and_its_remarks_are_paragraphs(tmp_path: Path) -> None:
+    rows = [
+        (name, "t", i, i % 2 * share) for i in range(9) for name, share in (("a", 0.4), ("b", 0.5))
+    ]
+    file = table(tmp_path / "t.csv", "system,task,seed,score", *rows)
+    assert leaderboard(file, "--from", "csv") == 0
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert text.index("| b |") < text.index("| a |")
+    assert "\n\nScores are of whole runs" in text
+
+
 def test_lm_eval_keeps_filters_apart_and_knows_what_is_better(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +294,32 @@ def test_percent_and_errors_are_turned_into_scores(tmp_path: Path) -> None:
     assert leaderboard(path, "--from", "csv", *flags) == 0
     assert float(board(tmp_path)["t", "a"]["mean"]) == pytest.approx(0.85)
     assert board(tmp_path)["t", "a"]["metric"] == "1 − wer"
+
+
+@pytest.mark.parametrize("kind", ["seed", "item"])
+@pytest.mark.parametrize("lower", [False, True])
+def test_without_bounds_a_unit_changes_no_statement(kind: str, lower: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    shares = {name: random.uniform(0.3, 0.5, 12) + 0.06 * i for i, name in enumerate("abcd")}
+    flags = ["--lower-is-better"] if lower else []
+    boards = []
+    for place, (scale, more) in enumerate([(1.0, []), (400.0, ["--unbounded"])]):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        path = written(kind, folder, {name: scale * one for name, one in shares.items()})
+        assert leaderboard(path, "--from", "csv", *flags, *more) == 0
+        boards.append(board(folder))
+    within, without = boards
+    text = (tmp_path / "1" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "%)" not in text and "in percent" not in text
+    for name, one in shares.items():
+        own, other = within["t", name], without["t", name]
+        assert (own["rank"], own["rank_worst"]) == (other["rank"], other["rank_worst"])
+        for end in ("mean", "ci95_low", "ci95_high"):
+            expected = 400.0 * (float(own[end]) - lower)
+            assert float(other[end]) == pytest.approx(expected, abs=1e-6)
+        sign = "−" if lower else ""
+        assert f"{sign}{400.0 * one.mean():.2f}" in text
 
 
 def test_the_error_rate_of_an_item_may_be_above_one(

@@ -28,7 +28,9 @@ def predicted(seed: int) -> list[np.ndarray]:
     return [rng.integers(0, 2, len(one)) for one in TRUTH]
 
 
-def store(folder: Path, upstream: str, speakers: bool = True) -> None:
+def store(
+    folder: Path, upstream: str, speakers: bool = True, rate: float = 0.01, **sources: int
+) -> None:
     protocol = {"learning_rates": [0.01], "steps": 10, "batch": 4, "accumulate": 1,
                 "varies": ["init"], "head": {"name": "linear"}}  # fmt: skip
     identity: dict[str, Any] = {"features": [upstream], "examples": "e", "protocol": protocol,
@@ -36,14 +38,14 @@ def store(folder: Path, upstream: str, speakers: bool = True) -> None:
     facts: dict[str, Any] = {
         "protocol": "quick", "head": "linear", "classes": CLASSES, "truth": [*map(pack, TRUTH)],
         "recordings": {"train": 8, "dev": 4, "test": 3}, "most_frequent": [0, 0],
-        "learning_rate": {"chosen": 0.01}, "layers": 2, "width": 4, "seconds": {}, "notes": [],
+        "learning_rate": {"chosen": rate}, "layers": 2, "width": 4, "seconds": {}, "notes": [],
         "cost": asdict(Cost(1, 1.0, 0.1, "cpu", 1)), "corpus": {"licence": "CC0"},
     }  # fmt: skip
     if speakers:
         facts["speakers"] = [*map(pack, SPEAKERS)]
     runs = {
         seed: {
-            "seed": seed, "sources": {"init": seed, "train_resample": None},
+            "seed": seed, "sources": {"init": seed, "train_resample": None, **sources},
             "folds": [{"predicted": pack(one), "curve": [[10, 0.5]]} for one in predicted(seed)],
         }
         for seed in (7, 8, 9)
@@ -77,6 +79,24 @@ def test_a_row_a_run_has_its_seeds_and_every_metric(
             assert float(row[name]) == pytest.approx(np.mean([one[name] for one in folds]))
         assert row["init"] == row["seed"] and row["train_resample"] == ""
         assert row["learning_rate"] == "0.01" and row["head"] == "linear"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_records_of_unlike_sources_stand_in_one_table(suffix: str, tmp_path: Path) -> None:
+    store(tmp_path, "one", rate=1)
+    store(tmp_path, "two", rate=0.5, split=3)
+    out = tmp_path / f"runs{suffix}"
+    if suffix == ".csv":
+        assert write(tmp_path, "-o", out) == 0
+        found = rows(out)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        assert write(tmp_path, "-o", out) == 0
+        found = parquet.read_table(out).to_pylist()
+    said = {
+        (row["upstream"], str(row["split"] or ""), float(row["learning_rate"])) for row in found
+    }
+    assert said == {("one", "", 1.0), ("two", "3", 0.5)}
 
 
 @pytest.mark.parametrize("speakers", [True, False])

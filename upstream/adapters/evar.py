@@ -39,5 +39,5 @@ class AR_BarlowSpeech(Base):
     def forward(self, batch_audio: Tensor) -> Tensor:
         """[B, N] → [B, D]."""
         if self.cfg.temporal_pooling_type == "embedding":
-            return self.adapted.of(list(batch_audio))[1]
+            return self.adapted.of(batch_audio)[1]
         return base.temporal_pooling(self, self.encode_frames(batch_audio))

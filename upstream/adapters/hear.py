@@ -41,4 +41,4 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """[B, N] → [B, E]."""
-    return model.of(list(audio))[1]
+    return model.of(audio)[1]

@@ -23,15 +23,25 @@ AbsEncoder: Any = needed("mteb.models.abs_encoder", REMEDY).AbsEncoder
 
 
 class BarlowSpeechEncoder(AbsEncoder):
-    """An upstream's embeddings, [N, E], compared by their cosine."""
+    """An upstream's embeddings, [N, E], compared by their cosine.
+
+    `upstream` is its name, where MTEB's own `ModelMeta.load_model` gives another as `model_name`.
+    """
 
     def __init__(
-        self, model_name: str = "", revision: str | None = None, *, device: str = "cpu", **_: Any
+        self,
+        model_name: str = "",
+        revision: str | None = None,
+        *,
+        device: str | None = None,
+        upstream: str | None = None,
+        **_: Any,
     ) -> None:
-        self.model = Adapted(model_name, device)
+        name = model_name if upstream is None else upstream
+        self.model = Adapted(name, device or "cpu")
         parameters = sum(one.numel() for one in self.model.module.parameters())
         self.mteb_model_meta = model_meta.ModelMeta(
-            loader=BarlowSpeechEncoder, loader_kwargs={"model_name": model_name},
+            loader=BarlowSpeechEncoder, loader_kwargs={"upstream": name},
             name=f"barlow-speech/{re.sub(r'[^A-Za-z0-9_.-]+', '-', self.model.name)}",
             # Its weights, so that no result is taken for that of others.
             revision=self.model.upstream.fingerprint[:16],
@@ -45,10 +55,10 @@ class BarlowSpeechEncoder(AbsEncoder):
     def encode(self, inputs: Any, **_: Any) -> np.ndarray:
         """Batches of recordings, resampled by MTEB's own collator → [N, E]."""
         inputs.collate_fn = collators.AudioCollator(target_sampling_rate=SAMPLE_RATE)
-        rows = []
+        rows = [torch.empty(0, self.model.embedding_size)]
         for batch in inputs:
-            waves = [np.asarray(one["array"], np.float32) for one in batch["audio"]]
-            rows.append(self.model.of([torch.from_numpy(one.reshape(-1)) for one in waves])[1])
+            waves = [np.ascontiguousarray(one["array"]).reshape(-1) for one in batch["audio"]]
+            rows.append(self.model.of([torch.from_numpy(one) for one in waves])[1])
         return torch.cat(rows).numpy()
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from barlow_speech.upstream.adapters._adapted import Adapted
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.third_party.compatibility import import_torchaudio, patch_audio_files
 
@@ -42,13 +43,22 @@ class BarlowSpeechEncoder(Adapted):
         """[B, N] → frames [B, T, D]; with a mask [B, N] (1: heard), frames and their mask [B, T].
 
         With a mask a recording is heard up to its own end, and has its own number of frames.
+
+        Raises:
+            BarlowSpeechError: the mask is of another shape, or has a zero before a one.
         """
         if audio_attention_mask is UNSAID:
             return self.frames_of(audio)
-        lengths = [audio.shape[1]] * len(audio)
-        if audio_attention_mask is not None:
-            lengths = [max(1, int(one)) for one in audio_attention_mask.sum(dim=1)]
-        frames, _ = self.of([wave[:length] for wave, length in zip(audio, lengths)])
+        mask = torch.ones_like(audio) if audio_attention_mask is None else audio_attention_mask
+        lengths_B = mask.bool().sum(dim=1)
+        ends_BN = torch.arange(audio.shape[1], device=mask.device) < lengths_B.unsqueeze(1)
+        if mask.shape != audio.shape or not torch.equal(mask.bool(), ends_BN):
+            raise BarlowSpeechError(
+                f"a mask of shape {list(audio.shape)} is expected, with ones up to each "
+                f"recording's end, and one of {list(mask.shape)} is given, or with other ones; pad "
+                "at the end."
+            )
+        frames, _ = self.of([wave[: max(1, int(end))] for wave, end in zip(audio, lengths_B)])
         frames_BTD = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
         own_B = torch.tensor([len(one) for one in frames], device=audio.device)
         steps_T = torch.arange(frames_BTD.shape[1], device=audio.device)

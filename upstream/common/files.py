@@ -152,6 +152,18 @@ def read_text(path: Path, called: str = "", remedy: str = "check the path") -> s
         raise BarlowSpeechError(f"cannot read {called}: {reason}; {remedy}.") from error
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """What JSON that anybody may have written says.
+
+    Raises:
+        ValueError: it is none, or nested deeper than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def checkpoint_file(path: Path) -> Path:
     """The file of a checkpoint.
 

@@ -12,10 +12,9 @@ Shapes: B recordings, N samples, T frames, D width, E embedding size.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
-import sys
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,7 @@ from torch import Tensor, nn
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.third_party.compatibility import import_torchaudio
-from barlow_speech.upstream.third_party.permissions import (
-    NONE,
-    NetworkRefusedError,
-    Permissions,
-    network,
-)
+from barlow_speech.upstream.third_party.permissions import NONE, Permissions, guest, refused
 from barlow_speech.upstream.third_party.safe_load import safe_load
 
 FUNCTIONS = ("load_model", "get_timestamp_embeddings", "get_scene_embeddings")
@@ -51,71 +45,96 @@ class HearUpstream(nn.Module):
         self, module: str, checkpoint: Path | None = None, permissions: Permissions = NONE
     ) -> None:
         super().__init__()
-        self.name = module
+        self.name, self.permissions = module, permissions
         import_torchaudio()
-        self.api = find_module(module)
-        self.model = self._load(checkpoint, permissions)
+        self.api = find_module(module, permissions)
+        self.model = self._load(checkpoint)
         for size in SIZES:
             value = getattr(self.model, size, None)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, numbers.Integral) or value < 1:
                 raise self._broken(f"a whole number as its model's {size}", repr(value))
         count, samples = PROBE
         generator = torch.Generator().manual_seed(0)
-        waves_BN = 0.1 * torch.randn(count, samples, generator=generator)
-        frames_BTD, times_T, scenes_BE = self._run(waves_BN)
-        width, size = self.model.timestamp_embedding_size, self.model.scene_embedding_size
-        for what, given, shape in (
-            ("timestamp embeddings", frames_BTD, [count, len(times_T), width]),
-            ("scene embeddings", scenes_BE, [count, size]),
-        ):
-            if list(given.shape) != shape:
-                raise self._broken(f"{what} of shape {shape}", str(list(given.shape)))
-        steps = times_T.diff()
-        if len(steps) < 1 or not 500 < float(times_T[-1] - times_T[0]) + float(steps[0]) < 1500:
-            raise self._broken(
-                "timestamps of one second in milliseconds, two at least",
-                f"{[round(float(one), 3) for one in times_T[:3]]} … {float(times_T[-1]):.3f}",
-            )
-        self.rate = max(1, round(float(steps.median()) * SAMPLE_RATE / 1000))
+        frames_BTD, times_T, scenes_BE = self._run(
+            0.1 * torch.randn(count, samples, generator=generator)
+        )
+        if not all(bool(one.isfinite().all()) for one in (frames_BTD, scenes_BE)):
+            raise self._broken("finite embeddings of a second of noise", "NaN or infinity")
+        self.rate = max(1, round(float(times_T.diff().median()) * SAMPLE_RATE / 1000))
 
-    def _load(self, checkpoint: Path | None, permissions: Permissions) -> Any:
+    def _load(self, checkpoint: Path | None) -> Any:
         for function in FUNCTIONS:
             if not callable(getattr(self.api, function, None)):
                 raise self._broken(f"a function {function}", "none")
         try:
-            with (
-                safe_load(permissions.trust_checkpoint),
-                network(permissions.download),
-                contextlib.redirect_stdout(sys.stderr),
-            ):
+            with safe_load(self.permissions.trust_checkpoint), guest(self.permissions):
                 model = self.api.load_model(*([str(checkpoint)] if checkpoint else []))
         except BarlowSpeechError:
             raise
         except Exception as error:  # of any module
-            hint = "; add --download to let it fetch its weights" if _refused(error) else ""
             raise BarlowSpeechError(
-                f"hear:{self.name} cannot load its model ({one_line(error, 300, named=True)})"
-                f"{hint}; look at what it needs, or give a checkpoint of it: hear:MODULE@FILE."
+                f"hear:{self.name} cannot load its model ({one_line(error, 300, named=True)}); "
+                f"{_hint(error)}look at what it needs, or give a checkpoint of it: "
+                "hear:MODULE@FILE."
             ) from error
         if not isinstance(model, nn.Module):
-            raise self._broken("a torch.nn.Module of load_model", f"a {type(model).__name__}")
+            raise self._broken("a torch.nn.Module of load_model", f"one of {type(model).__name__}")
         return model.eval()
 
     def _run(self, waves_BN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Timestamp embeddings [B, T, D], their times [T] in ms, and scene embeddings [B, E]."""
+        """Timestamp embeddings [B, T, D], their times [T] in ms, and scene embeddings [B, E].
+
+        Raises:
+            BarlowSpeechError: the module fails, or what it gives breaks the contract.
+        """
         from torchaudio.functional import resample
 
-        audio_BN = resample(waves_BN, SAMPLE_RATE, self.model.sample_rate)
+        audio_BN = resample(waves_BN, SAMPLE_RATE, int(self.model.sample_rate))
         try:
-            frames_BTD, times_BT = self.api.get_timestamp_embeddings(audio_BN, self.model)
-            scenes_BE = self.api.get_scene_embeddings(audio_BN, self.model)
-            return frames_BTD, times_BT[0].float(), scenes_BE
+            with guest(self.permissions):
+                # A copy, of which the module may do what it likes.
+                frames_BTD, times_BT = self.api.get_timestamp_embeddings(
+                    audio_BN.clone(), self.model
+                )
+                scenes_BE = self.api.get_scene_embeddings(audio_BN, self.model)
         except Exception as error:  # of any module
             raise BarlowSpeechError(
                 f"hear:{self.name} fails on {waves_BN.shape[0]} recordings of "
                 f"{waves_BN.shape[1] / SAMPLE_RATE:.4g} s ({one_line(error, 300, named=True)}); "
-                "give HEAR's validator the module to see why."
+                f"{_hint(error)}give HEAR's validator the module to see why."
             ) from error
+        self._check(waves_BN, frames_BTD, times_BT, scenes_BE)
+        return frames_BTD.float(), times_BT[0].float(), scenes_BE.float()
+
+    def _check(self, waves_BN: Tensor, frames_BTD: Any, times_BT: Any, scenes_BE: Any) -> None:
+        """Refuse outputs of another kind or shape, and times that are none of the recording's."""
+        count, samples = waves_BN.shape
+        width, size = self.model.timestamp_embedding_size, self.model.scene_embedding_size
+        steps = times_BT.shape[1] if getattr(times_BT, "ndim", 0) == 2 else "T"
+        for what, given, shape in (
+            ("timestamps", times_BT, (count, steps)),
+            ("timestamp embeddings", frames_BTD, (count, steps, width)),
+            ("scene embeddings", scenes_BE, (count, size)),
+        ):
+            if not isinstance(given, Tensor) or given.is_complex():
+                found = given.dtype if isinstance(given, Tensor) else type(given).__name__
+                raise self._broken(f"{what} as a tensor of real numbers", str(found))
+            if given.shape != shape or 0 in shape:
+                expected = ", ".join(map(str, shape))
+                raise self._broken(f"{what} of shape [{expected}]", str(list(given.shape)))
+        if bool((times_BT != times_BT[:1]).logical_and(times_BT == times_BT).any()):
+            raise self._broken("the same timestamps for all recordings of a length", "others")
+        times_T, duration_ms = times_BT[0].double(), 1000 * samples / SAMPLE_RATE
+        steps_T = times_T.diff()
+        covered = float(times_T[-1] - times_T[0] + (steps_T[0] if len(steps_T) else 0))
+        # In a recording that is short not even one frame need fit.
+        fits = duration_ms < 1000 or 0.5 < covered / duration_ms < 1.5
+        if not fits or not bool((steps_T > 0).all()):
+            few = ", ".join(f"{float(one):.5g}" for one in times_T[:3])
+            raise self._broken(
+                f"timestamps that increase over {duration_ms / 1000:.4g} s, in milliseconds",
+                f"[{few} … {float(times_T[-1]):.5g}]",
+            )
 
     def _broken(self, expected: str, found: str) -> BarlowSpeechError:
         return BarlowSpeechError(
@@ -151,7 +170,7 @@ class HearUpstream(nn.Module):
         }
 
 
-def find_module(name: str, load: bool = True) -> Any:
+def find_module(name: str, permissions: Permissions = NONE, load: bool = True) -> Any:
     """The module of a name, or, without `load`, where its package lies.
 
     Raises:
@@ -170,20 +189,16 @@ def find_module(name: str, load: bool = True) -> Any:
     if not load:
         return spec
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with guest(permissions):
             return importlib.import_module(name)
     except Exception as error:  # what its code raises on import
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
         remedy = f"pip install {missing}" if missing and missing != name else "look at its own page"
         raise BarlowSpeechError(
-            f"hear:{name} cannot be imported ({one_line(error, 300, named=True)}); {remedy}."
+            f"hear:{name} cannot be imported ({one_line(error, 300, named=True)}); "
+            f"{_hint(error)}{remedy}."
         ) from error
 
 
-def _refused(error: BaseException | None) -> bool:
-    """Whether the network was asked for on the way to an error, which some wrap."""
-    while error is not None:
-        if isinstance(error, NetworkRefusedError) or "network is not to be used" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _hint(error: Exception) -> str:
+    return "add --download to let it use the network, or " if refused(error) else ""

@@ -329,7 +329,7 @@ def read_folder(folder: Path) -> dict[str, dict[str, Any]]:
     extractor["sampling_rate"] = extractor.get("sampling_rate") or SAMPLE_RATE
     if extractor["sampling_rate"] != SAMPLE_RATE:
         raise BarlowSpeechError(
-            f"the model in {folder} expects audio at {extractor['sampling_rate']} Hz, and "
+            f"the model in {folder} expects audio at {extractor['sampling_rate']!r} Hz, and "
             f"upstreams get {SAMPLE_RATE} Hz here; choose a model that was trained on it."
         )
     return {"config": config, "preprocessor_config": extractor}

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.data.audio import MAX_SAMPLES, SAMPLE_RATE
-from barlow_speech.upstream.third_party.permissions import NONE, Permissions, network
+from barlow_speech.upstream.third_party.permissions import NONE, Permissions, guest
+from barlow_speech.upstream.third_party.safe_load import safe_load
 
 TASK = "CREMA_D"  # whose metadata encoders may look at, for prompts that audio has none of
 
@@ -51,16 +50,24 @@ class MtebUpstream(nn.Module):
 
     def __init__(self, name: str, permissions: Permissions = NONE) -> None:
         super().__init__()
+        self.name, self.permissions = name, permissions
         self.meta = find_encoder(name)
         try:
-            with network(permissions.download), contextlib.redirect_stdout(sys.stderr):
+            with safe_load(permissions.trust_checkpoint), guest(permissions):
                 self.encoder = self.meta.load_model(device="cpu")
+        except BarlowSpeechError:
+            raise
         except Exception as error:  # of any encoder
             remedy = "" if permissions.download else "; add --download if it needs its weights"
             raise BarlowSpeechError(
                 f"mteb:{name} cannot be loaded ({one_line(error, 300, named=True)})"
                 f"{remedy}, or install what it needs."
             ) from error
+        if not callable(getattr(self.encoder, "encode", None)):
+            raise BarlowSpeechError(
+                f"mteb:{name} expects an encoder, with one embedding a recording, and MTEB lists a "
+                f"{' and '.join(self.meta.model_type)} model, which has none; choose another."
+            )
         weights = getattr(self.encoder, "model", None)
         self.weights = weights if isinstance(weights, nn.Module) else nn.Module()
 
@@ -72,14 +79,22 @@ class MtebUpstream(nn.Module):
         """1-D waveforms at 16 kHz → `embedding` [B, E], and as `hidden_states` one of [B, 1, E]."""
         mteb: Any = importlib.import_module("mteb")
         rows = []
+        with contextlib.suppress(AttributeError):  # where it sends what it hears, by itself
+            self.encoder.device = str(wavs[0].device)
         for wave in wavs:
             inputs: Any = DataLoader(Recordings([wave]), batch_size=1, collate_fn=_collate)
-            given = self.encoder.encode(
-                inputs, task_metadata=mteb.get_task(TASK).metadata, hf_split="test",
-                hf_subset="default", prompt_type=None, batch_size=1, show_progress_bar=False,
-            )  # fmt: skip
-            rows.append(torch.as_tensor(np.asarray(given), dtype=torch.float32).reshape(-1))
-        embedding_BE = torch.stack(rows).to(wavs[0].device)
+            with guest(self.permissions):
+                given = self.encoder.encode(
+                    inputs, task_metadata=mteb.get_task(TASK).metadata, hf_split="test",
+                    hf_subset="default", prompt_type=None, batch_size=1, show_progress_bar=False,
+                )  # fmt: skip
+            rows.append(torch.as_tensor(given).detach().float().cpu())
+            if rows[-1].ndim != 2 or len(rows[-1]) != 1:
+                raise BarlowSpeechError(
+                    f"mteb:{self.name} expects an encoder that gives [1, E] of one recording, and "
+                    f"it gives {list(rows[-1].shape)}; choose another."
+                )
+        embedding_BE = torch.cat(rows).to(wavs[0].device)
         states_B1E = embedding_BE.unsqueeze(1)
         return {
             "hidden_states": [states_B1E],
@@ -99,18 +114,24 @@ def find_encoder(name: str) -> Any:
         BarlowSpeechError: MTEB is not installed, or lists no such encoder of audio.
     """
     try:
-        mteb: Any = importlib.import_module("mteb")
-    except ImportError as error:
+        with guest():
+            mteb: Any = importlib.import_module("mteb")
+    except Exception as error:
         raise BarlowSpeechError(
             f"mteb:{name} needs MTEB, which cannot be imported "
             f"({one_line(error, 300, named=True)}); run: pip install 'barlow-speech[mteb]'"
         ) from error
     try:
         meta = mteb.get_model_meta(name)
-    except Exception as error:
+    except KeyError as error:
         raise BarlowSpeechError(
             f"mteb:{name} expects a name on MTEB's list of models, and there is none such "
             f"({one_line(error, 300, named=True)}); see: mteb available-models."
+        ) from error
+    except Exception as error:  # of another version, or of a folder of its name
+        raise BarlowSpeechError(
+            f"mteb:{name} needs MTEB 2.26 or newer, and what is imported as mteb is another "
+            f"({one_line(error, 300, named=True)}); run: pip install 'barlow-speech[mteb]'"
         ) from error
     if "audio" not in meta.modalities:
         raise BarlowSpeechError(

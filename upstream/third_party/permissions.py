@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ class Permissions:
 
 
 NONE = Permissions()
+NO_NETWORK = "the network is not to be used"
 
 
 class NetworkRefusedError(OSError):
@@ -40,7 +42,7 @@ def network(allowed: bool) -> Iterator[None]:
     lookup, connect = socket.getaddrinfo, socket.socket.connect
 
     def refuse(*args: Any, **options: Any) -> Any:
-        raise NetworkRefusedError("the network is not to be used")
+        raise NetworkRefusedError(NO_NETWORK)
 
     def connect_locally(self: socket.socket, address: Any) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6):
@@ -59,3 +61,34 @@ def network(allowed: bool) -> Iterator[None]:
         socket.socket.connect = connect  # type: ignore[method-assign]
         hub.HF_HUB_OFFLINE = offline
         socket.setdefaulttimeout(timeout)
+
+
+@contextlib.contextmanager
+def guest(permissions: Permissions = NONE) -> Iterator[None]:
+    """Inside runs code of others: as `network`, what it prints goes to stderr, and it ends nothing.
+
+    torch's default type and whether it keeps gradients are as they were, afterwards.
+
+    Raises:
+        RuntimeError: it calls `sys.exit`.
+    """
+    import torch  # takes seconds, and whoever has such code has it
+
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        with network(permissions.download), contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as error:
+        raise RuntimeError(f"it ends the program, with {error.code}") from error
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+
+
+def refused(error: BaseException | None) -> bool:
+    """Whether the network was asked for, without `download`, on the way to an error."""
+    while error is not None:
+        if isinstance(error, NetworkRefusedError) or NO_NETWORK in str(error):  # some wrap it
+            return True
+        error = error.__cause__ or error.__context__
+    return False

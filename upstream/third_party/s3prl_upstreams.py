@@ -7,13 +7,12 @@ for local files beside it: `hubert_base@mine.pt` is `hubert_local("mine.pt")`.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 import socket
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from barlow_speech.upstream.third_party.permissions import (
     NONE,
     NetworkRefusedError,
     Permissions,
-    network,
+    guest,
 )
 from barlow_speech.upstream.third_party.registry import register_upstream
 from barlow_speech.upstream.third_party.safe_load import check_texts, safe_load
@@ -54,8 +53,7 @@ def build_third_party(
         with (
             warnings.catch_warnings(),
             safe_load(permissions.trust_checkpoint),
-            network(permissions.download and checkpoint is None),
-            contextlib.redirect_stdout(sys.stderr),
+            guest(Permissions(download=permissions.download and checkpoint is None)),
         ):
             warnings.simplefilter("ignore")  # s3prl's code is older than what torch now deprecates
             upstream = factory(**arguments)
@@ -91,7 +89,7 @@ def find_third_party(name: str, checkpoint: Path | None = None) -> tuple[Callabl
     factory: Any = getattr(hub, name, None)
     if name.startswith("_") or name == "options" or not _is_factory(factory):
         known = [one for one in hub.options() if _is_factory(getattr(hub, one))]
-        raise unknown("upstream", name, known, "the names on s3prl.hub")
+        raise unknown_name(name, known)
     if checkpoint is None:
         _check_complete(name, factory)
         return factory, {}
@@ -109,6 +107,18 @@ def find_third_party(name: str, checkpoint: Path | None = None) -> tuple[Callabl
             f"{checkpoint} is {what}{theirs}"
         )
     return loader, {next(iter(_named(loader)), "ckpt"): str(checkpoint)}
+
+
+def unknown_name(name: str, known: Iterable[str]) -> BarlowSpeechError:
+    """The error for a name that is on no list, or the path of a file that is given as one."""
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return BarlowSpeechError(
+            f"'{name}' is no name of an upstream{'' if path.exists() else ', nor a file here'}; a "
+            "checkpoint goes behind a name, as in barlow_speech@FILE or hubert@FILE, a folder of "
+            "Hugging Face's behind hf:, as in hf:FOLDER."
+        )
+    return unknown("upstream", name, known, "the names on s3prl.hub")
 
 
 def _is_factory(value: Any) -> bool:

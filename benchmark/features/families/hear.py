@@ -49,9 +49,9 @@ def origin(name: str, checkpoint: Path | None, seed: int) -> None:
 
 
 def identity(name: str, module: Any, weights: str) -> list[Any]:
-    """See `families`: the code beside the module, and the checkpoint."""
+    """See `families`: the code of the package that the module is in, and the checkpoint."""
     plain, own = split_name(name.removeprefix(PREFIX))
     file = Path(module.api.__file__)
-    code = sorted(file.parent.rglob("*.py")) if file.stem == "__init__" else [file]
+    code = sorted(file.parent.rglob("*.py")) if module.api.__package__ else [file]
     files = [own] if own is not None and own.is_file() else []
-    return [PREFIX + plain, weights, module.model.sample_rate, *digests([*code, *files])]
+    return [PREFIX + plain, weights, int(module.model.sample_rate), *digests([*code, *files])]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.features.families import digests, split_name
-from barlow_speech.upstream.common.errors import unknown
 from barlow_speech.upstream.common.s3prl_package import find_s3prl
 from barlow_speech.upstream.names import NAMES
 from barlow_speech.upstream.third_party.hub_names import BASELINE, hub_names
@@ -30,7 +29,9 @@ def check(name: str, checkpoint: Path | None) -> None:
     names = {} if "s3prl.hub" in sys.modules else hub_names()
     if names and plain not in names:
         known = [*NAMES, *(one for one, module in names.items() if module)]
-        raise unknown("upstream", plain, known, "the names on s3prl.hub")
+        from barlow_speech.upstream.third_party.s3prl_upstreams import unknown_name
+
+        raise unknown_name(plain, known)
     if own is None and names.get(plain) == BASELINE and not plain.endswith("_local"):
         return
     from barlow_speech.upstream.third_party.s3prl_upstreams import find_third_party

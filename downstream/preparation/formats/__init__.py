@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from barlow_speech.downstream.corpora._scan import listing
 from barlow_speech.downstream.preparation.formats._entry import json_of
+from barlow_speech.downstream.preparation.formats.table import DELIMITERS
 from barlow_speech.upstream.common.discovery import module_names
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -78,7 +79,11 @@ def find(source: Path) -> Found:
     if here:
         return Found(here[0], [Part(source)])
     if not source.is_dir():
-        if source.suffix.lower() not in TEXTS and _is_binary(source):
+        if not source.exists():
+            raise BarlowSpeechError(f"{source} is not there; check the path.")
+        if source.is_file() and source.stat().st_size == 0:
+            raise BarlowSpeechError(f"{source} is empty; write or download it again.")
+        if source.suffix.lower() not in TEXTS and not json_of(source) and not _has_cells(source):
             raise BarlowSpeechError(
                 f"{source} is none of what is known here ({titles()}); give the file or folder "
                 "that lists the recordings."
@@ -103,12 +108,14 @@ def find(source: Path) -> Found:
     return Found(known, _with_splits(source, chosen))
 
 
-def _is_binary(file: Path) -> bool:
+def _has_cells(file: Path) -> bool:
+    """Whether the first line of a file is text that something separates."""
     try:
         with file.open("rb") as raw:
-            return b"\0" in raw.read(512)
+            line = raw.readline(1 << 16)
     except OSError:
         return False
+    return b"\0" not in line and any(one.encode() in line for one in DELIMITERS)
 
 
 def _lists(folder: Path, deep: int = 0) -> Iterator[Path]:

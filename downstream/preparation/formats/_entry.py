@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import parsed_json
 from barlow_speech.upstream.data.audio import Size
 
 # The names of the key that holds a path, in the order in which they are looked for.
@@ -24,6 +25,10 @@ OURS = {
     "spk": "speaker", "spk_id": "speaker", "speaker_id": "speaker", "emo": "emotion",
     "sex": "gender", "command": "keyword", "ID": "id", "key": "id", "utt_id": "id",
 }  # fmt: skip
+# What may be a part of a recording, and in what unit nobody knows.
+PERHAPS_TIMES = (
+    "start", "end", "stop", "begin", "onset", "offset", "offset_s", "start_time", "end_time",
+)  # fmt: skip
 # What a file's header says better.
 TECHNICAL = {
     "sample_rate", "sampling_rate", "num_samples", "num_frame", "num_frames", "channel", "channels",
@@ -48,8 +53,8 @@ class Entry(NamedTuple):
     """A recording, or a part of one.
 
     `where` is its place in the list, for messages. The audio is at `path`, or `audio` gives the
-    bytes of a file, which is called `path`, and is asked for once for each `path`. In the list it
-    takes `lines`.
+    bytes of a file, which is called `path`: a file of its own, or with `of` one for all entries of
+    the list that are parts of that recording. In the list it takes `lines`.
     """
 
     where: str
@@ -58,6 +63,7 @@ class Entry(NamedTuple):
     samples: Samples | None = None
     audio: Callable[[], bytes] | None = None
     lines: int = 1
+    of: str = ""
 
 
 def cell(value: Any) -> str | None:
@@ -153,7 +159,7 @@ def _kind(path: Path) -> str:
     if not line.lstrip().startswith(("{", "[")):
         return ""
     try:
-        first = json.loads(line)
+        first = parsed_json(line)
     except ValueError:
         # A row that is damaged, or the first line of one value that has many.
         if line.lstrip().startswith("{") and line.rstrip().endswith("}"):
@@ -185,9 +191,9 @@ def json_rows(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 for number, line in enumerate(file, start=1):
                     where = f", line {number}"
                     if line.strip():
-                        yield f"line {number}", _object(json.loads(line))
+                        yield f"line {number}", _object(parsed_json(line))
                 return
-            whole = json.loads(file.read())
+            whole = parsed_json(file.read())
         if isinstance(whole, dict):
             for name, one in whole.items():
                 where = f", entry '{name}'"
@@ -196,7 +202,7 @@ def json_rows(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, one in enumerate(whole, start=1):
                 where = f", entry {number}"
                 yield f"entry {number}", _object(one)
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _broken(path, error, where) from error
 
 

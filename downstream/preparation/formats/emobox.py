@@ -8,7 +8,6 @@ fifth is dev that the names alone decide.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from barlow_speech.downstream.corpora._splits import split_shares
 from barlow_speech.downstream.preparation.formats import jsonl
 from barlow_speech.downstream.preparation.formats._entry import Asked, Entry
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import read_text
+from barlow_speech.upstream.common.files import parsed_json, read_text
 
 TITLE = "EmoBox"
 FOLD = re.compile(r"fold_(\d+)")
@@ -85,6 +84,6 @@ def _labels(file: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
-        return {str(code): str(name) for code, name in json.loads(read_text(file)).items()}
+        return {str(code): str(name) for code, name in parsed_json(read_text(file)).items()}
     except (ValueError, AttributeError) as error:
         raise BarlowSpeechError(f"{file} is no table of labels; download it again.") from error

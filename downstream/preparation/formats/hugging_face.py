@@ -7,14 +7,13 @@ numbers of a `ClassLabel` are called. A recording is always a whole file.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from barlow_speech.downstream.preparation.formats._entry import PATHS, Asked, Entry, cells
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
-from barlow_speech.upstream.common.files import read_text
+from barlow_speech.upstream.common.files import parsed_json, read_text
 
 TITLE = "Hugging Face (parquet, save_to_disk)"
 ROWS = 16  # that are in memory at once; a row holds all of a recording
@@ -56,7 +55,7 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
                 key = _audio(file, schema, features, asked)
                 for row in rows:
                     count += 1
-                    yield _entry(f"row {count}", row, key, features)
+                    yield _entry(file, f"row {count}", row, key, features)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise BarlowSpeechError(
                 f"{file} is damaged or cut off ({one_line(error, 200)}); write or download it "
@@ -66,7 +65,7 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
 
 def _files(path: Path) -> list[Path]:
     try:
-        state = json.loads(read_text(path / STATE))
+        state = parsed_json(read_text(path / STATE))
         files = [path / str(one["filename"]) for one in state["_data_files"]]
     except (ValueError, LookupError, TypeError) as error:
         raise BarlowSpeechError(f"{path / STATE} is damaged; save the data set again.") from error
@@ -102,7 +101,7 @@ def _batches(file: Path) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
 def _features(schema: Any) -> dict[str, Mapping[str, Any]]:
     """What the data set says of its columns, beyond their types."""
     try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        said = parsed_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = said.get("info", {}).get("features") or {}
         return {name: one for name, one in features.items() if isinstance(one, dict)}
     except (ValueError, AttributeError):
@@ -134,7 +133,9 @@ def _audio(file: Path, schema: Any, features: Mapping[str, Any], asked: Asked) -
     return audio[0]
 
 
-def _entry(where: str, row: Mapping[str, Any], key: str, features: Mapping[str, Any]) -> Entry:
+def _entry(
+    file: Path, where: str, row: Mapping[str, Any], key: str, features: Mapping[str, Any]
+) -> Entry:
     own = dict(row)
     for name, feature in features.items():
         if feature.get("_type") == "ClassLabel" and isinstance(number := own.get(name), int):
@@ -142,9 +143,18 @@ def _entry(where: str, row: Mapping[str, Any], key: str, features: Mapping[str, 
             own[name] = labels[number] if 0 <= number < len(labels) else ""
     labels = cells(own, key)
     audio = row[key]
-    if not isinstance(audio, dict):
-        return Entry(where, str(audio or ""), labels)
-    data, path = audio.get("bytes"), audio.get("path") or ""
+    said = audio if isinstance(audio, dict) else {}
+    data, path = said.get("bytes"), said.get("path") or ""
+    if isinstance(audio, str):
+        path = audio
+    elif isinstance(audio, bytes):
+        data = audio
+    elif audio and not {"bytes", "path"} & set(said):
+        raise BarlowSpeechError(
+            f"{file}, {where}: '{key}' holds neither a file nor its path, but "
+            f"{', '.join(said) or type(audio).__name__}; write it as datasets' Audio, or say which "
+            "column has paths by --column path=…"
+        )
     if data is None:
         return Entry(where, path, labels)
     suffix = next((one for mark, one in MARKS.items() if data.startswith(mark)), "")

@@ -16,6 +16,7 @@ from typing import Any
 from barlow_speech.downstream.preparation.formats import lhotse
 from barlow_speech.downstream.preparation.formats._entry import (
     PATHS,
+    PERHAPS_TIMES,
     Asked,
     Entry,
     Samples,
@@ -31,7 +32,6 @@ from barlow_speech.upstream.data.sound_files import SLACK_S
 
 TITLE = "JSON lines (NeMo, EmoBox)"
 NEMO, EMOBOX = ("offset", "duration"), ("start_time", "end_time")
-UNKNOWN = ("start", "end", "stop", "begin", "onset", "offset_s", *EMOBOX)
 
 
 def recognises(path: Path) -> bool:
@@ -78,12 +78,12 @@ def _samples(row: Mapping[str, Any], key: str, where: str, asked: Asked) -> Samp
     if "start_s" in asked.columns or "end_s" in asked.columns:
         return None
     offset, duration = (seconds(row, name, where) for name in NEMO)
-    if key == "audio_filepath" or offset:
+    if key == "audio_filepath" or offset is not None:
         return functools.partial(_nemo, offset or 0.0, duration)
     if all(row.get(name) is not None for name in EMOBOX):
         start, end = (seconds(row, name, where) or 0.0 for name in EMOBOX)
         return functools.partial(_emobox, start, end)
-    unknown = next((name for name in UNKNOWN if row.get(name) is not None), None)
+    unknown = next((name for name in PERHAPS_TIMES if row.get(name) is not None), None)
     if unknown:
         raise BarlowSpeechError(
             f"{where}: '{unknown}' looks like a part of a recording; say which keys are its "

@@ -16,13 +16,19 @@ from pathlib import Path
 import soundfile
 
 from barlow_speech.downstream.corpora._scan import GENDERS, listing, read_lines
-from barlow_speech.downstream.preparation.formats._entry import Asked, Entry, Samples, within
+from barlow_speech.downstream.preparation.formats._entry import (
+    TECHNICAL,
+    Asked,
+    Entry,
+    Samples,
+    within,
+)
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.data.allowed_folders import AllowedFolders
 from barlow_speech.upstream.data.audio import Size
 
 TITLE = "Kaldi folder"
-TABLES = re.compile(r"(?:utt|spk)2(?!spk$|utt$|dur$|num_frames$|uniq$)(\w+)")
+TABLES = re.compile(r"(?:utt|spk)2(?!spk$|utt$|uniq$)(\w+)")
 ARCHIVE = re.compile(r"(.+):(\d+)(\[.*\])?")
 OVERSHOOT_S = 0.5
 
@@ -46,7 +52,7 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
     of_utterance: dict[str, dict[str, str]] = {}
     of_speaker: dict[str, dict[str, str]] = {}
     for name in listing(folder):
-        if found := TABLES.fullmatch(name):
+        if (found := TABLES.fullmatch(name)) and found[1] not in TECHNICAL:
             by = of_utterance if name.startswith("utt") else of_speaker
             by[found[1]] = _table(folder / name)
     root = asked.root or folder
@@ -104,7 +110,7 @@ def _entry(
             "say by --audio-root the folder that holds its recordings."
         )
     read = functools.partial(_archived, file, place[len(archive[1]) :], f"{folder}, {where}")
-    return Entry(where, f"{recording}.wav", cells, samples, read)
+    return Entry(where, f"{recording}.wav", cells, samples, read, of=recording)
 
 
 def _archived(file: Path, rest: str, where: str) -> bytes:

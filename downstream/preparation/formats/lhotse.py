@@ -1,13 +1,13 @@
 """Manifests of lhotse: cuts, or recordings with the supervisions beside them, as JSON (lines).
 
 lhotse (`compute_num_samples`, 1.33) rounds seconds · rate to 8 decimals, then half up: a cut begins
-at the sample of its start, and has as many as its duration gives. A cut of several supervisions has
-the labels that all of them share a value of.
+at the sample of its start, and has as many as its duration gives. Of what is asked for behind the
+end of a recording, up to 25 ms, lhotse makes a mirror image; here the part ends there. A cut of
+several supervisions has the labels that all of them share a value of.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -77,7 +77,8 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
     beside = path.with_name(path.name.replace(RECORDINGS, SUPERVISIONS))
     if beside == path or not beside.is_file():
         for place, recording in rows:
-            yield _entry(place, recording, {}, None, f"{path}, {place}")
+            labels = {"id": str(recording.get("id", ""))}
+            yield _entry(place, recording, labels, None, f"{path}, {place}")
         return
     recordings = {recording.get("id"): recording for _, recording in rows}
     supervisions = json_of(beside)
@@ -90,7 +91,8 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
             )
         recording = recordings[own["recording_id"]]
         span = (own.get("start"), own.get("duration"))
-        yield _entry(f"{beside.name}, {place}", recording, _labels([own]), span, where)
+        labels = {"id": str(own.get("id", "")), **_labels([own])}
+        yield _entry(f"{beside.name}, {place}", recording, labels, span, where, _channels(own))
 
 
 def _cut(place: str, cut: Mapping[str, Any], where: str) -> Entry:
@@ -101,13 +103,16 @@ def _cut(place: str, cut: Mapping[str, Any], where: str) -> Entry:
             f"{where}: {what} is no part of one audio file; save its audio by lhotse's "
             "CutSet.save_audios, and give those cuts."
         )
-    channel = cut.get("channel", 0)
-    channels = len(channel) if isinstance(channel, list) else 1
     custom = cut.get("custom") if isinstance(cut.get("custom"), dict) else {}
     labels = {**cells(custom or {}), **_labels(cut.get("supervisions") or [])}
     span = (cut.get("start", 0), cut.get("duration"))
     labels = {"id": str(cut.get("id", "")), **labels}
-    return _entry(place, recording, labels, span, where, channels)
+    return _entry(place, recording, labels, span, where, _channels(cut))
+
+
+def _channels(row: Mapping[str, Any]) -> int:
+    channel = row.get("channel", 0)
+    return len(channel) if isinstance(channel, list) else 1
 
 
 def _labels(supervisions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -135,7 +140,7 @@ def _entry(
     source = sources[0] if isinstance(sources, list) and len(sources) == 1 else {}
     kind = source.get("type") if isinstance(source, dict) else None
     rate = recording.get("sampling_rate")
-    if recording.get("transforms") or kind not in ("file", "memory") or not isinstance(rate, int):
+    if recording.get("transforms") or kind != "file" or not isinstance(rate, int):
         why = (
             "changes its audio as it is loaded (transforms)"
             if recording.get("transforms")
@@ -145,20 +150,12 @@ def _entry(
             f"{where}: recording {recording.get('id')} {why}, and only files are read; save its "
             "audio by lhotse's CutSet.save_audios, and give those cuts."
         )
-    if span is not None and not all(isinstance(one, int | float) and one >= 0 for one in span):
+    if span is not None and not all(
+        isinstance(one, int | float) and 0 <= one < 1e9 for one in span
+    ):
         raise BarlowSpeechError(f"{where}: start and duration must be seconds, not {span}; fix it.")
     samples = functools.partial(_samples, span, rate, channels)
-    if kind == "file":
-        return Entry(place, str(source.get("source", "")), labels, samples)
-    read = functools.partial(_decoded, str(source.get("source", "")), where)
-    return Entry(place, str(recording.get("id")), labels, samples, read)
-
-
-def _decoded(text: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise BarlowSpeechError(f"{where}: its audio is no base64; write it again.") from error
+    return Entry(place, str(source.get("source", "")), labels, samples)
 
 
 def _samples(

@@ -7,7 +7,6 @@ short text a label that is called as its ending.
 from __future__ import annotations
 
 import functools
-import json
 import re
 import tarfile
 import zlib
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from barlow_speech.downstream.preparation.formats._entry import Asked, Entry, cells
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import parsed_json
 
 TITLE = "WebDataset (tar)"
 AUDIO = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "aac", "sph", "aiff", "webm", "wma")
@@ -87,13 +87,14 @@ def _entry(path: Path, key: str, parts: dict[str, bytes]) -> Entry:
             continue
         try:
             text = data.decode("utf-8")
-            value = json.loads(text) if ending.rpartition(".")[2] == "json" else text
+            value = parsed_json(text) if ending.rpartition(".")[2] == "json" else text
         except UnicodeDecodeError:
             continue  # an array, or a picture
         except ValueError as error:
-            raise BarlowSpeechError(f"{path}, {where}: its .{ending} is no JSON ({error}).") from (
-                error
-            )
+            raise BarlowSpeechError(
+                f"{path}, {where}: its .{ending} is no JSON ({error}); write it anew, or unpack "
+                "the tar."
+            ) from error
         named = value if isinstance(value, dict) else {_LABELS.get(ending, ending): value}
         labels |= cells(named)
     return Entry(
