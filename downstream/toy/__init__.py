@@ -1,1 +1,1 @@
-"""The toy corpus: spoken by eSpeak NG, with speaker, gender, emotion and keyword known."""
+"""What eSpeak NG speaks: the toy corpus, with speaker, gender, emotion and keyword, and phones."""

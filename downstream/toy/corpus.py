@@ -4,33 +4,21 @@ For trying things out without a download: speaker, gender, emotion (by prosody) 
 clip are known, because they are what the synthesiser was told. No result on it is a claim about
 speech.
 
-A run of the synthesiser depends on what it spoke before, so the whole corpus is spoken in one
-fresh process, in one order, from one random seed: two generations on one machine have the same
-bytes. That process is `python -m barlow_speech.downstream.toy.corpus FOLDER SETTINGS`, started by
-`toy_corpus`.
+How it is made and kept: kept.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import hashlib
-import io
-import json
-import os
-import shutil
-import subprocess
+import itertools
 import sys
-import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import soundfile
-import yaml
 
+from barlow_speech.downstream.toy.kept import MANIFEST, kept_corpus, speak, write_corpus
 from barlow_speech.downstream.toy.synthesis import (
     EMOTIONS,
     JITTER,
@@ -40,16 +28,8 @@ from barlow_speech.downstream.toy.synthesis import (
     jittered,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import (
-    cache_dir,
-    digest,
-    file_digest,
-    locked,
-    write_json,
-    write_text,
-)
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.data.audio import SAMPLE_RATE
 
 REVISION = 1  # raise it with every change of this file that changes a clip or a label
 
@@ -59,13 +39,6 @@ LABELS = ("speaker", "gender", "emotion", "keyword", "text")
 
 SPLITS = ("split_speaker_id", "split_speaker_disjoint", "split")
 
-COLUMNS = ("path", *LABELS, *SPLITS, "duration_s")
-
-# What the corpus's folder holds; anything else in it is somebody else's and is not touched.
-CARD, MANIFEST, CHECKSUM, CLIPS = "card.yaml", "manifest.tsv", "checksum.json", "flac"
-
-LEFTOVER_S = 3600  # a half-made folder older than this is of no living run on another machine
-
 
 @dataclass(frozen=True)
 class ToySettings:
@@ -74,6 +47,7 @@ class ToySettings:
     Every speaker says every keyword in every emotion, `repetitions` times.
     """
 
+    name: ClassVar[str] = "toy"
     speakers_per_gender: int = 10
     keywords: tuple[str, ...] = KEYWORDS
     repetitions: int = 3
@@ -105,142 +79,29 @@ class ToySettings:
 def toy_corpus(folder: Path | None = None, settings: ToySettings | None = None) -> Path:
     """The card `card.yaml` of the toy corpus in `folder`, which is made first unless it is whole.
 
-    Args:
-        folder: default `cache_dir() / "toy-<revision>"`. It is made beside its place and renamed,
-            so a killed run leaves nothing that is trusted, and several processes may do it at once.
-        settings: default `ToySettings()`, the 2,400 clips (about 0.6 h) that the tasks use.
-
-    On reuse the manifest and the card are compared with their SHA-256, the clips with their names
-    and their size on disk; a mismatch makes all of it again.
-
-    Raises:
-        BarlowSpeechError: eSpeak NG cannot be loaded, the folder cannot be written, or it holds
-            something that is not a toy corpus (nothing of it is touched then).
+    As `kept_corpus`; by default the 2,400 clips (about 0.6 h) that the tasks use, in the cache.
     """
-    settings = settings or ToySettings()
-    settings.check()
-    owned = folder is None
-    folder = cache_dir() / f"toy-{settings.revision}" if folder is None else folder
-    folder = folder.resolve()  # a rename needs the folder itself, not a link to it
-    if _is_whole(folder, settings):
-        return folder / CARD
-    if not owned:
-        _refuse_strangers(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = cache_dir() / f"toy-{digest(str(folder))[:8]}.lock"
-        with locked(lock, f"makes the toy corpus in {folder}"):
-            if _is_whole(folder, settings):
-                return folder / CARD  # by the process that was waited for
-            for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
-                if time.time() - leftover.stat().st_mtime > LEFTOVER_S:
-                    shutil.rmtree(leftover, ignore_errors=True)
-            with tempfile.TemporaryDirectory(
-                dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"
-            ) as work:
-                made = Path(work) / "made"
-                made.mkdir()
-                _make_in_fresh_process(made, settings)
-                if folder.exists():
-                    folder.rename(Path(work) / "old")
-                made.rename(folder)
-    except OSError as error:
-        raise BarlowSpeechError(
-            f"cannot write the toy corpus to {folder}: {error.strerror or error}; choose a folder "
-            "that can be written (or set BARLOW_SPEECH_CACHE), or free some space."
-        ) from error
-    return folder / CARD
+    return kept_corpus(__name__, settings or ToySettings(), folder)
 
 
-def _is_whole(folder: Path, settings: ToySettings) -> bool:
-    try:
-        checksum = json.loads((folder / CHECKSUM).read_text(encoding="utf-8"))
-        if checksum["revision"] != settings.revision:
-            return False
-        if any(file_digest(folder / name) != checksum[name] for name in (MANIFEST, CARD)):
-            return False
-        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()[1:]
-        with os.scandir(folder / CLIPS) as entries:
-            sizes = {f"{CLIPS}/{entry.name}": entry.stat().st_size for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    listed = {line.split("\t")[0] for line in lines}
-    return sizes.keys() == listed and sum(sizes.values()) == checksum["clip_bytes"]
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """A folder that the user names is replaced only if it is empty or an earlier toy corpus."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BarlowSpeechError(f"{folder} is no folder; choose another one for the toy corpus.")
-    names = {entry.name for entry in folder.iterdir()}
-    strangers = sorted(names - {CARD, MANIFEST, CHECKSUM, CLIPS})
-    if names and not strangers:
-        for name, mark in ((CARD, "name: toy\n"), (CHECKSUM, '"corpus": "toy"')):
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                if mark in (folder / name).read_text(encoding="utf-8"):
-                    return
-        strangers = sorted(names)
-    if strangers:
-        raise BarlowSpeechError(
-            f"{folder} holds {strangers[0]}, which is not of the toy corpus; choose a new or empty "
-            "folder, or move that away."
-        )
-
-
-def _make_in_fresh_process(folder: Path, settings: ToySettings) -> None:
-    # Not multiprocessing: its spawn imports the caller's script again, which may have no guard.
-    # `python -m` looks for modules in the current folder first, hence the empty one.
-    child = subprocess.run(
-        [sys.executable, "-m", __name__, str(folder), json.dumps(asdict(settings))],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    if child.returncode != 0:
-        raise BarlowSpeechError(
-            child.stdout.strip()
-            or f"the process that speaks the toy corpus ended with status {child.returncode}; its "
-            "messages stand above, or reinstall eSpeak NG by 'pip install --force-reinstall "
-            "espeakng-loader'."
-        )
-
-
-def main(arguments: list[str]) -> int:
-    """Make the corpus in an empty folder: what `toy_corpus` starts in a process of its own.
-
-    `arguments` are the folder and the settings as JSON. An error goes to stdout as one line with
-    status 2, for the starting process to raise.
-    """
-    folder, values = Path(arguments[0]), json.loads(arguments[1])
+def _make(folder: Path, values: dict[str, Any]) -> None:
     settings = ToySettings(**{**values, "keywords": tuple(values["keywords"])})
-    try:
-        _make(folder, settings)
-    except BarlowSpeechError as error:
-        print(error)
-        return 2
-    except (OSError, soundfile.LibsndfileError) as error:
-        print(f"cannot write the toy corpus to {folder} ({error}); free some space.")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _make(folder: Path, settings: ToySettings) -> None:
     espeak = Espeak(settings.seed)
+    clips, card = _clips(espeak, settings), _card(settings)
+    write_corpus(folder, settings, (*LABELS, *SPLITS), clips, card, espeak.version)
+
+
+def _clips(
+    espeak: Espeak, settings: ToySettings
+) -> Iterator[tuple[str, np.ndarray, Sequence[str]]]:
     recorder = Recorder(espeak.rate)
-    (folder / CLIPS).mkdir()
     speakers = [
         (f"{gender[0]}{number + 1:02d}", gender, number, voice)
         for gender, voices in SPEAKERS.items()
         for number, voice in enumerate(voices[: settings.speakers_per_gender])
     ]
     clips_per_speaker = len(settings.keywords) * len(EMOTIONS) * settings.repetitions
-    audio = hashlib.sha256()
-    clip_bytes = 0
-    lines = ["\t".join(COLUMNS)]
+    count = itertools.count(1)
     with progress(len(speakers) * clips_per_speaker, "toy corpus", "clip") as bar:
         for speaker, gender, number, voice in speakers:
             disjoint = _split(number, settings.speakers_per_gender)
@@ -249,41 +110,16 @@ def _make(folder: Path, settings: ToySettings) -> None:
                 by_keyword = _split(place, len(settings.keywords))
                 for emotion, usual in EMOTIONS.items():
                     for repetition in range(settings.repetitions):
-                        draw = np.random.default_rng([settings.seed, len(lines)])
+                        draw = np.random.default_rng([settings.seed, next(count)])
                         prosody = jittered(usual, draw)
-                        wave = recorder.record(espeak.say(keyword, voice, prosody), prosody, draw)
-                        path = f"{CLIPS}/{speaker}_{keyword}_{emotion}_{repetition + 1}.flac"
-                        clip = _flac(wave)
-                        (folder / path).write_bytes(clip)
-                        audio.update(wave.tobytes())
-                        clip_bytes += len(clip)
-                        seconds = f"{len(wave) / SAMPLE_RATE:.4f}"
+                        wave, _ = recorder.record(
+                            espeak.say(keyword, voice, prosody), prosody, draw
+                        )
                         labels = (speaker, gender, emotion, keyword, keyword)
                         splits = (by_keyword, disjoint, disjoint)
-                        lines.append("\t".join((path, *labels, *splits, seconds)))
+                        name = f"{speaker}_{keyword}_{emotion}_{repetition + 1}"
+                        yield name, wave, (*labels, *splits)
             bar.update(clips_per_speaker)
-    write_text(folder / MANIFEST, "\n".join(lines) + "\n")
-    write_text(folder / CARD, yaml.safe_dump(_card(settings), sort_keys=False, width=96))
-    checksum = {
-        "corpus": "toy",
-        "revision": settings.revision,
-        "settings": asdict(settings),
-        "synthesiser": espeak.version,
-        "clips": len(lines) - 1,
-        "clip_bytes": clip_bytes,
-        "audio": audio.hexdigest(),  # the samples, little-endian int16, in the manifest's order
-        MANIFEST: file_digest(folder / MANIFEST),
-        CARD: file_digest(folder / CARD),
-    }
-    write_json(folder / CHECKSUM, checksum)
-
-
-def _flac(samples: np.ndarray) -> bytes:
-    # Through memory: soundfile waits for the disk at the end of each file that it writes itself,
-    # which takes longer than all the rest.
-    file = io.BytesIO()
-    soundfile.write(file, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
 
 
 def _split(place: int, count: int) -> str:
@@ -319,4 +155,4 @@ def _card(settings: ToySettings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(speak(sys.argv[1:], _make))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -95,10 +96,32 @@ def jittered(usual: Prosody, draw: np.random.Generator) -> Prosody:
     return Prosody._make([*numbers.tolist(), usual.ending[draw.integers(len(usual.ending))]])
 
 
+class Name(ctypes.Union):
+    """`espeak_EVENT.id`."""
+
+    _fields_ = (("pointer", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class Event(ctypes.Structure):
+    """`espeak_EVENT`."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("type", "identifier", "text_position", "length")),
+        *((name, ctypes.c_int) for name in ("milliseconds", "sample")),
+        ("user_data", ctypes.c_void_p),
+        ("id", Name),
+    )
+
+
 class Espeak:
-    """eSpeak NG through ctypes; the constants are those of its `speak_lib.h`."""
+    """eSpeak NG through ctypes; the constants are those of its `speak_lib.h`.
+
+    `phones` has, of what was said last, the sample that each phone starts at and its letters (IPA,
+    with stress marks; "" is a pause), as eSpeak's phoneme events give them.
+    """
 
     SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
+    PHONEME_EVENTS, IPA, LAST_EVENT, PHONEME = 1, 2, 0, 7
     RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
     USUAL_VOLUME = 100
 
@@ -115,18 +138,22 @@ class Espeak:
             self._library.espeak_Info.restype = ctypes.c_char_p
         except (ImportError, OSError, AttributeError, RuntimeError) as error:
             raise BarlowSpeechError(
-                f"the toy corpus needs eSpeak NG, which cannot be loaded ({error}); {remedy}, or "
+                f"the corpus needs eSpeak NG, which cannot be loaded ({error}); {remedy}, or "
                 "name a corpus of your own."
             ) from error
         self.rate = self._library.espeak_Initialize(
-            self.SYNCHRONOUS, 0, str(data).encode(), self.DONT_EXIT
+            self.SYNCHRONOUS,
+            0,
+            str(data).encode(),
+            self.DONT_EXIT | self.PHONEME_EVENTS | self.IPA,
         )
         if self.rate <= 0:
             raise BarlowSpeechError(f"eSpeak NG cannot start with its data in {data}; {remedy}.")
         self.version = f"eSpeak NG {self._library.espeak_Info(None).decode()}"
         self._pieces: list[np.ndarray] = []
+        self.phones: list[tuple[int, str]] = []
         pointer = ctypes.POINTER(ctypes.c_short)
-        callback = ctypes.CFUNCTYPE(ctypes.c_int, pointer, ctypes.c_int, ctypes.c_void_p)
+        callback = ctypes.CFUNCTYPE(ctypes.c_int, pointer, ctypes.c_int, ctypes.POINTER(Event))
         self._callback = callback(self._take)  # kept: the library holds only a bare pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_ng_SetRandSeed(seed + 1)
@@ -134,6 +161,11 @@ class Espeak:
     def _take(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in itertools.takewhile(lambda one: one.type != self.LAST_EVENT, events):
+            if event.type == self.PHONEME:
+                # Eight bytes without an end may break a letter off.
+                letters = event.id.string.decode(errors="ignore")
+                self.phones.append((event.sample, letters))
         return 0  # go on
 
     def choose(self, speaker: Speaker) -> None:
@@ -157,6 +189,7 @@ class Espeak:
             self._library.espeak_SetParameter(parameter, round(value), 0)
         text = (word + prosody.ending).encode()
         self._pieces.clear()
+        self.phones.clear()
         self._library.espeak_Synth(text, len(text) + 1, 0, 0, 0, self.UTF8, None, None)
         self._library.espeak_Synchronize()
         if not self._pieces:
@@ -179,8 +212,10 @@ class Recorder:
         steepest = max(self._up, self._down)
         self._filter = firwin(20 * steepest + 1, 1 / steepest, window=("kaiser", 5.0))
 
-    def record(self, wave: np.ndarray, prosody: Prosody, draw: np.random.Generator) -> np.ndarray:
-        """A waveform [N] as int16 samples [M] at 16 kHz."""
+    def record(
+        self, wave: np.ndarray, prosody: Prosody, draw: np.random.Generator
+    ) -> tuple[np.ndarray, int]:
+        """A waveform [N] as int16 samples [M] at 16 kHz, and the one that the speech starts at."""
         from scipy.signal import lfilter, resample_poly
 
         speech = resample_poly(wave, self._up, self._down, window=self._filter)
@@ -195,4 +230,4 @@ class Recorder:
         floor = level * 10 ** ((LEVEL_DB - draw.uniform(*SNR_DB)) / 20)
         noise *= floor / np.sqrt(np.mean(noise**2))
         noise[before : before + len(speech)] += speech
-        return np.clip(np.round(noise * 32768), -32768, 32767).astype("<i2")
+        return np.clip(np.round(noise * 32768), -32768, 32767).astype("<i2"), before

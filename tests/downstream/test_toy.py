@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from barlow_speech.downstream.toy import corpus as toy
+from barlow_speech.downstream.toy import kept
 from barlow_speech.downstream.toy.corpus import ToySettings, toy_corpus
 from barlow_speech.downstream.toy.synthesis import EMOTIONS
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -142,7 +143,7 @@ def test_another_seed_gives_other_speech_and_another_revision(made: Path, tmp_pa
 
 
 def test_reuse_makes_nothing(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy.subprocess, "run", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr(kept.subprocess, "run", lambda *_, **__: pytest.fail("made again"))
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     assert toy_corpus(made, SMALL) == made / "card.yaml"
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
@@ -179,7 +180,7 @@ def test_what_is_damaged_is_made_again(
     damage(copy)
     # Stands in for the synthesis, whose own bytes another test compares: this one is about trust.
     monkeypatch.setattr(
-        toy.subprocess,
+        kept.subprocess,
         "run",
         lambda *_, cwd, **__: (
             shutil.copytree(made, cwd, dirs_exist_ok=True),
