@@ -27,6 +27,7 @@ import numpy as np
 from commands import call, print_machine, write_tones
 
 from barlow_speech.benchmark.statistics.predictions import unpack
+from barlow_speech.upstream.common.files import WEIGHTS
 
 UPSTREAMS = ["barlow_speech", "barlow_speech_random", "fbank_no_cmvn"]
 BUSY = "while True: pass"
@@ -41,7 +42,9 @@ def command(row: str, corpora: list[str], python: Path) -> list[str]:
         corpora = ["../tones/manifest.tsv"]
         tasks = ["emotion"] if row == "busy" else ["emotion", "gender"]
     program = [str(python), str(python.with_name("run_downstream.py")), "-u", *upstreams]
-    return [*program, "-d", *tasks, "--corpus", *corpora, "-p", "results"]
+    # The same weights in both, whichever are the default.
+    weights = ["-k", str(WEIGHTS / "coarse_states.safetensors")]
+    return [*program, "-d", *tasks, "--corpus", *corpora, "-p", "results", *weights]
 
 
 @contextlib.contextmanager
