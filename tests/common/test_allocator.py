@@ -10,7 +10,7 @@ import pytest
 
 STEPS = """
 import resource, torch
-from barlow_speech.upstream.common.allocator import keep_freed
+from barlow_speech.upstream.common.allocator import kept_memory
 
 def faults(steps):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -18,16 +18,24 @@ def faults(steps):
         torch.ones(64 << 20, dtype=torch.uint8) * 2
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-mapped = faults(4)
-keep_freed()
-faults(8)  # until the gaps have found their sizes
-print(mapped, faults(4))
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+before, mapped = resident(), faults(4)
+with kept_memory():
+    faults(8)  # until the gaps have found their sizes
+    kept = faults(4)
+    held = resident() - before
+print(mapped, kept, held, resident() - before, faults(4))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
 def test_pages_are_cleared_once() -> None:
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
-    mapped, kept = map(int, done.stdout.split())
+    mapped, kept, held, afterwards, again = map(int, done.stdout.split())
     assert mapped > 4 * (64 << 20) / 2**21  # pages are 4 KiB, or 2 MiB where they are huge
     assert kept < mapped / 3
+    assert held > 100 << 20 > 10 * afterwards  # two tensors, and then none
+    assert again > 3 * kept  # as before

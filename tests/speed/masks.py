@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from barlow_speech import configs
-from barlow_speech.upstream.common.allocator import keep_freed
+from barlow_speech.upstream.common.allocator import kept_memory
 from barlow_speech.upstream.common.machine import environment
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.frontend import HOP
@@ -70,18 +70,17 @@ def steps(end: Connection, given: Any, masks: bool, kept: bool) -> None:
     """Make a step whenever `end` asks for one, and say its seconds: by the clock, and of the
     processor."""
     torch.set_num_threads(given.threads)
-    if kept:
-        keep_freed()
     recipe = read_recipe(configs.find("recipe", given.recipe))
     frames = round(recipe.crop_s * SAMPLE_RATE / HOP)
     encoder = random_model(recipe.model, 0).encoder.train().to(memory_format=torch.channels_last)
     frames_BTF = torch.randn(given.items, frames, recipe.model.frontend.n_mels)
     lengths_B = torch.full((given.items,), frames) if masks else None
-    while end.recv():
-        start = time.perf_counter(), time.process_time()
-        hidden, embedding_BE = encoder(frames_BTF, lengths_B)
-        (embedding_BE.square().mean() + hidden[-1].square().mean()).backward()
-        end.send((time.perf_counter() - start[0], time.process_time() - start[1]))
+    with kept_memory(kept):
+        while end.recv():
+            start = time.perf_counter(), time.process_time()
+            hidden, embedding_BE = encoder(frames_BTF, lengths_B)
+            (embedding_BE.square().mean() + hidden[-1].square().mean()).backward()
+            end.send((time.perf_counter() - start[0], time.process_time() - start[1]))
 
 
 if __name__ == "__main__":

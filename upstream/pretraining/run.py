@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tensorboardX import SummaryWriter
 
-from barlow_speech.upstream.common.allocator import keep_freed
+from barlow_speech.upstream.common.allocator import kept_memory
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import made_folder
 from barlow_speech.upstream.common.progress import progress
@@ -63,10 +63,9 @@ def pretrain(
         run.load(out)
     if run.done and (out / ENCODER).exists():
         return out / ENCODER
-    if run.device.type == "cpu":
-        keep_freed()  # every step needs as much as the last
     started = time.monotonic()
-    figures = _train(run, out, leads)
+    with kept_memory(run.device.type == "cpu"):  # every step needs as much as the last
+        figures = _train(run, out, leads)
     seconds = round(time.monotonic() - started, 1)
     if leads:
         facts = {
