@@ -43,7 +43,7 @@ def test_a_checkpoint_of_the_package_is_named_without_its_path(
     Path(files[0].stem).write_text("a file of this name here comes first")
     with pytest.raises(BarlowSpeechError, match="safetensors"):
         UpstreamExpert(files[0].stem)
-    with pytest.raises(BarlowSpeechError, match=r"package's \(.*barlow_speech.*\)"):
+    with pytest.raises(BarlowSpeechError, match=r"package's \(.*fine_states.*\)"):
         UpstreamExpert("barlow_speach")
 
 
