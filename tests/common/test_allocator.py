@@ -22,7 +22,8 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
-before, mapped = resident(), faults(4)
+mapped = faults(4)
+before = resident()
 with kept_memory():
     faults(8)  # until the gaps have found their sizes
     kept = faults(4)
@@ -37,5 +38,6 @@ def test_pages_are_cleared_once() -> None:
     mapped, kept, held, afterwards, again = map(int, done.stdout.split())
     assert mapped > 4 * (64 << 20) / 2**21  # pages are 4 KiB, or 2 MiB where they are huge
     assert kept < mapped / 3
-    assert held > 100 << 20 > 10 * afterwards  # two tensors, and then none
+    assert held > 100 << 20  # two tensors,
+    assert afterwards < 32 << 20  # and then none
     assert again > 3 * kept  # as before
