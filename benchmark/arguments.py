@@ -1,4 +1,4 @@
-"""Arguments that several verbs take: a recipe, permissions, over what statements are."""
+"""Arguments that several verbs take: a recipe, upstreams, permissions, over what statements are."""
 
 from __future__ import annotations
 
@@ -71,6 +71,31 @@ def speech_folder(data_root: Path | None) -> Path:
     if not data_root.is_dir():
         raise BarlowSpeechError(f"--data-root {data_root} is no folder; check the path.")
     return data_root
+
+
+def add_upstreams(parser: argparse.ArgumentParser) -> None:
+    """-u and -k, of the verbs that take several upstreams as run_downstream.py does."""
+    parser.add_argument(
+        "-u",
+        "--upstream",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME",
+        help="as for run_downstream.py -u: NAME, NAME@FILE, hf:FOLDER, …",
+    )
+    add_checkpoint(parser)
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """-k."""
+    parser.add_argument(
+        "-k",
+        "--upstream_ckpt",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
+    )
 
 
 def add_over(parser: argparse.ArgumentParser) -> None:

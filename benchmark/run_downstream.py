@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barlow_speech import configs
-from barlow_speech.benchmark.arguments import add_over, add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_checkpoint, add_over, add_permissions, permissions
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.over import read_over
 from barlow_speech.downstream import task as tasks
@@ -73,13 +73,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(tasks.names())}, or all of these; or {more}SUPERB's own, by s3prl's "
         f"rules: {', '.join(tasks.superb_names())}",
     )
-    add(
-        "-k",
-        "--upstream_ckpt",
-        type=Path,
-        metavar="FILE",
-        help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
-    )
+    add_checkpoint(result)
     add(
         "-f",
         "--upstream_trainable",

@@ -17,10 +17,9 @@ import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_checkpoint, add_permissions, permissions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 if TYPE_CHECKING:
@@ -42,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead: a table of transformers' speech encoders, built at random, and whether they "
         "depend on others in their batch, on padding and on training mode",
     )
-    parser.add_argument(
-        "-k",
-        "--upstream_ckpt",
-        type=Path,
-        metavar="FILE",
-        help="checkpoint for barlow_speech and barlow_speech_random (default: the packaged one)",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, …")
     add_permissions(parser)
     parser.add_argument(

@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_permissions, add_upstreams, permissions
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, write_json, write_text
 from barlow_speech.upstream.common.text import printable
@@ -29,12 +29,8 @@ RANDOM = "barlow_speech_random"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
+    add_upstreams(parser)
     add = parser.add_argument
-    add("-u", "--upstream", nargs="+", action="extend", required=True, metavar="NAME",
-        help="as for run_downstream.py -u: NAME, NAME@FILE, hf:FOLDER, …")  # fmt: skip
-    add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
-        help="checkpoint for barlow_speech and barlow_speech_random "
-        "(default: the packaged one)")  # fmt: skip
     add("-s", "--upstream_feature_selection", dest="selection",
         choices=("embedding", "hidden_states"), default="embedding",
         help="the code: the upstream's own utterance embedding, or (also of those that have none) "

@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from barlow_speech.benchmark.arguments import add_permissions, permissions
+from barlow_speech.benchmark.arguments import add_permissions, add_upstreams, permissions
 from barlow_speech.benchmark.commands.disentangle import RANDOM, with_random
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, check_folder, write_json, write_text
@@ -26,12 +26,8 @@ LAYERS = ("each", "all")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's command line."""
+    add_upstreams(parser)
     add = parser.add_argument
-    add("-u", "--upstream", nargs="+", action="extend", required=True, metavar="NAME",
-        help="as for run_downstream.py -u: NAME, NAME@FILE, hf:FOLDER, …")  # fmt: skip
-    add("-k", "--upstream_ckpt", type=Path, metavar="FILE",
-        help="checkpoint for barlow_speech and barlow_speech_random "
-        "(default: the packaged one)")  # fmt: skip
     add("-l", "--layers", nargs="+", default=list(LAYERS), metavar="LAYER",
         help="each, all (one behind the other), or numbers from 1 (default: each all)")  # fmt: skip
     add("--random-seeds", type=int, default=3, metavar="N",
