@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -169,6 +170,47 @@ def test_an_interrupt_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_end_tidies_up_as_an_interrupt_does(tmp_path: Path, name: str) -> None:
+    number = getattr(signal, name)
+    program = (
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "from barlow_speech.upstream.common.errors import run_command\n"
+        "from barlow_speech.upstream.common.files import written_whole\n"
+        "def main(arguments):\n"
+        "    with written_whole(Path(sys.argv[1])):\n"
+        "        child = os.fork()\n"
+        "        print(os.waitpid(child, 0)[1] if child else os.getpid(), flush=True)\n"
+        "        time.sleep(900)\n"
+        "sys.exit(run_command(main, []))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "file")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    os.kill(int(process.stdout.readline()), number)
+    assert int(process.stdout.readline()) == number  # the forked one ended without a word
+    assert [one.suffix for one in tmp_path.iterdir()] == [".part"]  # which its parent writes
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=900)
+    assert process.returncode == 128 + number
+    assert errors.startswith(b"interrupted") and errors.count(b"\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert run_command(lambda arguments: os.kill(os.getpid(), signal.SIGHUP), []) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("lines", [3, 30_000])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from types import FrameType
 
 MAX_NAMES = 20  # that a message lists
 MAX_LENGTH = 2000  # letters of a message; what is left out stood in its middle
 LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+# By which schedulers, containers and `timeout` end a program, and a terminal that is closed.
+ENDING = ("SIGTERM", "SIGHUP")
 
 
 class BarlowSpeechError(Exception):
@@ -60,20 +66,59 @@ def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str])
     """Run `main(arguments)` and return its exit status.
 
     A `BarlowSpeechError` becomes one line on stderr and status 2; `--debug` among the arguments
-    shows its traceback instead. Ctrl-C becomes status 130.
+    shows its traceback instead. Ctrl-C becomes status 130; `ENDING` signals tidy up as it does, and
+    their status is 128 and their number.
     """
+    status = 130
+
+    def ended(number: int, frame: FrameType | None) -> None:
+        nonlocal status
+        status = 128 + number
+        raise KeyboardInterrupt
+
     try:
-        main(arguments)
-        sys.stdout.flush()
+        with _on_ending_signals(ended):
+            main(arguments)
+            sys.stdout.flush()
     except BarlowSpeechError as error:
         if "--debug" in arguments:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
-        return 130
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(
+                "interrupted; what was finished is kept, the same command goes on", file=sys.stderr
+            )
+        return status
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
+
+
+@contextlib.contextmanager
+def _on_ending_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle them where nobody else does (`nohup` ignores one); forked processes die by them."""
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == owner:
+            handler(number, frame)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    ours = [
+        number
+        for number in numbers
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
