@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import Field
 from barlow_speech.benchmark.evaluation.protocol import Run
 from barlow_speech.benchmark.evaluation.records import Integer, Number, Shape, reason_of
 from barlow_speech.benchmark.statistics.predictions import pack, unpack
-from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class PartialRuns:
         if not path.exists():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = parsed_json(path.read_text(encoding="utf-8"))
             checksum = kept.pop("sha256")
             if checksum != digest(kept) or kept["key"] != key:
                 raise ValueError("its checksum does not match")

@@ -25,7 +25,7 @@ from barlow_speech.benchmark.statistics.predictions import Predictions, unpack
 from barlow_speech.benchmark.statistics.results import Cost, Setup, TaskResult
 from barlow_speech.downstream.corpus import SPLITS
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
-from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -340,7 +340,7 @@ def _curve(run: dict[str, Any]) -> tuple[tuple[int, float], ...]:
 
 
 def _read(path: Path) -> Record:
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = parsed_json(path.read_text(encoding="utf-8"))
     if stored["format"] != FORMAT:
         raise ValueError(f"its format is {stored['format']!r}, not {FORMAT}")
     if stored["sha256"] != _checksum(stored):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import math
 import os
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
-from barlow_speech.upstream.common.files import digest, locked, write_json
+from barlow_speech.upstream.common.files import digest, locked, parsed_json, write_json
 from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Recording
 
@@ -256,6 +255,6 @@ def remove(entry: Entry) -> None:
 
 def _about_of(path: Path) -> dict[str, str]:
     facts: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, RecursionError, TypeError):
-        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        facts = dict(parsed_json(path.read_text(encoding="utf-8")))
     return {k: facts[k] if isinstance(facts.get(k), str) else "?" for k in ("upstream", "kind")}

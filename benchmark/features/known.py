@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 from barlow_speech.benchmark.features.families import family_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 
 
 def recall(cache: Path, name: str, checkpoint: Path | None, seed: int) -> str | None:
     """The fingerprint that `remember` was told of an upstream of the same origin, if it was."""
     path = _path(cache, name, checkpoint, seed)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(path.read_text(encoding="utf-8"))["fingerprint"]) if path else None
+        return str(parsed_json(path.read_text(encoding="utf-8"))["fingerprint"]) if path else None
     return None
 
 

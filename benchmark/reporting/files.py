@@ -19,7 +19,13 @@ from barlow_speech.benchmark.reporting.html import page
 from barlow_speech.benchmark.reporting.latex import latex_file
 from barlow_speech.benchmark.reporting.tables import comma_separated, markdown_file
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, write_json, write_text, written_whole
+from barlow_speech.upstream.common.files import (
+    digest,
+    parsed_json,
+    write_json,
+    write_text,
+    written_whole,
+)
 from barlow_speech.upstream.common.progress import progress
 
 BENCHMARK = Path(__file__).parents[1]
@@ -92,7 +98,7 @@ class Made:
         """Whether the same was made before, and every file is as it was written."""
         noted: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
-            noted = dict(json.loads(self._note.read_text(encoding="utf-8")))
+            noted = dict(parsed_json(self._note.read_text(encoding="utf-8")))
         files = noted.get("files")
         whole = isinstance(files, dict) and files.items() <= self._before.items()
         return whole and noted.get("of") == self._of

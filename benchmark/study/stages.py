@@ -6,7 +6,6 @@ Each is named by what decides its outcome, and is done when its artefact is ther
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
 from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, write_json
+from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 from barlow_speech.upstream.data.packed import chosen, pack
 from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.model.readout import Part
@@ -196,8 +195,8 @@ class Measure(Stage):
     def _stored(self, workspace: Workspace) -> dict[str, Any] | None:
         """What the file holds, or None if that is not this measurement, whole."""
         try:
-            stored = json.loads(self.file(workspace).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            stored = parsed_json(self.file(workspace).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
         whole = isinstance(stored, dict) and {"identity", "outcome"} <= set(stored)
         return stored if whole and digest(stored["identity"]) == digest(self.identity) else None

@@ -23,7 +23,7 @@ from barlow_speech.benchmark.statistics.over import DEFAULT, Over
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir, file_digest
+from barlow_speech.upstream.common.files import cache_dir, file_digest, parsed_json
 from barlow_speech.upstream.common.settings import build
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
@@ -140,8 +140,8 @@ class Workspace:
         entries = {}
         with contextlib.suppress(OSError, ValueError):
             for line in (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, RecursionError, BarlowSpeechError):
-                    entry = build(Entry, json.loads(line), JOURNAL)
+                with contextlib.suppress(ValueError, BarlowSpeechError):
+                    entry = build(Entry, parsed_json(line), JOURNAL)
                     entries[entry.key] = entry
         return entries
 

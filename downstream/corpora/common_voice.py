@@ -13,7 +13,6 @@ The official train split of a small language may be the voices of two people (In
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from barlow_speech.downstream.corpora._scan import (
 )
 from barlow_speech.downstream.corpora._splits import split_shares
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import parsed_json
 from barlow_speech.upstream.common.progress import progress
 
 SPLITS = ("train", "dev", "test")
@@ -182,7 +182,7 @@ def _statistics(root: Path, release: str, language: str, options: Options, scan:
         )
         return
     try:
-        entry = json.loads(file.read_text(encoding="utf-8"))["locales"][language]
+        entry = parsed_json(file.read_text(encoding="utf-8"))["locales"][language]
         # Of Spontaneous Speech they say more of each, and nothing of all that are validated.
         counts = {
             name: int(one["clips"] if isinstance(one, dict) else one)
@@ -191,7 +191,7 @@ def _statistics(root: Path, release: str, language: str, options: Options, scan:
         counts.setdefault("validated", sum(counts[name] for name in SPLITS))
         names = ("validated",) if options.split_by_speaker else SPLITS
         counts = {name: counts[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BarlowSpeechError(
             f"{file} has no counts of the language '{language}' ({error}); take the release's file "
             f"of the repository {STATISTICS}."

@@ -33,6 +33,7 @@ from barlow_speech.upstream.common.files import (
     digest,
     file_digest,
     locked,
+    parsed_json,
     write_json,
     write_text,
 )
@@ -111,7 +112,7 @@ def kept_corpus(module: str, settings: Settings, folder: Path | None = None) -> 
 
 def _is_whole(folder: Path, settings: Settings) -> bool:
     try:
-        checksum = json.loads((folder / CHECKSUM).read_text(encoding="utf-8"))
+        checksum = parsed_json((folder / CHECKSUM).read_text(encoding="utf-8"))
         if checksum["revision"] != settings.revision:
             return False
         if any(file_digest(folder / name) != checksum[name] for name in (MANIFEST, CARD)):

@@ -56,7 +56,7 @@ def test_what_may_be_downloaded_anew_is_not_remembered(tmp_path: Path) -> None:
 def test_a_damaged_memory_is_none(tmp_path: Path) -> None:
     remember(tmp_path, "fbank", None, 0, "x")
     (file,) = tmp_path.rglob("*.json")
-    for text in ("", "[]", "{}", "\0", '{"fingerprint'):
+    for text in ("", "[]", "{}", "\0", '{"fingerprint', "[" * 99_999):
         file.write_text(text)
         assert recall(tmp_path, "fbank", None, 0) is None
 

@@ -365,6 +365,8 @@ def test_wrong_folders_are_one_sentence(
     (cut / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     broken = shutil.copytree(good, tmp_path / "broken")
     (broken / "config.json").write_text("{")
+    deep = shutil.copytree(good, tmp_path / "deep")
+    (deep / "config.json").write_text("[" * 99_999)
     for path, words in {
         tmp_path / "absent": "is not there",
         good / "model.safetensors": "is a safetensors file of another program",
@@ -374,11 +376,12 @@ def test_wrong_folders_are_one_sentence(
         bare: "no preprocessor_config.json",
         cut: "cannot be loaded",
         broken: "config.json cannot be read",
+        deep: "config.json cannot be read .it is nested too deeply",
     }.items():
         with pytest.raises(BarlowSpeechError, match=words) as caught:
             load(f"hf:{path}")
         assert "\n" not in str(caught.value) and path.name in str(caught.value)
-    for path in (tmp_path / "absent", bert, slow, bare, broken):
+    for path in (tmp_path / "absent", bert, slow, bare, broken, deep):
         with pytest.raises(BarlowSpeechError):
             check_name(f"hf:{path}", None)
 

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, written_whole
+from barlow_speech.upstream.common.files import digest, parsed_json, written_whole
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, read_audio
 from barlow_speech.upstream.data.manifest import Recording
@@ -66,7 +66,7 @@ def unpack(file: Path, folder: Path, threads: int | None = None) -> Path:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            index = json.loads(archive.read(INDEX))
+            index = parsed_json(archive.read(INDEX))
             if index["format"] != FORMAT:
                 raise ValueError(f"format {index['format']}")
             parts = [(str(one["file"]), list(map(int, one["samples"]))) for one in index["parts"]]

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest, file_digest, unmask
+from barlow_speech.upstream.common.files import digest, file_digest, parsed_json, unmask
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE, read_audio
 from barlow_speech.upstream.data.contents import contents
@@ -207,8 +207,8 @@ def _digest(recordings: Sequence[Recording], anew: bool) -> str:
 
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        index = parsed_json((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise BarlowSpeechError(
             f"{folder} is no packed corpus ({error}); make one with `barlow-speech pack`."
         ) from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import mmap
 import re
 import shutil
@@ -30,7 +29,7 @@ import numpy as np
 import soundfile
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import is_pointer
+from barlow_speech.upstream.common.files import is_pointer, parsed_json
 from barlow_speech.upstream.data import mpeg_frames
 
 BLOCK = 1 << 20  # values decoded at once
@@ -483,7 +482,7 @@ def _probed(path: Path, prober: str, kind: str, error: Exception) -> dict[str, A
     command = [prober, "-v", "error", "-f", kind, "-of", "json", "-show_streams", "-show_format"]
     done = subprocess.run([*command, f"file:{path}"], capture_output=True, check=False)
     try:
-        found = json.loads(done.stdout)
+        found = parsed_json(done.stdout)
         streams = found["streams"]
         stream = next(one for one in streams if one["codec_type"] == "audio")
         whole = found["format"].get("duration", 0) if len(streams) == 1 else 0

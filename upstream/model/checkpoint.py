@@ -24,6 +24,7 @@ from barlow_speech.upstream.common.files import (
     WEIGHTS,
     checkpoint_file,
     is_pointer,
+    parsed_json,
     written_whole,
 )
 from barlow_speech.upstream.common.settings import build
@@ -32,7 +33,7 @@ from barlow_speech.upstream.model.speech_encoder import ModelSettings, SpeechEnc
 
 FORMAT, CHECKSUM = "barlow_speech/1", "sha256"
 
-UNREADABLE = (safetensors.SafetensorError, OSError, ValueError, RecursionError)
+UNREADABLE = (safetensors.SafetensorError, OSError, ValueError)
 
 # int64 counts batches; float64 is what a training in double precision leaves.
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
@@ -104,7 +105,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     f"checkpoint {path} was changed since it was written, or is corrupt: its "
                     "checksum does not match; copy or train it again."
                 )
-            header = {key: json.loads(text) for key, text in strings.items() if key != "format"}
+            header = {key: parsed_json(text) for key, text in strings.items() if key != "format"}
     except UNREADABLE as error:
         raise BarlowSpeechError(
             f"checkpoint {path} is no whole safetensors file but {describe(path)} ({error}); "
@@ -216,9 +217,9 @@ def describe(path: Path) -> str:
 
 def _whose(header: bytes) -> str:
     try:
-        metadata = json.loads(header).get("__metadata__") or {}
+        metadata = parsed_json(header).get("__metadata__") or {}
         mark = metadata.get("format", "")
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         return "a corrupt safetensors file"
     ours = isinstance(mark, str) and mark.startswith("barlow_speech/")
     return f"a safetensors file of {'barlow_speech' if ours else 'another program'}"

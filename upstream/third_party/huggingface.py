@@ -28,7 +28,6 @@ Shapes: B recordings, N samples, T frames, D width.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -40,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line, unknown
-from barlow_speech.upstream.common.files import checkpoint_file
+from barlow_speech.upstream.common.files import checkpoint_file, parsed_json
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.checkpoint import describe
 from barlow_speech.upstream.model.speech_encoder import seeded
@@ -342,7 +341,7 @@ def _read_json(folder: Path, name: str, remedy: str) -> dict[str, Any]:
             f"{folder} is {describe(folder)}; give the folder."
         )
     try:
-        value = json.loads((folder / name).read_text(encoding="utf-8"))
+        value = parsed_json((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if "of barlow_speech" in describe(checkpoint_file(folder)):
             remedy = f"it is a card of ours: barlow_speech@{folder}"
