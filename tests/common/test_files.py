@@ -213,27 +213,60 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch)
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("lines", [3, 30_000])
-def test_a_reader_that_leaves_is_no_error(lines: int) -> None:
+def called(body: str, **pipes: Any) -> subprocess.Popen[bytes]:
+    """A process whose output is buffered, as an ordinary one's is, in which `body` is a command."""
     program = (
-        "import sys\nfrom barlow_speech.upstream.common.errors import run_command\n"
-        "def main(arguments):\n    sys.stdin.read()\n"
-        f"    for n in range({lines}): print(n)\n"
-        "sys.exit(run_command(main, []))"
+        "import argparse, sys\nfrom barlow_speech.upstream.common.errors import *\n"
+        f"def main(arguments):\n    {body}\nsys.exit(run_command(main, []))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, **pipes)
+
+
+PRINTS = [f"for n in range({lines}): print(n)" for lines in (3, 30_000)]
+HELPS = "argparse.ArgumentParser().parse_args(['-h'])"
+
+
+@pytest.mark.parametrize("body", [*PRINTS, HELPS], ids=["few", "many", "help"])
+def test_a_reader_that_leaves_is_no_error(body: str) -> None:
+    process = called(f"sys.stdin.read()\n    {body}", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None  # communicate must not read it; closing stdin starts the printing
     _, errors = process.communicate(timeout=900)
     assert (process.returncode, errors) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("body", [*PRINTS, HELPS], ids=["few", "many", "help"])
+def test_output_that_finds_no_place_is_one_line(body: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = called(body, stdout=full)
+        _, errors = process.communicate(timeout=900)
+    assert process.returncode == 2
+    (line,) = errors.decode().splitlines()
+    assert line.startswith("error: cannot write the output: No space left on device; ")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [("print(1)", 0), ("raise BarlowSpeechError('no.')", 2), ("raise KeyboardInterrupt", 130)],
+)
+def test_a_command_whose_streams_are_closed_ends_as_others_do(body: str, status: int) -> None:
+    def close() -> None:
+        os.close(1)
+        os.close(2)
+
+    process = called(body, preexec_fn=close)
+    process.communicate(timeout=900)
+    assert process.returncode == status
+
+
+def test_leaving_by_sys_exit_keeps_its_status(capsys: pytest.CaptureFixture[str]) -> None:
+    for code, status in [(None, 0), (0, 0), (3, 3), ("it is so", 1)]:
+        assert run_command(fails(SystemExit(code)), []) == status
+    assert capsys.readouterr() == ("", "it is so\n")
 
 
 def test_an_unknown_name_comes_with_the_nearest_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from difflib import get_close_matches
 from types import FrameType
 
 MAX_NAMES = 20  # that a message lists
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a disk, a quota, a terminal that is gone
 MAX_LENGTH = 2000  # letters of a message; what is left out stood in its middle
 LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 # By which schedulers, containers and `timeout` end a program, and a terminal that is closed.
@@ -65,10 +67,29 @@ def one_line(error: BaseException, most: int | None = None, named: bool = False)
 def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
     """Run `main(arguments)` and return its exit status.
 
-    A `BarlowSpeechError` becomes one line on stderr and status 2; `--debug` among the arguments
-    shows its traceback instead. Ctrl-C becomes status 130; `ENDING` signals tidy up as it does, and
-    their status is 128 and their number.
+    A `BarlowSpeechError` becomes one line on stderr and status 2, and so does a device that is
+    full; `--debug` among the arguments shows the traceback instead. Ctrl-C becomes status 130;
+    `ENDING` signals tidy up as it does, and their status is 128 and their number. A reader of the
+    output who left is 141, and `sys.exit` what it says. What was printed is flushed.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    try:
+        status = _run(main, arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # as `| head` does
+        return _without_output(141)
+    except OSError as error:
+        if error.errno not in FULL or "--debug" in arguments:
+            raise
+        what = error.filename or "the output"
+        _say(f"error: cannot write {what}: {error.strerror}; free some space, or write elsewhere.")
+        return _without_output(2)
+
+
+def _run(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
     status = 130
 
     def ended(number: int, frame: FrameType | None) -> None:
@@ -83,18 +104,28 @@ def run_command(main: Callable[[Sequence[str]], None], arguments: Sequence[str])
     except BarlowSpeechError as error:
         if "--debug" in arguments:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(
-                "interrupted; what was finished is kept, the same command goes on", file=sys.stderr
-            )
+        _say("interrupted; what was finished is kept, the same command goes on")
         return status
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except SystemExit as left:
+        if left.code is None or isinstance(left.code, int):
+            return left.code or 0
+        _say(str(left.code))
+        return 1
     return 0
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone; the status says it too
+        print(line, file=sys.stderr)
+
+
+def _without_output(status: int) -> int:
+    """`status`; nothing is written to stdout any more, not what it holds back either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 @contextlib.contextmanager
