@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import atexit
+import contextlib
 import importlib
 import logging
 import os
@@ -80,13 +81,18 @@ def _command(work: Callable[[Sequence[str]], None]) -> None:
     def run_it(arguments: Sequence[str]) -> None:
         try:
             work(arguments)
-        except (ImportError, OSError, RuntimeError, AttributeError):
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of a file; a library that does not load has no number
             # If torch and torchaudio do not fit each other, that is the sentence to say.
             from barlow_speech.upstream.third_party.compatibility import import_torchaudio
 
             import_torchaudio()
             raise
 
+    # Before torch is loaded: its threads would spin while they wait for each other, which takes the
+    # cores from other programs, and from the very threads that are waited for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     _leave(run_command(run_it, sys.argv[1:]))
 
@@ -96,8 +102,9 @@ def _leave(status: int) -> None:
     if threading.active_count() > 1 or sys.gettrace() or sys.getprofile():
         sys.exit(status)  # a thread is waited for, and a tracer has its own end
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody is left to be told
+            stream.flush()
     os._exit(status)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,20 @@ def test_what_is_stored_is_shown_without_torch_and_drawn_again_only_if_it_change
     assert figure.read_bytes() == drawn[1]
     status, _, modules = loaded("run_downstream", *call, "--metric", "uar")
     assert status == 0 and page.read_bytes() != drawn[0]
+
+
+@pytest.mark.parametrize(("set_by_user", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_torchs_threads_do_not_spin_while_they_wait(
+    set_by_user: str | None, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the OpenMP library of a command that loads torch says of itself."""
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if set_by_user:
+        monkeypatch.setenv("OMP_WAIT_POLICY", set_by_user)
+    call = ["-u", "barlow_speech", "-d", "emotion", "--device", "nosuch"]
+    program = [sys.executable, "-c", "from barlow_speech.benchmark import entry as e; "
+               f"import sys; sys.argv = ['', *{call}]; e.run_downstream()"]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    policies = re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stdout + done.stderr)
+    assert policies and set(policies) == {used}, done.stderr
