@@ -159,6 +159,28 @@ def test_it_is_compiled_once_and_found_again(monkeypatch: pytest.MonkeyPatch) ->
     assert linear_kernel._library() is not None
 
 
+@pytest.mark.parametrize("change", ["cut", "changed", "empty"])
+def test_a_kernel_that_a_disk_has_changed_is_not_loaded_but_compiled_again(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded, it would end the process, or train something else."""
+    monkeypatch.setenv("BARLOW_SPEECH_CACHE", str(tmp_path))
+    stem = f"linear-{linear_kernel._identity()}-"
+    built = linear_kernel._compiled(tmp_path / "kernels", stem)
+    assert built is not None
+    whole = built.read_bytes()
+    middle = len(whole) // 2
+    other = bytearray(whole)
+    other[middle] ^= 1
+    built.write_bytes({"cut": whole[:middle], "changed": bytes(other), "empty": b""}[change])
+    with monkeypatch.context() as patch:
+        patch.setattr(linear_kernel.shutil, "which", lambda name: None)
+        assert linear_kernel._library() is None
+    linear_kernel._library.cache_clear()
+    assert linear_kernel._library() is not None
+    assert built.read_bytes() == whole
+
+
 def test_a_cache_that_cannot_be_written_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

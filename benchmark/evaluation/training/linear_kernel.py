@@ -18,6 +18,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,7 @@ from barlow_speech.benchmark.evaluation.protocol import Training
 from barlow_speech.benchmark.evaluation.training.batched_heads import BatchedHeads, BatchedLinear
 from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import cache_dir, digest, written_whole
+from barlow_speech.upstream.common.files import cache_dir, digest, file_digest, written_whole
 
 SOURCE = Path(__file__).with_suffix(".c")
 # Sums may be taken in any order, as in every product of matrices; NaN stays NaN.
@@ -121,17 +122,13 @@ def linear_kernel(
 @functools.cache
 def _library() -> Any:
     """The function of the compiled source; None without a compiler, or where it fails."""
-    compiler = next(
-        filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None
-    )
-    built = cache_dir() / "kernels" / f"linear-{_identity()}.so"
+    folder, stem = cache_dir() / "kernels", f"linear-{_identity()}-"
     try:
-        if not built.exists():
-            if compiler is None:
-                return None
-            with written_whole(built) as part:
-                command = [compiler, *FLAGS, str(SOURCE), "-o", str(part), "-lm"]
-                subprocess.run(command, check=True, capture_output=True, timeout=120)
+        # Its name ends in its digest: what a disk has changed is not run, but compiled again.
+        whole = (one for one in folder.glob(f"{stem}*.so") if _checksum(one) in one.name)
+        built = next(whole, None) or _compiled(folder, stem)
+        if built is None:
+            return None
         function = ctypes.CDLL(str(built)).linear_steps
     except (subprocess.SubprocessError, OSError, BarlowSpeechError) as error:
         log.debug("the heads' step is not compiled: %s", error)
@@ -139,6 +136,25 @@ def _library() -> Any:
     place, places = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
     function.argtypes = [*[ctypes.c_int] * 7, *[place] * 6, *[places] * 3, place]
     return function
+
+
+def _compiled(folder: Path, stem: str) -> Path | None:
+    names = (os.environ.get("CC", "cc"), "gcc", "clang")
+    compiler = next(filter(None, map(shutil.which, names)), None)
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "linear.so")
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        built = folder / f"{stem}{_checksum(made)}.so"
+        with written_whole(built) as part:
+            shutil.copyfile(made, part)
+    return built
+
+
+def _checksum(built: Path) -> str:
+    return file_digest(built)[:16]
 
 
 def _identity() -> str:
