@@ -21,7 +21,7 @@ def recall(cache: Path, name: str, checkpoint: Path | None, seed: int) -> str | 
 def remember(cache: Path, name: str, checkpoint: Path | None, seed: int, fingerprint: str) -> None:
     """Keep the fingerprint of an upstream that was loaded, where that can be."""
     path = _path(cache, name, checkpoint, seed)
-    if path and not path.exists():
+    if path and recall(cache, name, checkpoint, seed) != fingerprint:
         with contextlib.suppress(BarlowSpeechError):
             write_json(path, {"upstream": name, "fingerprint": fingerprint})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from barlow_speech.benchmark.features.families import ours
 from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.upstream.model.checkpoint import load_model, save_model
@@ -45,6 +46,30 @@ def test_an_upstream_is_known_by_its_checkpoint_and_its_seed(
     save_model(mine, model, {})
     assert recall(cache, "barlow_speech", mine, 0) is None
     assert recall(cache, "barlow_speech", tmp_path / "not there", 0) is None
+
+
+def test_other_code_of_ours_is_another_upstream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which random weights a seed draws, and what a checkpoint's settings mean, it decides."""
+    code = tmp_path / "encoder.py"
+    code.write_text("as it was")
+    monkeypatch.setattr(ours, "CODE", [code])
+    for name in ("barlow_speech", "barlow_speech_random"):
+        remember(tmp_path, name, None, 0, "x")
+        assert recall(tmp_path, name, None, 0) == "x"
+    code.write_text("as it is")
+    for name in ("barlow_speech", "barlow_speech_random"):
+        assert recall(tmp_path, name, None, 0) is None
+
+
+def test_what_is_remembered_is_what_was_found_last(tmp_path: Path) -> None:
+    for damage in ("", "{}", '{"fingerprint": "other"}'):
+        remember(tmp_path, "fbank", None, 0, "x")
+        (file,) = (tmp_path / "known").iterdir()
+        file.write_text(damage)
+        remember(tmp_path, "fbank", None, 0, "x")
+        assert recall(tmp_path, "fbank", None, 0) == "x"
 
 
 def test_what_may_be_downloaded_anew_is_not_remembered(tmp_path: Path) -> None:

@@ -7,14 +7,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barlow_speech import upstream
 from barlow_speech.benchmark.features.families import digests, split_name
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import checkpoint_file
+from barlow_speech.upstream.common.files import checkpoint_file, missing_checkpoint
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT, NAMES
 from barlow_speech.upstream.third_party.permissions import Permissions
 
 if TYPE_CHECKING:
     from barlow_speech.upstream.expert import UpstreamExpert
+
+UPSTREAM = Path(upstream.__file__).parent
+CODE = [UPSTREAM / "expert.py", *sorted(UPSTREAM.glob("encoders/*.py"))]
+CODE += sorted(UPSTREAM.glob("model/*.py"))
 
 
 def matches(name: str) -> bool:
@@ -36,11 +41,13 @@ def check(name: str, checkpoint: Path | None) -> None:
                 "upstream 'barlow_speech_local' needs a checkpoint; give it with -k."
             )
         return
+    file = checkpoint_file(file)
+    if not file.exists():
+        raise missing_checkpoint(file)
     from barlow_speech.upstream.model.checkpoint import describe, load_settings
 
-    file = checkpoint_file(file)
     what = describe(file)
-    if file.exists() and "safetensors" not in what:
+    if "safetensors" not in what:
         raise BarlowSpeechError(
             f"upstream '{plain}' expects a safetensors file that `barlow-speech pretrain` wrote, "
             f"and {file} is {what}; a checkpoint of s3prl's goes behind the name of its own "
@@ -59,12 +66,12 @@ def load(name: str, checkpoint: Path | None, seed: int, permissions: Permissions
 
 
 def origin(name: str, checkpoint: Path | None, seed: int) -> list[Any] | None:
-    """See `families`; PyTorch's version says how random weights are drawn."""
+    """See `families`; PyTorch's version and our code say how random weights are drawn."""
     plain, own = split_name(name)
     with contextlib.suppress(BarlowSpeechError):
-        (weights,) = digests([checkpoint_file(own or checkpoint or DEFAULT_CHECKPOINT)])
+        files = [checkpoint_file(own or checkpoint or DEFAULT_CHECKPOINT), *CODE]
         drawn = seed if plain.endswith("_random") else None
-        return [plain, weights, drawn, version("torch")]
+        return [plain, drawn, version("torch"), *digests(files)]
     return None
 
 
