@@ -53,6 +53,8 @@ def test_help_loads_nothing_that_takes_long(verb: str) -> None:
         (["--nosuch"], 2, "error: "),
         (["-u", "barlow_speech", "-d", "emotoin"], 2, "did you mean 'emotion'?"),
         (["-u", "fbankk", "-d", "emotion"], 2, "did you mean 'fbank'?"),
+        (["-u", "barlow_speech@corse_states", "-d", "emotion"], 2, "(coarse_states, fine_states)"),
+        (["-u", "barlow_speech", "-k", "no.safetensors", "-d", "emotion"], 2, "does not exist"),
         (["-u", "barlow_speech", "-d", "emotion", "--protocol", "papr"], 2, "mean 'paper'?"),
         (["-u", "barlow_speech", "-d", "emotion", "--corpus", "tooy"], 2, "did you mean 'toy'?"),
     ],

@@ -176,6 +176,14 @@ def checkpoint_file(path: Path) -> Path:
     return packaged if packaged.is_file() and not path.exists() else path
 
 
+def missing_checkpoint(path: Path) -> BarlowSpeechError:
+    """The error for a checkpoint that is not there."""
+    names = ", ".join(sorted(one.stem for one in WEIGHTS.glob("*.safetensors")))
+    return BarlowSpeechError(
+        f"checkpoint {path} does not exist; check the path, or name one of the package's ({names})."
+    )
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a clone has a pointer of Git LFS there in place of a large file."""
     try:

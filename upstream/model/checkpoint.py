@@ -21,9 +21,9 @@ from torch import Tensor
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import (
     FILE_OF_FOLDER,
-    WEIGHTS,
     checkpoint_file,
     is_pointer,
+    missing_checkpoint,
     parsed_json,
     written_whole,
 )
@@ -85,11 +85,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "that `barlow-speech card` wrote."
         )
     if not path.is_file():
-        names = ", ".join(sorted(one.stem for one in WEIGHTS.glob("*.safetensors")))
-        raise BarlowSpeechError(
-            f"checkpoint {path} does not exist; check the path, or name one of the package's "
-            f"({names})."
-        )
+        raise missing_checkpoint(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             strings = file.metadata() or {}
