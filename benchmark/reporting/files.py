@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,15 @@ class Made:
     """What a page in a folder was made of, and its files: whether they have to be made again.
 
     It stands in `.made.json`. `of` is a tree of plain values and dataclasses; what makes the page
-    counts too, by the sizes and times of change of the project's files.
+    counts too: matplotlib's version, and the sizes and times of change of the project's files.
     """
 
     def __init__(self, folder: Path, of: Any) -> None:
         self.folder, self._note = folder, folder / ".made.json"
         rooms = (BENCHMARK / room for room in ("analyses", "figures", "reporting", "statistics"))
-        files = (path for room in rooms for path in sorted(room.rglob("*.*")))
+        files = [*BENCHMARK.glob("*.*"), *(path for room in rooms for path in room.rglob("*.*"))]
         code = [_state(path) for path in files if path.suffix in SOURCES]
-        self._of = digest([code, json.dumps(of, default=asdict)])
+        self._of = digest([sorted(code), version("matplotlib"), json.dumps(of, default=asdict)])
         self._before = self._files()
 
     def still_there(self) -> bool:
