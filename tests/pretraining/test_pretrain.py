@@ -66,6 +66,9 @@ LOCAL = "{level: frames, views: {mixup: {}, resized_crop: {time_scale: [1, 1], t
 LOCAL += " projector: {width: 8}, objective: {redundancy: 0.02, scale: 0.1}, weight: 0.3}"
 
 
+VOICE = "{segments: different, projector: {width: 8}, weight: 0.5}"
+
+
 @pytest.fixture
 def recipe_file(tmp_path: Path) -> Path:
     path = tmp_path / "recipe.yaml"
@@ -96,11 +99,7 @@ def test_the_loss_falls(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
 
 
 def test_several_families_share_the_trunk(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
-    recipe = read_recipe(
-        recipe_file,
-        ["families.voice.segments=different", "families.voice.weight=0.5",
-         "families.voice.projector={width: 8}"],
-    )  # fmt: skip
+    recipe = read_recipe(recipe_file, [f"families.voice={VOICE}"])
     run = run_of(recipe, tones.parent, tmp_path / "packed")
     figures = run.step()
     parts = 1.0 * figures["words/loss"] + 0.5 * figures["voice/loss"]
@@ -216,11 +215,11 @@ def test_the_views_of_local_term_leave_every_frame_where_it_is() -> None:
 def test_views_that_are_not_aligned_are_refused_over_frames(
     recipe_file: Path, tones: Path, tmp_path: Path, views: str, words: str
 ) -> None:
-    local = ["families.local.level=frames", f"families.local.views={views}"]
+    local = [f"families.local={{level: frames, views: {views}}}"]
     with pytest.raises(BarlowSpeechError, match=rf"recipe.yaml: families\.local has .*{words}"):
         read_recipe(recipe_file, local)
     # The same views are no error for utterances, nor of any view that is never drawn.
-    recipe = read_recipe(recipe_file, local[1:])
+    recipe = read_recipe(recipe_file, [*local, "families.local.level=utterance"])
     view = views.split(":")[0].strip("{")
     read_recipe(recipe_file, [*local, f"families.local.views.{view}.p=0"])
     # And a recipe that was not read from a file is held to it too.
@@ -247,15 +246,52 @@ def test_the_local_term_is_learnt_beside_a_recipe_that_stays_as_it_is(
     assert np.mean(diagonals[-5:]) > 1.2 * np.mean(diagonals[:5])
 
 
-VOICE = "{segments: different, projector: {width: 8}, weight: 0.5}"
-
-
 def test_a_family_of_the_file_below_is_left_out_by_null(recipe_file: Path) -> None:
     given = [f"families.local={LOCAL}"]
     assert list(read_recipe(recipe_file, given).families) == ["words", "local"]
     assert list(read_recipe(recipe_file, [*given, "families.words=null"]).families) == ["local"]
     with pytest.raises(BarlowSpeechError, match="families is empty; name at least one"):
         read_recipe(recipe_file, ["families.words=null"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "families.wrods=null",
+        "families.wrods.projector.width=4",
+        "families.wrods.views={mixup: {}}",
+    ],
+)
+def test_a_family_that_is_not_there_is_neither_left_out_nor_changed(
+    recipe_file: Path, change: str
+) -> None:
+    with pytest.raises(
+        BarlowSpeechError, match=r"unknown view family 'wrods' in --set.*did you mean 'words'\?"
+    ):
+        read_recipe(recipe_file, [change])
+    with pytest.raises(BarlowSpeechError, match="unknown view family 'words'"):
+        read_recipe(
+            recipe_file,
+            [f"families.local={LOCAL}", "families.words=null", "families.words.weight=1"],
+        )
+
+
+def test_a_file_leaves_out_no_family_that_is_not_there(recipe_file: Path) -> None:
+    above = recipe_file.with_name("above.yaml")
+    above.write_text(f"extends: {recipe_file.name}\nfamilies: {{wrods: null, local: {LOCAL}}}\n")
+    with pytest.raises(BarlowSpeechError, match=r"'wrods' in .*above\.yaml.*mean 'words'"):
+        read_recipe(above)
+    with pytest.raises(BarlowSpeechError, match="'wrods'"):
+        read_recipe(recipe_file, [], [above.with_name("above.yaml")])
+    above.write_text(f"extends: {recipe_file.name}\nfamilies: {{words: null, local: {LOCAL}}}\n")
+    assert list(read_recipe(above).families) == ["local"]
+
+
+def test_the_family_of_a_recipe_that_names_none_may_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("steps: 3\n")
+    recipe = read_recipe(path, ["families.main.projector.width=7"])
+    assert recipe.families["main"].projector.width == 7
 
 
 def test_families_in_turn_train_one_a_step(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
@@ -292,6 +328,9 @@ def test_the_rate_stays_until_the_decay(recipe_file: Path, tones: Path, tmp_path
     run = run_of(recipe, tones.parent, tmp_path / "packed")
     rates = [run.learning_rate(step) / 3e-3 for step in range(12)]
     assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4])
+    run.recipe = read_recipe(recipe_file, ["steps=8", "optimiser.decay=100"])
+    rates = [run.learning_rate(step) / 3e-3 for step in range(8)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5])
 
 
 def test_a_training_before_its_decay_may_end_elsewhere(
@@ -324,8 +363,24 @@ def test_a_training_before_its_decay_may_end_elsewhere(
         with pytest.raises(BarlowSpeechError, match="another recipe"):
             run(*changes).load(tmp_path)
     early.save(tmp_path)
-    with pytest.raises(BarlowSpeechError, match="another recipe"):
+    with pytest.raises(BarlowSpeechError, match=r"another recipe.*begins to fall"):
         run("steps=50", "optimiser.decay=5").load(tmp_path)
+
+
+def test_too_little_memory_is_told(recipe_file: Path, tones: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file, ["batch=1048576", "crop_s=3600"])
+    with pytest.raises(
+        BarlowSpeechError,
+        match=r"memory is too small for batches of 1048576 crops of 3600 s; lower",
+    ):
+        pretrain(recipe, tmp_path / "out", data_root=tones.parent)
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "pack"])
+def test_a_recipe_of_other_speech_asks_for_its_folder(verb: str, tmp_path: Path) -> None:
+    with pytest.raises(BarlowSpeechError, match="say by --data-root in which folder it lies"):
+        entry.run([verb, "default", "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

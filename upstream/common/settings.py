@@ -59,10 +59,17 @@ def read_yaml(path: Path, named: Mapping[str, Path] | None = None) -> dict[str, 
     Raises:
         BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
     """
-    return _read_yaml(path, (), named or {})
+    return functools.reduce(merge, read_layers(path, named))
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) -> dict[str, Any]:
+def read_layers(path: Path, named: Mapping[str, Path] | None = None) -> list[dict[str, Any]]:
+    """The mappings that `read_yaml` merges, that of the file itself last; it raises the same."""
+    return _read_layers(path, (), named or {})
+
+
+def _read_layers(
+    path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]
+) -> list[dict[str, Any]]:
     whose = f", which {seen[-1]} extends" if seen else ""
     names = f", or one of {', '.join(named)}" if named else ""
     remedy = f"`extends` is a path from the file that says it{names}" if seen else "check the path"
@@ -90,9 +97,9 @@ def _read_yaml(path: Path, seen: tuple[Path, ...], named: Mapping[str, Path]) ->
         raise BarlowSpeechError(f"{path} must hold `key: value` lines, and does not; fix it there.")
     base = tree.pop("extends", None)
     if base is None:
-        return tree
+        return [tree]
     file = named.get(str(base), path.parent / str(base))
-    return merge(_read_yaml(file, (*seen, resolved), named), tree)
+    return [*_read_layers(file, (*seen, resolved), named), tree]
 
 
 def _parse(text: str) -> Any:

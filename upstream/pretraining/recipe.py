@@ -21,6 +21,7 @@ from barlow_speech.upstream.common.settings import (
     build,
     merge,
     override,
+    read_layers,
     read_yaml,
 )
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
@@ -131,18 +132,52 @@ def read_recipe(
     `encoder.…` is short for `model.encoder.…`. A view family set to null is left out.
 
     Raises:
-        BarlowSpeechError: the file or a key is wrong; the key and the file are named.
+        BarlowSpeechError: the file or a key is wrong; the key and the file are named. So is a view
+            family that is to be left out, or changed by `--set`, and is not there.
     """
     short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
     tree = read_yaml(path, configs.files("recipe"))
+    layers = [(path, one) for one in read_layers(path, configs.files("recipe"))]
     for file in overrides:
         tree = merge(tree, read_yaml(file, configs.files("override")))
+        layers += [(file, one) for one in read_layers(file, configs.files("override"))]
     tree = override(tree, short)
+    _check_families(layers, short)
     if isinstance(families := tree.get("families"), dict):
         tree["families"] = {name: one for name, one in families.items() if one is not None}
     recipe = build(Recipe, tree, str(path))
     _check(recipe, str(path))
     return recipe
+
+
+def _check_families(
+    layers: Sequence[tuple[Path, dict[str, Any]]], assignments: Sequence[str]
+) -> None:
+    """Refuse null for a family that no layer before has, and a key of one, which would add it."""
+    known: set[str] = set()
+    for file, layer in layers:
+        families = layer.get("families")
+        for name, one in families.items() if isinstance(families, dict) else ():
+            if one is not None:
+                known.add(name)
+            elif name in known:
+                known.remove(name)
+            else:
+                raise unknown("view family", str(name), known, str(file))
+    known = known or set(Recipe(steps=1).families)
+    for assignment in assignments:
+        dotted, _, text = assignment.partition("=")
+        keys = dotted.split(".")
+        if keys[0] != "families" or len(keys) == 1:
+            continue
+        whole = len(keys) == 2
+        left_out = whole and override({}, [f"value={text}"])["value"] is None
+        if keys[1] not in known and (left_out or not whole):
+            raise unknown("view family", keys[1], known, f"--set {assignment}")
+        if left_out:
+            known.remove(keys[1])
+        else:
+            known.add(keys[1])
 
 
 def _check(recipe: Recipe, where: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -58,14 +61,15 @@ def pretrain(
             pack(chosen(recipe.data, data_root), packed)
         distributed.barrier()
     corpus = PackedCorpus(packed, recipe.crop_s, recipe.seed)
-    run = Pretraining(recipe, corpus, torch.device(device))
-    if (out / TRAINING).exists():
-        run.load(out)
-    if run.done and (out / ENCODER).exists():
-        return out / ENCODER
-    started = time.monotonic()
-    with kept_memory(run.device.type == "cpu"):  # every step needs as much as the last
-        figures = _train(run, out, leads)
+    with _enough_memory(recipe):
+        run = Pretraining(recipe, corpus, torch.device(device))
+        if (out / TRAINING).exists():
+            run.load(out)
+        if run.done and (out / ENCODER).exists():
+            return out / ENCODER
+        started = time.monotonic()
+        with kept_memory(run.device.type == "cpu"):  # every step needs as much as the last
+            figures = _train(run, out, leads)
     seconds = round(time.monotonic() - started, 1)
     if leads:
         facts = {
@@ -82,6 +86,22 @@ def pretrain(
         save_model(out / ENCODER, run.twins.model, facts)
     distributed.barrier()
     return out / ENCODER
+
+
+@contextlib.contextmanager
+def _enough_memory(recipe: Recipe) -> Iterator[None]:
+    """What says inside that the memory does not suffice becomes an error for people."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class for it on a GPU; on a CPU it has these words, of Linux and of Windows.
+        said = re.search("can't allocate memory|not enough memory", str(error))
+        if not (said or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
+            raise
+        raise BarlowSpeechError(
+            f"the memory is too small for batches of {recipe.batch} crops of {recipe.crop_s:g} s; "
+            "lower batch or crop_s, or raise accumulate."
+        ) from error
 
 
 def _event_log(folder: Path, first: int) -> SummaryWriter:

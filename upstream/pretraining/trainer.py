@@ -101,13 +101,16 @@ class Pretraining:
         return self.steps_done >= self.recipe.steps
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then down to zero at the last step: a cosine, or over `decay` steps."""
+        """Linear warm-up, then down to zero at the last step: a cosine, or over `decay` steps.
+
+        Where fewer than `decay` steps are left behind the warm-up, it falls over these.
+        """
         settings = self.recipe.optimiser
         if step < settings.warmup:
             return settings.lr * (step + 1) / settings.warmup
-        if settings.decay:
-            return settings.lr * min(1.0, (self.recipe.steps - step) / settings.decay)
         rest = max(self.recipe.steps - settings.warmup, 1)
+        if settings.decay:
+            return settings.lr * min(1.0, (self.recipe.steps - step) / min(settings.decay, rest))
         return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - settings.warmup) / rest))
 
     @property
@@ -400,9 +403,14 @@ class Pretraining:
             if type(steps) is not int or steps < 0:
                 raise ValueError(f"{steps} steps are none")
             if state["recipe"] != self._digest(steps):
+                falls = (
+                    " (steps and optimiser.decay may change before its learning rate begins to "
+                    "fall, in the old recipe and in the new)"
+                )
                 raise BarlowSpeechError(
                     f"{file} is of another recipe than the one given, --with and --set included; "
-                    "give the one it was trained by, or choose another folder."
+                    f"give the one it was trained by{falls if self.recipe.optimiser.decay else ''}"
+                    ", or choose another folder."
                 )
             speech = self.corpus.index["sha256"]
             if state.get("speech", speech) != speech:  # states of before do not say it
