@@ -11,6 +11,7 @@ from barlow_speech.benchmark.statistics.over import HELP
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
 if TYPE_CHECKING:
+    from barlow_speech.upstream.data.packed import DataSettings
     from barlow_speech.upstream.pretraining.recipe import Recipe
     from barlow_speech.upstream.third_party.permissions import Permissions
 
@@ -58,15 +59,22 @@ def chosen_recipe(given: argparse.Namespace) -> Recipe:
     return read_recipe(path, given.set, overrides)
 
 
-def speech_folder(data_root: Path | None) -> Path:
-    """The folder that recipes' manifests are relative to; without one the toy corpus is spoken.
+def speech_folder(data_root: Path | None, data: DataSettings) -> Path:
+    """The folder that a recipe's manifests are relative to; without one the toy corpus is spoken.
 
     Raises:
-        BarlowSpeechError: it is no folder.
+        BarlowSpeechError: it is no folder, or the recipe is not of the toy corpus.
     """
     from barlow_speech.downstream.toy.corpus import toy_corpus
+    from barlow_speech.downstream.toy.kept import MANIFEST
 
     if data_root is None:
+        for source in (*data.sources, *data.held_out):
+            if source.manifest != MANIFEST and not Path(source.manifest).is_absolute():
+                raise BarlowSpeechError(
+                    f"the recipe reads {source.manifest}, which the toy corpus does not have; say "
+                    "by --data-root in which folder it lies."
+                )
         return toy_corpus().parent
     if not data_root.is_dir():
         raise BarlowSpeechError(f"--data-root {data_root} is no folder; check the path.")

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> None:
     recipe = chosen_recipe(given)
     from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
 
-    recordings = chosen(recipe.data, speech_folder(given.data_root))
+    recordings = chosen(recipe.data, speech_folder(given.data_root, recipe.data))
     if given.opus is not None:
         from barlow_speech.upstream.data.carried import carry
 

@@ -60,7 +60,7 @@ def _pretrain(given: argparse.Namespace, recipe: Recipe) -> None:
     path = pretrain(
         recipe,
         given.out or Path("results/pretrain") / Path(given.recipe).stem,
-        data_root=speech_folder(given.data_root) if given.packed is None else Path(),
+        data_root=Path() if given.packed else speech_folder(given.data_root, recipe.data),
         packed=given.packed,
         resume=given.resume,
         device=usable(given.device),

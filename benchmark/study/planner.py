@@ -44,7 +44,6 @@ from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.text import printable, shortened
 from barlow_speech.upstream.data.manifest import Recording
-from barlow_speech.upstream.data.packed import chosen
 from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.model.readout import Part
 from barlow_speech.upstream.pretraining.recipe import Recipe
@@ -244,7 +243,7 @@ class Planner:
 
     def speech(self, label: str) -> list[Recording]:
         """The recordings that an upstream is trained on."""
-        return chosen(self.pretrainings(label)[0].recipe.data, self.workspace.speech)
+        return self.workspace.speech(self.pretrainings(label)[0].recipe.data)
 
 
 def _reread(label: str, base: Pretrain, readout: tuple[Part, ...]) -> Reread:
@@ -378,6 +377,6 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:
-            chosen(stage.recipe.data, workspace.speech)
+            workspace.speech(stage.recipe.data)
         except BarlowSpeechError as error:
             raise BarlowSpeechError(f"{stage.title}: {error}") from error

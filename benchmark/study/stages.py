@@ -18,7 +18,7 @@ from barlow_speech.benchmark.study.estimates import seconds_of_speech
 from barlow_speech.benchmark.study.workspace import Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, parsed_json, write_json
-from barlow_speech.upstream.data.packed import chosen, pack
+from barlow_speech.upstream.data.packed import pack
 from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.model.readout import Part
 from barlow_speech.upstream.pretraining.recipe import Recipe
@@ -88,7 +88,7 @@ class Pretrain(Checkpoint):
         """Pack the speech and train, from the last state that was saved."""
         folder, packed = self.encoder.parent, self.packed
         with workspace.alone(packed.parent / f"{packed.name}.lock", "packing speech"):
-            pack(chosen(self.recipe.data, workspace.speech), packed)
+            pack(workspace.speech(self.recipe.data), packed)
         with workspace.alone(folder, self.title):
             pretrain(self.recipe, folder, packed=packed, resume=True, device=workspace.device)
 

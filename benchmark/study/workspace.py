@@ -25,6 +25,8 @@ from barlow_speech.downstream.toy.corpus import toy_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import cache_dir, file_digest, parsed_json
 from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.data.manifest import Recording
+from barlow_speech.upstream.data.packed import DataSettings, chosen
 from barlow_speech.upstream.third_party.permissions import NONE, Permissions
 
 log = logging.getLogger(__name__)
@@ -76,14 +78,13 @@ class Workspace:
             )
         )
 
-    @cached_property
-    def speech(self) -> Path:
-        """The folder that recipes' manifests are relative to; the toy corpus is spoken for it.
+    def speech(self, data: DataSettings) -> list[Recording]:
+        """The recordings that a recipe trains on; the toy corpus is spoken where it is that.
 
         Raises:
-            BarlowSpeechError: it is no folder.
+            BarlowSpeechError: as `speech_folder` and `chosen`.
         """
-        return speech_folder(self.data_root)
+        return chosen(data, speech_folder(self.data_root, data))
 
     def corpus(self, name: str) -> str:
         """A corpus of the study as jobs name it: paths are relative to the data root."""
