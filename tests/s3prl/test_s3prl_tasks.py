@@ -529,6 +529,10 @@ def test_nothing_is_written_into_s3prl(session: tuple[Path, dict[str, Any]]) -> 
         (["-e", "."], "has no checkpoint states-*.ckpt"),
         (["-d", "barlow_gender", "--device", "cuda:99"], "--device cuda:99 cannot be used"),
         (["-d", "barlow_gender", "--device", "cpu", "-u", "nonono"], "unknown upstream 'nonono'"),
+        (
+            ["-d", "barlow_gender", "-u", "barlow_speech@coarse_states"],
+            "give the checkpoint by -k: -u barlow_speech -k coarse_states",
+        ),
         (["-d", "ctc", "-c", "nosuch.yaml"], "-c nosuch.yaml does not exist; give a file, or one"),
     ],
 )
