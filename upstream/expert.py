@@ -48,8 +48,8 @@ class UpstreamExpert(nn.Module):
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
         """1-D waveforms at 16 kHz → `hidden_states` (a list of [B, T, D], one per layer).
 
-        T = ceil(longest / rate). Also `last_hidden_state` [B, T, D] and `embedding` [B, E], the
-        mean and the maximum over time of the last layer side by side.
+        T = ceil(longest / rate). Also `last_hidden_state` [B, T, D] and `embedding` [B, E], what
+        the checkpoint's readout gives.
 
         Raises:
             BarlowSpeechError: there is no waveform, one has no sample or more than one axis, or
