@@ -62,7 +62,12 @@ def run(given: argparse.Namespace) -> None:
     check_folder(given.out)
     import numpy as np
 
-    from barlow_speech.benchmark.disentanglement.frame_probe import HOP, FrameTask, probe_upstream
+    from barlow_speech.benchmark.disentanglement.frame_probe import (
+        HOP,
+        FrameTask,
+        check_layers,
+        probe_upstream,
+    )
     from barlow_speech.benchmark.features.upstreams import load_upstream
     from barlow_speech.benchmark.reporting.frame_probe import document, record
     from barlow_speech.benchmark.reporting.tables import markdown_document, text_document
@@ -76,11 +81,18 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.upstream.data.manifest import read_manifest
 
     settings = PhoneSettings(given.speakers, given.sentences)
+    settings.check()
+    device = usable(given.device)
+    if not set(given.layers) <= set(LAYERS):  # before anything takes long
+        for name in upstreams:
+            check_layers(
+                load_upstream(name, given.upstream_ckpt, device, 0, permissions(given)),
+                given.layers,
+            )
     manifest = read_manifest(phone_corpus(settings))
     splits_N, speakers_N = (np.array(manifest.column(name)) for name in ("split", "speaker"))
     phones_N = phone_labels(manifest, HOP)
     task = FrameTask(manifest.recordings, manifest.file, phones_N, splits_N, speakers_N, SILENCE)
-    device = usable(given.device)
     found = []
     for name in upstreams:
         plain = name.partition("@")[0]

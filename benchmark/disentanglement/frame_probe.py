@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from barlow_speech.benchmark.features.extraction import Features, features
 from barlow_speech.benchmark.features.frame_times import frame_centre, nearest_frames
@@ -127,6 +128,16 @@ class Probed:
     def best(self) -> LayerProbe:
         """The layer that stands for it: the best on dev."""
         return max(self.layers, key=lambda one: one.dev)
+
+
+def check_layers(upstream: Upstream, layers: Sequence[str]) -> None:
+    """Refuse numbers of layers that an upstream does not have, by what it makes of 0.1 s.
+
+    Raises:
+        BarlowSpeechError: it has no such layer.
+    """
+    wave = torch.full((SAMPLE_RATE // 10,), 0.01, device=upstream.device)
+    _chosen(layers, len(upstream.layers([wave])), upstream.name)
 
 
 def probe_upstream(

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -42,6 +43,7 @@ from barlow_speech.upstream.data.audio import SAMPLE_RATE
 # What the corpus's folder holds; anything else in it is somebody else's and is not touched.
 CARD, MANIFEST, CHECKSUM, CLIPS = "card.yaml", "manifest.tsv", "checksum.json", "flac"
 
+WATCH_S = 1  # how often it is seen whether the process that wants the corpus lives
 LEFTOVER_S = 3600  # a half-made folder older than this is of no living run on another machine
 
 
@@ -169,9 +171,11 @@ def speak(arguments: list[str], make: Callable[[Path, dict[str, Any]], None]) ->
     """Make a corpus in an empty folder: what `kept_corpus` starts in a process of its own.
 
     `arguments` are the folder and the settings as JSON, which `make` is given. An error goes to
-    stdout as one line with status 2, for the starting process to raise.
+    stdout as one line with status 2, for the starting process to raise. Where that is killed, this
+    one ends too and takes the half-made folder away.
     """
     folder, values = Path(arguments[0]), json.loads(arguments[1])
+    threading.Thread(target=_end_with, args=(os.getppid(), folder), daemon=True).start()
     try:
         make(folder, values)
     except BarlowSpeechError as error:
@@ -183,6 +187,16 @@ def speak(arguments: list[str], make: Callable[[Path, dict[str, Any]], None]) ->
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _end_with(parent: int, folder: Path) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    for _ in range(100):  # a clip may be written meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+    os._exit(1)
 
 
 def write_corpus(

@@ -138,8 +138,7 @@ class Espeak:
             self._library.espeak_Info.restype = ctypes.c_char_p
         except (ImportError, OSError, AttributeError, RuntimeError) as error:
             raise BarlowSpeechError(
-                f"the corpus needs eSpeak NG, which cannot be loaded ({error}); {remedy}, or "
-                "name a corpus of your own."
+                f"the corpus needs eSpeak NG, which cannot be loaded ({error}); {remedy}."
             ) from error
         self.rate = self._library.espeak_Initialize(
             self.SYNCHRONOUS,

@@ -137,3 +137,12 @@ def test_what_makes_no_sense_is_refused_and_nothing_written(
     with pytest.raises(BarlowSpeechError, match=said):
         entry.run([*call, "-o", str(tmp_path / "out"), *more])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_layer_that_one_upstream_lacks_is_told_before_anything_is_spoken(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barlow_speech.downstream.toy.phones.phone_corpus", pytest.fail)
+    call = ["phones", "-u", f"barlow_speech@{checkpoint}", "fbank", "-l", "2"]
+    with pytest.raises(BarlowSpeechError, match="'fbank' has layers 1 to 1, and no layer 2"):
+        entry.run([*call, "-o", str(tmp_path / "out")])

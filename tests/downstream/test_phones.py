@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +129,27 @@ def test_two_generations_have_the_same_bytes(manifest: Manifest, tmp_path: Path)
     assert len(files) == 16 + 3
     assert all((again / one).read_bytes() == (manifest.file.parent / one).read_bytes()
                for one in files)  # fmt: skip
+
+
+def test_the_speaking_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from barlow_speech.downstream.toy.phones import *;"
+        "phone_corpus(PhoneSettings(16, 1000), pathlib.Path(sys.argv[1]))"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "corpus")])
+
+    def wait_until(clips: bool) -> None:
+        deadline = time.monotonic() + 300
+        while any(tmp_path.glob(".corpus.*.part/made/flac/*")) != clips:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    try:
+        wait_until(True)
+    finally:
+        starter.kill()
+        starter.wait()
+    wait_until(False)
 
 
 def test_settings_that_leave_a_split_empty_are_refused(tmp_path: Path) -> None:
