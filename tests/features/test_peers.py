@@ -560,7 +560,7 @@ def test_wrong_names_and_files_are_one_sentence(
         f"hubert@{checkpoint}": "'hubert' of s3prl expects a checkpoint that torch.save wrote, and "
         ".* is a safetensors file of barlow_speech; give it as barlow_speech@",
         f"hubert@{checkpoints['apc']}": r"hubert.*apc.pt, which is a PyTorch checkpoint.*task_cfg",
-        f"hubert@{text}": "no checkpoint of a known format",
+        f"hubert@{text}": "a file of an unknown format",
         f"hubert@{cut}": "a truncated archive",
         f"hubert@{tmp_path}": "is a folder",
         f"fbank@{checkpoints['apc']}": "'fbank' of s3prl takes no checkpoint",

@@ -47,6 +47,24 @@ def test_a_checkpoint_of_the_package_is_named_without_its_path(
         UpstreamExpert("barlow_speach")
 
 
+@pytest.mark.parametrize(("name", "rate"), [("fine_states", 320), ("coarse_states", 1280)])
+def test_a_checkpoint_of_the_package_is_small_and_has_a_state_for_every_begun_stride(
+    name: str, rate: int
+) -> None:
+    expert = UpstreamExpert(name).eval()
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size <= 12e6
+    assert sum(one.numel() for one in expert.parameters()) <= 6e6
+    assert expert.get_downsample_rates("hidden_states") == rate
+    lengths = [1, 159, 160, 161, 319, 320, 321, 1279, 1280, 1281, 16_001]
+    together = expert(noise(*lengths))["hidden_states"]
+    for row, (wave, samples) in enumerate(zip(noise(*lengths), lengths)):
+        alone, states = expert([wave])["hidden_states"], -(-samples // rate)
+        assert {tuple(one.shape) for one in alone} == {(1, states, 512)}
+        for one, in_batch in zip(alone, together):
+            torch.testing.assert_close(in_batch[row, :states], one[0], rtol=0, atol=1e-4)
+            assert not in_batch[row, states:].any()
+
+
 def test_the_names_are_on_the_hub(checkpoint: Path) -> None:
     hub = register_upstream()
     assert {"barlow_speech", "barlow_speech_random"} <= set(hub.options(only_registered_ckpt=True))

@@ -208,7 +208,7 @@ def describe(path: Path) -> str:
         return _archive(path)
     if start.startswith(PICKLE):
         return "a pickle, as old versions of torch.save wrote them"
-    return "no checkpoint of a known format"
+    return "a file of an unknown format"
 
 
 def _whose(header: bytes) -> str:
