@@ -369,10 +369,16 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.task_data`; or the speech of a recipe is missing.
+        BarlowSpeechError: as `Evaluator.task_data`; or a corpus, or the speech of a recipe, is
+            missing.
     """
     jobs = {(one.job.task, one.job.corpus): one.job for one in stages if isinstance(one, Evaluate)}
     for (task, corpus), job in sorted(jobs.items()):
+        if workspace.data_root is None and Path(corpus).suffix and not Path(corpus).exists():
+            raise BarlowSpeechError(
+                f"the study's corpus {corpus} is not here; say by --data-root in which folder it "
+                "lies."
+            )
         workspace.evaluator.task_data(task, corpus, job.protocol)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():

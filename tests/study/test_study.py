@@ -369,6 +369,14 @@ def test_what_is_wrong_is_named_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_of_corpora_elsewhere_asks_for_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BarlowSpeechError, match="say by --data-root in which folder it lies"):
+        run(["study", "search", "-o", "out", "--device", "cpu"])
+
+
 def test_a_task_that_leaks_is_refused_before_any_training(
     tree: dict[str, Any], tones: Path, tmp_path: Path
 ) -> None:
