@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +109,16 @@ def critical_difference_text(ranked: Ranking) -> str:
 
 
 def _in_lines(name: str) -> str:
-    """The name on one line or two, cut in the middle where it is longer; a rank fits after it."""
+    """The name on one line or two, cut in the middle where it is longer; a rank fits after it.
+
+    It is broken behind a sign between words, if what is left then fits a line.
+    """
     name = shortened(name, 2 * MAX_NAME)
-    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}\n{name[MAX_NAME:]}"
+    if len(name) <= MAX_NAME:
+        return name
+    signs = [one.end() for one in re.finditer(r"[_\-./@ …]", name[:MAX_NAME])]
+    place = next((one for one in reversed(signs) if len(name) - one <= MAX_NAME), MAX_NAME)
+    return f"{name[:place]}\n{name[place:]}"
 
 
 def _stacked(spans: Sequence[tuple[float, float]]) -> list[tuple[int, float, float]]:

@@ -323,6 +323,13 @@ def test_diagram_shows_every_name_inside_and_apart(count, suffix):
     assert ends == pytest.approx(expected, abs=0.05)
 
 
+def test_a_long_name_is_broken_between_its_words():
+    names = ["barlow_speech@coarse_states", "barlow_speech", "barlow_speech_random"]
+    (axes,) = critical_difference_figure(ranking(cells_of(AUC[:, :3], names))).axes
+    shown = [text.get_text() for text in axes.texts]
+    assert any(one.startswith("barlow_speech@coarse_\nstates  ") for one in shown)
+
+
 def test_diagram_is_reproducible_and_refuses_other_endings(tmp_path):
     ranked = ranking(cells_of(AUC, NAMES))
     for kind in ("png", "pdf", "svg"):
