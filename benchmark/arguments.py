@@ -62,6 +62,8 @@ def chosen_recipe(given: argparse.Namespace) -> Recipe:
 def speech_folder(data_root: Path | None, data: DataSettings) -> Path:
     """The folder that a recipe's manifests are relative to; without one the toy corpus is spoken.
 
+    It is not spoken where every manifest is an absolute path.
+
     Raises:
         BarlowSpeechError: it is no folder, or the recipe is not of the toy corpus.
     """
@@ -69,11 +71,15 @@ def speech_folder(data_root: Path | None, data: DataSettings) -> Path:
     from barlow_speech.downstream.toy.kept import MANIFEST
 
     if data_root is None:
-        for source in (*data.sources, *data.held_out):
-            if source.manifest != MANIFEST and not Path(source.manifest).is_absolute():
+        manifests = [source.manifest for source in (*data.sources, *data.held_out)]
+        relative = [one for one in manifests if not Path(one).is_absolute()]
+        if not relative:
+            return Path()
+        for other in relative:
+            if other != MANIFEST:
                 raise BarlowSpeechError(
-                    f"the recipe reads {source.manifest}, which the toy corpus does not have; say "
-                    "by --data-root in which folder it lies."
+                    f"the recipe reads {other}, which the toy corpus does not have; say by "
+                    "--data-root in which folder it lies."
                 )
         return toy_corpus().parent
     if not data_root.is_dir():

@@ -20,10 +20,11 @@ from tensorboardX import SummaryWriter
 
 from barlow_speech import configs
 from barlow_speech.benchmark import entry
+from barlow_speech.benchmark.arguments import speech_folder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import digest
+from barlow_speech.upstream.common.files import cache_dir, digest
 from barlow_speech.upstream.common.settings import build, read_yaml
-from barlow_speech.upstream.data.packed import PackedCorpus, chosen, pack
+from barlow_speech.upstream.data.packed import DataSettings, PackedCorpus, Source, chosen, pack
 from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.model.frontend import FrontEnd, FrontEndSettings
 from barlow_speech.upstream.model.speech_encoder import ModelSettings
@@ -383,6 +384,12 @@ def test_a_recipe_of_other_speech_asks_for_its_folder(verb: str, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_no_corpus_is_spoken_for_a_recipe_that_says_where_its_speech_is(tones: Path) -> None:
+    data = DataSettings((Source(str(tones)),))
+    assert chosen(data, speech_folder(None, data))
+    assert not list(cache_dir().glob("*"))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -415,6 +422,7 @@ def test_stopping_and_going_on_changes_no_bit(
 DOOMED = """
 import sys, time
 from barlow_speech.benchmark import entry
+from barlow_speech.benchmark.arguments import speech_folder
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 steps, step = 0, Pretraining.step
