@@ -32,12 +32,12 @@ demo: $(VENV)/.installed
 	@$(BIN)/barlow-speech demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Only the loopback device is left: Ray and the tests of several processes talk over it.
 test-offline: $(VENV)/.installed-test
 	@unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' - \
-		$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+		$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest TORCH='$(OLDEST)'

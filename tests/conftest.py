@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,17 @@ settings.load_profile("busy")
 
 EMOTIONS = ("calm", "excited")
 KEYWORDS = ("low", "middle", "high")
+
+
+@pytest.hookimpl(trylast=True)  # behind what shuffles them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, then those with most: what ends last should be short.
+
+    Processes take whole files, in this order (`--no-loadscope-reorder`).
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -count[item.path]))
 
 
 @pytest.fixture(autouse=True, scope="session")

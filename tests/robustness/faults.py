@@ -48,13 +48,15 @@ import soundfile
 import torch
 import yaml
 
-from barlow_speech.benchmark import analyses, commands, entry, run_downstream
+from barlow_speech import benchmark, upstream
+from barlow_speech.benchmark import entry, run_downstream
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import INDEX
 from barlow_speech.upstream.model.checkpoint import load_tensors
+from barlow_speech.upstream.third_party.registry import register_upstream
 
 PATIENCE_S = 1800.0  # a command that takes longer hangs, however busy the machine is
 UNSTEADY = ("time_spent", "costs")  # tables of what differs between any two runs
@@ -486,6 +488,16 @@ def judge(
         tally.wrong.append(f"{target.name} {how}: {', '.join(different[:5])} differ")
 
 
+def load_what_forks_need() -> None:
+    """Import, once for all forks, what commands import where they use it."""
+    for package in (benchmark, upstream):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            with contextlib.suppress(ImportError, BarlowSpeechError):  # of an extra
+                importlib.import_module(module.name)
+    register_upstream()  # s3prl's hub
+    importlib.import_module("torch._dynamo")  # by every optimiser
+
+
 def campaign(
     kills: int,
     seed: int,
@@ -502,9 +514,7 @@ def campaign(
     them read-only, the others with room for a growing part of what it writes; and `damage` files.
     `done` hears of each target when it has met them all.
     """
-    for package in (commands, analyses):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+    load_what_forks_need()
     torch.set_num_threads(1)  # threads of a pool would not be there in a fork
     rng = random.Random(seed)
     chosen = [one for one in targets(folder / "shared") if not only or one.name in only]
