@@ -21,6 +21,8 @@ TORCH ?=
 TORCHAUDIO ?= $(TORCH)
 PAIR := $(if $(TORCH),'torch==$(TORCH)' 'torchaudio==$(TORCHAUDIO)')
 BIN := $(VENV)/bin
+# A process for each core takes whole files, in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # Small matrices on few cores: more threads than cores make them fight each other.
 export TOKENIZERS_PARALLELISM := false
 # What waits for others sleeps meanwhile, and leaves its core to them.
@@ -32,12 +34,12 @@ demo: $(VENV)/.installed
 	@$(BIN)/barlow-speech demo
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 # Only the loopback device is left: Ray and the tests of several processes talk over it.
 test-offline: $(VENV)/.installed-test
 	@unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' - \
-		$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
+		$(PYTEST) $(TESTS)
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest TORCH='$(OLDEST)'

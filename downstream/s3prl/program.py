@@ -197,12 +197,13 @@ def _check(args: argparse.Namespace) -> None:
     hub = getattr(args, "hub", "torch") == "torch"
     if hub and not args.upstream:
         raise BarlowSpeechError("-m needs an upstream: give one with -u.")
-    plain, at, checkpoint = args.upstream.partition("@") if hub else ("", "", "")
-    if at and hasattr(s3prl.hub, plain):
-        raise BarlowSpeechError(
-            f"-m takes no '{args.upstream}'; give the checkpoint by -k: -u {plain} -k {checkpoint}."
-        )
     if hub and not hasattr(s3prl.hub, args.upstream):
+        plain, at, checkpoint = args.upstream.partition("@")
+        if at and hasattr(s3prl.hub, plain):
+            raise BarlowSpeechError(
+                f"-m takes no '{args.upstream}'; give the checkpoint by -k: -u {plain} -k "
+                f"{checkpoint}."
+            )
         raise unknown("upstream", args.upstream, upstreams)
     if args.downstream not in _tasks():
         raise unknown("s3prl task", str(args.downstream), _tasks())

@@ -203,7 +203,7 @@ def test_a_signal_to_end_tidies_up_as_an_interrupt_does(tmp_path: Path, name: st
     assert not list(tmp_path.iterdir())
 
 
-def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.getsignal(signal.SIGHUP)
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

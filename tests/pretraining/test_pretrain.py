@@ -422,7 +422,6 @@ def test_stopping_and_going_on_changes_no_bit(
 DOOMED = """
 import sys, time
 from barlow_speech.benchmark import entry
-from barlow_speech.benchmark.arguments import speech_folder
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 
 steps, step = 0, Pretraining.step

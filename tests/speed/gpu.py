@@ -1,12 +1,15 @@
 """One command for a GPU: is it right, how fast is it, and does it train.
 
 Usage: python tests/speed/gpu.py [--minutes 9] [--device cuda] [--data FOLDER] [-o OUT]
+           [--phases NAME …]
 
 Phases, each in a process of its own with a share of the time: the machine, the speech, right
 (against the CPU), the heads, the pretraining, and a training with the rest. What a phase finds
 stands in OUT/gpu.json and OUT/gpu.html at once, so that a run which is cut short loses nothing.
 FOLDER holds `speech.zip` (`barlow-speech pack --opus`), or is a packed folder; without it speech is
-drawn. With `--device cpu` everything is small: it shows that the phases work, no figure of a GPU.
+drawn. `--phases` runs only these, after the machine and the speech, and gives the last of them what
+time is left. With `--device cpu` everything is small: it shows that the phases work, no figure of a
+GPU.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ import gpu_right
 import gpu_trains
 from gpu_record import Record, short_of_memory, unexpected
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
+from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command, unknown
 
 # By share of the time: those of a phase that ends early go to the training, which has what is left.
 PHASES: dict[str, tuple[float, Callable[..., None]]] = {
@@ -127,6 +130,7 @@ def gpu(arguments: Sequence[str]) -> None:
         BarlowSpeechError: an argument is wrong, or a phase did not end well; the rest was run.
     """
     given = parser().parse_args(arguments)
+    chosen = _chosen(given.phases)
     if not 0 < given.minutes < math.inf:
         raise BarlowSpeechError(f"--minutes must be a number above 0, not {given.minutes:g}.")
     if given.most_steps < 1:
@@ -141,7 +145,7 @@ def gpu(arguments: Sequence[str]) -> None:
     record.facts(command=command, python=platform.python_version())
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as work:
-        for name, (share, _) in PHASES.items():
+        for name, share in chosen.items():
             left = ends - time.monotonic()
             larger = 1.6 if given.device == "cpu" else 1.0  # to start programs takes it longer
             seconds = min(left, larger * share * 60 * given.minutes)
@@ -168,6 +172,17 @@ def gpu(arguments: Sequence[str]) -> None:
         raise BarlowSpeechError(f"{sentence.rstrip('.')}; the rest is in {given.out / 'gpu.html'}.")
 
 
+def _chosen(names: Sequence[str]) -> dict[str, float]:
+    """The share of the time of each phase to run; what the others would take goes to the last."""
+    shares = {name: share for name, (share, _) in PHASES.items()}
+    if not names:
+        return shares
+    if wrong := [name for name in names if name not in shares]:
+        raise unknown("phase", wrong[0], shares, "--phases")
+    kept = {name: share for name, share in shares.items() if name in {*NEEDED, *names}}
+    return kept | {list(kept)[-1]: 1.0}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
@@ -183,6 +198,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--most-steps", type=int, default=1 << 40, metavar="N",
         help="of the training, and of a round of a measurement (default: what there is time for)",
+    )  # fmt: skip
+    result.add_argument(
+        "--phases", nargs="+", default=[], metavar="NAME",
+        help=f"only these, after {' and '.join(NEEDED)} (default: all of {', '.join(PHASES)})",
     )  # fmt: skip
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return result

@@ -51,7 +51,7 @@ def pretraining(record: Record, given: Any) -> None:
         device=given.device,
         steps=int(min(given.most_steps, 2 if given.small else 60)),
         rounds=int(min(given.most_steps, 2 if given.small else 6)),
-        warm_up=2 if given.small else 12,
+        warm_up=2 if given.small else 20,  # mixup's memory fills, then a graph is recorded
         workers=1 if given.small else min(WORKERS, bench.cores()),
         budget_s=max(0.0, ends - time.monotonic()),
     )

@@ -100,7 +100,6 @@ def _run(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
     try:
         with _on_ending_signals(ended):
             main(arguments)
-            sys.stdout.flush()
     except BarlowSpeechError as error:
         if "--debug" in arguments:
             raise
@@ -139,13 +138,10 @@ def _on_ending_signals(handler: Callable[[int, FrameType | None], None]) -> Iter
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    ours = [
-        number
-        for number in numbers
-        if threading.current_thread() is threading.main_thread()
-        and signal.getsignal(number) == signal.SIG_DFL
-    ]
+    ours = []
+    if threading.current_thread() is threading.main_thread():  # no other may handle any
+        numbers = (getattr(signal, name) for name in ENDING if hasattr(signal, name))
+        ours = [one for one in numbers if signal.getsignal(one) == signal.SIG_DFL]
     for number in ours:
         signal.signal(number, handle)
     try:

@@ -59,7 +59,7 @@ def read_yaml(path: Path, named: Mapping[str, Path] | None = None) -> dict[str, 
     Raises:
         BarlowSpeechError: the file is missing, is not YAML or not a mapping, or extends itself.
     """
-    return functools.reduce(merge, read_layers(path, named))
+    return merged(read_layers(path, named))
 
 
 def read_layers(path: Path, named: Mapping[str, Path] | None = None) -> list[dict[str, Any]]:
@@ -160,6 +160,11 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = merge(old, value)
     return result
+
+
+def merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Each laid over those before it."""
+    return functools.reduce(merge, layers)
 
 
 def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

@@ -19,10 +19,9 @@ from barlow_speech.upstream.common.settings import (
     LATER,
     as_plain,
     build,
-    merge,
+    merged,
     override,
     read_layers,
-    read_yaml,
 )
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.data.packed import DataSettings
@@ -136,13 +135,10 @@ def read_recipe(
             family that is to be left out, or changed by `--set`, and is not there.
     """
     short = [f"model.{one}" if one.startswith("encoder.") else one for one in assignments]
-    tree = read_yaml(path, configs.files("recipe"))
-    layers = [(path, one) for one in read_layers(path, configs.files("recipe"))]
-    for file in overrides:
-        tree = merge(tree, read_yaml(file, configs.files("override")))
-        layers += [(file, one) for one in read_layers(file, configs.files("override"))]
-    tree = override(tree, short)
-    _check_families(layers, short)
+    files = [(path, read_layers(path, configs.files("recipe")))]
+    files += [(file, read_layers(file, configs.files("override"))) for file in overrides]
+    tree = override(merged(merged(layers) for _, layers in files), short)
+    _check_families(files, short)
     if isinstance(families := tree.get("families"), dict):
         tree["families"] = {name: one for name, one in families.items() if one is not None}
     recipe = build(Recipe, tree, str(path))
@@ -151,33 +147,26 @@ def read_recipe(
 
 
 def _check_families(
-    layers: Sequence[tuple[Path, dict[str, Any]]], assignments: Sequence[str]
+    files: Sequence[tuple[Path, list[dict[str, Any]]]], assignments: Sequence[str]
 ) -> None:
-    """Refuse null for a family that no layer before has, and a key of one, which would add it."""
+    """Refuse null for a family that nothing before has, and a key of one, which would add it."""
+    # Where each layer stands, and whether the families in it are given whole.
+    layers = [(str(file), True, layer) for file, inside in files for layer in inside]
+    if not any(layer.get("families") for _, _, layer in layers):
+        layers.insert(0, ("", True, {"families": Recipe(steps=1).families}))
+    for assignment in assignments:
+        whole = assignment.partition("=")[0].count(".") < 2
+        layers.append((f"--set {assignment}", whole, override({}, [assignment])))
     known: set[str] = set()
-    for file, layer in layers:
+    for where, whole, layer in layers:
         families = layer.get("families")
         for name, one in families.items() if isinstance(families, dict) else ():
-            if one is not None:
-                known.add(name)
-            elif name in known:
+            if name not in known and (one is None or not whole):
+                raise unknown("view family", str(name), known, where)
+            if one is None:
                 known.remove(name)
             else:
-                raise unknown("view family", str(name), known, str(file))
-    known = known or set(Recipe(steps=1).families)
-    for assignment in assignments:
-        dotted, _, text = assignment.partition("=")
-        keys = dotted.split(".")
-        if keys[0] != "families" or len(keys) == 1:
-            continue
-        whole = len(keys) == 2
-        left_out = whole and override({}, [f"value={text}"])["value"] is None
-        if keys[1] not in known and (left_out or not whole):
-            raise unknown("view family", keys[1], known, f"--set {assignment}")
-        if left_out:
-            known.remove(keys[1])
-        else:
-            known.add(keys[1])
+                known.add(name)
 
 
 def _check(recipe: Recipe, where: str) -> None:
