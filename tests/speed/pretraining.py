@@ -505,22 +505,27 @@ class Contender:
         finally:
             self.dataset.gate.clear()
 
-    def warm_up(self, steps: int, limit_s: float) -> float:
-        """Up to `steps` steps that are not counted, at least two; the seconds of the last.
+    def warm_up(self, steps: int, limit_s: float, device: torch.device) -> float:
+        """Up to `steps` steps that are not counted, at least two; the seconds of one of the last.
 
         The first takes as long as it takes, since it compiles where the recipe says so; none is
         begun `limit_s` seconds after it.
         """
         with self.at_work():
             self.step()
-            began = time.perf_counter()
-            for _ in range(max(1, steps - 1)):
-                started = time.perf_counter()
+            _finish(device)
+            began = started = time.perf_counter()
+            timed = 0
+            for left in range(max(1, steps - 1), 0, -1):
+                if left == max(1, steps // 4) or time.perf_counter() - began > limit_s:
+                    _finish(device)
+                    started, timed = time.perf_counter(), 0
                 self.step()
-                ended = time.perf_counter()
-                if ended - began > limit_s:
+                timed += 1
+                if time.perf_counter() - began > limit_s:
                     break
-        return ended - started
+            _finish(device)
+        return (time.perf_counter() - started) / timed
 
     def round(self, steps: int, audio_s: float, device: torch.device) -> None:
         """`steps` steps of `audio_s` seconds each for the whole, then one under the clock."""
@@ -596,8 +601,9 @@ def measure(
 ) -> dict[str, Any]:
     """Measure ours on the `packed` folder against the baseline on `files`: figures, JSON-able.
 
-    A round is `steps` steps and one more under the clock of each contender. Under a `budget_s` of
-    seconds a round may have fewer steps, and none but the first begins that would not end in time.
+    A round is `steps` steps of the slowest contender, as many of each other as take as long, and
+    one more of each under the clock. Under a `budget_s` of seconds a round may have fewer steps,
+    and none but the first begins that would not end in time.
     `workers` is the baseline's number of processes (None: one a core, at least two).
     """
     began = time.monotonic()
@@ -628,9 +634,12 @@ def measure(
                 trainer.step, baseline_places(trainer), dataset=trainer.dataset
             )
         bar = stack.enter_context(progress(rounds, "measure", "round"))
-        together = sum(one.warm_up(warm_up, budget_s / 10) for one in contenders.values())
-        left = began + budget_s - time.monotonic()
-        steps = int(min(steps, max(1, left / (LEAST_ROUNDS * together) - 1)))
+        step_s = {n: one.warm_up(warm_up, budget_s / 10, where) for n, one in contenders.items()}
+        slowest_s = max(step_s.values())
+        left = (began + budget_s - time.monotonic()) / (LEAST_ROUNDS * len(contenders) * slowest_s)
+        steps = int(min(steps, max(1, left - 1)))
+        # All are at work for as long: the time of a fast one alone would be too short to measure.
+        counts = {name: max(steps, round(steps * slowest_s / one)) for name, one in step_s.items()}
         made = {name: trainer.dataset.made.value for name, trainer in trainers.items()}
         used = {name: trainer.used for name, trainer in trainers.items()}
         round_s = -math.inf  # the first round is made in any case
@@ -638,8 +647,8 @@ def measure(
             started = time.monotonic()
             if started + round_s > began + budget_s:
                 break
-            for one in contenders.values():
-                one.round(steps, audio_s, where)
+            for name, one in contenders.items():
+                one.round(counts[name], audio_s, where)
             round_s = time.monotonic() - started
             bar.update()
     idle = None
@@ -654,7 +663,7 @@ def measure(
         "workers": workers,
         "files": len(files),
         "hours": round(corpus.hours, 4),
-        "steps_per_round": steps,
+        "steps_per_round": counts,
         "rates": {name: one.rates for name, one in contenders.items()},
         "parts_s": {
             name: {part: statistics.median(row[part] for row in one.parts) for part in PARTS}
@@ -716,6 +725,7 @@ def report(facts: dict[str, Any]) -> str:
     audio_s = recipe["batch"] * recipe["crop_s"]
     versions = ", ".join(f"{name} {version}" for name, version in computer["versions"].items())
     rounds = len(facts["rates"][OURS])
+    counts = ", ".join(map(str, facts["steps_per_round"].values()))
     lines = [
         f"machine   {computer['processor']}, {computer['cores']} cores, {computer['threads']} "
         f"threads, device {computer['device']}; load before {facts['load_before']}",
@@ -725,7 +735,7 @@ def report(facts: dict[str, Any]) -> str:
         "channels last",
         f"corpus    {facts['files']} files, {facts['hours']:.2f} h; baseline with "
         f"{facts['workers']} worker processes",
-        f"measured  {rounds} rounds of {facts['steps_per_round']} steps of each, in turn; medians",
+        f"measured  {rounds} rounds of {counts} steps, as long for each, in turn; medians",
         "",
         f"{'whole step':24}{'audio-s/s':>11}{'ms/step':>10}{'100 h epoch':>14}",
     ]
