@@ -111,9 +111,10 @@ def views_of(
             run.memory.push(run.pairs(past)[1])
         pairs, _ = run.pairs(position)
 
-        segments = 2 if recipe.families[name].segments == "different" else 1
-        crops = torch.from_numpy(corpus.crops(position, segments))[:, 0].float() / 32768
-        plain_VN = crops.expand(2, -1)
+        crops = corpus.crops(position, run.segments.lengths)
+        plain_VN = torch.from_numpy(
+            np.concatenate([crops[place] for place in run.segments.of[name]]) / np.float32(32768)
+        )
         keys = [item_keys(seed, 0, torch.from_numpy(position), view) for view in (0, 1)]
         waves = [run.views[name].waveform(plain_VN[v : v + 1], keys[v]) for v in (0, 1)]
         return ShownViews(

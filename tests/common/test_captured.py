@@ -293,7 +293,7 @@ def test_no_step_of_pretraining_waits_for_a_gpu(
     run = Pretraining(dataclasses.replace(recipe, families=families), corpus, CPU)
     run.step()
     run.step()
-    crops_SBN, keys_2B = run.crops(np.arange(recipe.batch))
+    crops_and_keys = run.crops(np.arange(recipe.batch))
     memory = run.memory
     assert memory is not None and memory._items_MFT is not None
     assert len(memory) == memory.capacity
@@ -304,7 +304,7 @@ def test_no_step_of_pretraining_waits_for_a_gpu(
         run.twins = run.forward = fake(run.twins, mode)
         for one in run.views.values():
             fake(one, mode)
-        inputs = [mode.from_tensor(one).to("cuda") for one in (crops_SBN, keys_2B)]
+        inputs = [mode.from_tensor(one).to("cuda") for one in crops_and_keys]
         run._seed = lambda part: None  # type: ignore[method-assign]
         with Waiting() as waiting:
             _, parts, embedding_BE, _ = run._from_crops(*inputs)

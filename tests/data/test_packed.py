@@ -71,25 +71,29 @@ def test_what_went_in_is_there_to_the_last_bit(folder: Path, samples: list[np.nd
 
 def test_a_crop_depends_on_seed_and_position_only(folder: Path) -> None:
     positions = np.arange(100)
-    whole = PackedCorpus(folder, CROP_S, seed=3).crops(positions, segments=2)
+
+    def crops(corpus: PackedCorpus, positions: np.ndarray) -> np.ndarray:
+        return np.stack(corpus.crops(positions, [CROP, CROP]))
+
+    whole = crops(PackedCorpus(folder, CROP_S, seed=3), positions)
     assert whole.shape == (2, 100, CROP)
     for order in (positions[::-1], np.random.default_rng(0).permutation(100)):
-        np.testing.assert_array_equal(
-            PackedCorpus(folder, CROP_S, seed=3).crops(order, 2), whole[:, order]
-        )
+        other = crops(PackedCorpus(folder, CROP_S, seed=3), order)
+        np.testing.assert_array_equal(other, whole[:, order])
     for size in (1, 7, 64):
         corpus = PackedCorpus(folder, CROP_S, seed=3)
-        split = [corpus.crops(part, 2) for part in np.split(positions, range(size, 100, size))]
+        split = [crops(corpus, part) for part in np.split(positions, range(size, 100, size))]
         np.testing.assert_array_equal(np.concatenate(split, axis=1), whole)
-    one = PackedCorpus(folder, CROP_S, seed=3).crops(positions)
-    np.testing.assert_array_equal(one[0], whole[0])
-    assert (PackedCorpus(folder, CROP_S, seed=4).crops(positions, 2) != whole).any()
+    one, short = PackedCorpus(folder, CROP_S, seed=3).crops(positions, [CROP, 100])
+    np.testing.assert_array_equal(one, whole[0])  # whatever is drawn after it
+    assert short.shape == (100, 100)
+    assert (crops(PackedCorpus(folder, CROP_S, seed=4), positions) != whole).any()
 
 
 def test_crops_are_stretches_of_their_recording(folder: Path, samples: list[np.ndarray]) -> None:
     corpus = PackedCorpus(folder, CROP_S, seed=0)
     positions = np.arange(200)
-    crops = corpus.crops(positions, segments=2)
+    crops = np.stack(corpus.crops(positions, [CROP, CROP]))
     starts: dict[int, list[list[int]]] = {}
     for position, recording in zip(positions, corpus.recordings(positions)):
         wave, pair = samples[recording], crops[:, position]
@@ -416,8 +420,8 @@ def test_sampling_does_not_read_the_file_in(tmp_path: Path) -> None:
     before = resident()
     corpus = PackedCorpus(tmp_path, 1.0, seed=0)
     for first in (0, 64):
-        crops = corpus.crops(np.arange(first, first + 64), segments=2)
-    assert crops.shape == (2, 64, SAMPLE_RATE)
+        crops = corpus.crops(np.arange(first, first + 64), [SAMPLE_RATE] * 2)
+    assert [one.shape for one in crops] == [(64, SAMPLE_RATE)] * 2
     assert resident() - before < 128 << 20
 
 

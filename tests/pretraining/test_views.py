@@ -562,6 +562,9 @@ def test_memory_keeps_the_last_items_in_a_ring() -> None:
     assert sorted(memory.pick(torch.arange(5) / 5).flatten().tolist()) == [15, 16, 17, 18, 19]
     with pytest.raises(BarlowSpeechError, match="memory holds items of"):
         memory.push(torch.zeros(1, 2, 1))
+    long = MixupBank(2)
+    long.push(torch.arange(6.0).view(2, 1, 3))
+    assert long.pick(torch.tensor([0.0, 0.5]), 2).tolist() == [[[0, 1]], [[3, 4]]]
 
 
 @pytest.mark.parametrize("pushes", [0, 1, 3])

@@ -736,8 +736,8 @@ def sealed_packed(files: Files) -> Files:
 def read_a_packed_corpus(folder: Path) -> None:
     """Crops of all recordings, and the comparison with the checksums."""
     corpus = PackedCorpus(folder / "packed", 0.1, seed=1)
-    crops = corpus.crops(np.arange(20), segments=2)
-    check(crops.shape == (2, 20, 1600) and crops.dtype == np.int16, "crops of another shape")
+    for crops in corpus.crops(np.arange(20), [1600, 800]):
+        check(len(crops) == 20 and crops.dtype == np.int16, "crops of another shape")
     check(0 < corpus.hours < 1, "hours that are none")
     corpus.verify()
     check(isinstance(corpus.index.get("sha256"), str), "no checksum")

@@ -316,22 +316,22 @@ class PackedCorpus:
         except (OSError, ValueError, IndexError):
             return [f"recording {row} of {self.folder}" for row in rows]
 
-    def crops(self, positions: np.ndarray, segments: int = 1) -> np.ndarray:
-        """int16 crops [segments, B, N] at positions of the sequence, each segment drawn alone.
+    def crops(self, positions: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
+        """int16 crops [B, N] at positions of the sequence, for each of `lengths` N in samples.
 
-        The crop at a position depends on the seed and the position only. A recording shorter
-        than the crop is repeated until it fills it.
+        Each is drawn alone. The crop at a position depends on the seed, the position, its length
+        and those before it only. A recording shorter than the crop is repeated until it fills it.
         """
-        result = np.empty((segments, len(positions), self.crop), dtype=np.int16)
+        result = [np.empty((len(positions), length), dtype=np.int16) for length in lengths]
         for row, recording in enumerate(self.recordings(positions)):
             first, last = self.offsets[recording], self.offsets[recording + 1]
             rng = np.random.default_rng([self.seed, 1, int(positions[row])])
-            for segment in range(segments):
-                if last - first > self.crop:
-                    start = first + rng.integers(last - first - self.crop + 1)
-                    result[segment, row] = self.samples(start, start + self.crop)
+            for length, crops in zip(lengths, result):
+                if last - first > length:
+                    start = first + rng.integers(last - first - length + 1)
+                    crops[row] = self.samples(start, start + length)
                 else:
-                    result[segment, row] = np.resize(self.samples(first, last), self.crop)
+                    crops[row] = np.resize(self.samples(first, last), length)
         return result
 
     def samples(self, first: int, last: int) -> np.ndarray:

@@ -34,6 +34,7 @@ from barlow_speech.upstream.pretraining.objective import ObjectiveSettings
 from barlow_speech.upstream.pretraining.views.settings import ViewSettings
 
 Steps = Annotated[int, Field(ge=1, le=10**12)]
+CropLength = Annotated[float, Field(ge=HOP / SAMPLE_RATE, le=3600)]  # seconds
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,16 @@ class ViewFamily:
     """A set of views with a projector and a term of the objective of its own.
 
     `segments`: whether the two views are of the `same` segment of a recording, or of two
-    `different` ones (which teaches the speaker and loses the words). `level`: whether the items of
+    `different` ones (which teaches the speaker and loses the words). `crop_s` is the length of the
+    segments in seconds, at most the recipe's, which is the default: two long ones of a short
+    recording share most of their sound. `level`: whether the items of
     the objective are utterances, each by its embedding, or `frames`, each state of the encoder's
     last layer paired with the state at the same time in the other view. `weight` is that of its
     term.
     """
 
     segments: Literal["same", "different"] = "same"
+    crop_s: CropLength | None = field(default=None, metadata=LATER)
     level: Literal["utterance", "frames"] = "utterance"
     views: ViewSettings = field(default_factory=ViewSettings)
     projector: Projector = field(default_factory=Projector)
@@ -98,7 +102,7 @@ class Recipe:
     families: dict[str, ViewFamily] = field(default_factory=lambda: {"main": ViewFamily()})
     optimiser: Optimiser = field(default_factory=Optimiser)
     batch: Annotated[int, Field(ge=2, le=1 << 20)] = 128
-    crop_s: Annotated[float, Field(ge=HOP / SAMPLE_RATE, le=3600)] = 1.0
+    crop_s: CropLength = 1.0
     memory: Annotated[int, Field(ge=1, le=1 << 24)] = 1024
     seed: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Steps = 200
@@ -183,6 +187,11 @@ def _check(recipe: Recipe, where: str) -> None:
                     "name of a module; rename it."
                 )
             check_alignment(name, family)
+            if family.crop_s is not None and family.crop_s > recipe.crop_s:
+                raise BarlowSpeechError(
+                    f"families.{name}.crop_s is {family.crop_s:g} and more than the recipe's crops "
+                    f"of {recipe.crop_s:g} s; lower it, or raise crop_s."
+                )
     except BarlowSpeechError as error:
         raise BarlowSpeechError(f"{where}: {error}") from error
 

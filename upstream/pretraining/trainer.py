@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from barlow_speech.upstream.pretraining.objective import (
     objective,
 )
 from barlow_speech.upstream.pretraining.recipe import Optimiser, Recipe, ViewFamily, check_alignment
+from barlow_speech.upstream.pretraining.segments import chosen_segments
 from barlow_speech.upstream.pretraining.views.memory import MixupBank
 from barlow_speech.upstream.pretraining.views.pipeline import Views
 from barlow_speech.upstream.pretraining.views.random import item_keys
@@ -66,6 +67,7 @@ class Pretraining:
         for name, family in recipe.families.items():
             check_alignment(name, family)
         self.recipe, self.corpus, self.device = recipe, corpus, device
+        self.segments = chosen_segments(recipe.families, corpus.crop)
         self.steps_done = 0
         frontend = _normalised(recipe.model, corpus, recipe.seed)
         model = random_model(dataclasses.replace(recipe.model, frontend=frontend), recipe.seed)
@@ -195,11 +197,14 @@ class Pretraining:
         is, and leaves it so.
         """
         families = self.families if families is None else families
-        crops_SBN, keys_2B = self.crops(positions)
-        return self._views_of(crops_SBN, keys_2B, families)
+        *crops, keys_2B = self.crops(positions)
+        return self._views_of(crops, keys_2B, families)
 
     def crops(self, positions: np.ndarray) -> list[Tensor]:
-        """int16 crops [S, B, N] and the keys [2, B] of their views; the next step's are begun."""
+        """int16 crops [B, N] of each segment, and the keys [2, B] of their views.
+
+        The next step's are begun.
+        """
         after = None
         if self.steps_done + 1 < self.recipe.steps:
             after = tuple((positions + self.recipe.batch).tolist())
@@ -207,30 +212,29 @@ class Pretraining:
 
     def _cut(self, wanted: tuple[int, ...]) -> list[Tensor]:
         positions = np.array(wanted, dtype=np.int64)
-        several = any(one.segments == "different" for one in self.recipe.families.values())
         rows_B = torch.from_numpy(positions)
         keys_2B = torch.stack([item_keys(self.recipe.seed, 0, rows_B, view) for view in (0, 1)])
-        return [torch.from_numpy(self.corpus.crops(positions, 1 + several)), keys_2B]
+        crops = self.corpus.crops(positions, self.segments.lengths)
+        return [*map(torch.from_numpy, crops), keys_2B]
 
     def _views_of(
-        self, crops_SBN: Tensor, keys_2B: Tensor, families: Mapping[str, ViewFamily]
+        self, crops: Sequence[Tensor], keys_2B: Tensor, families: Mapping[str, ViewFamily]
     ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        several = any(one.segments == "different" for one in families.values())
-        waves_SBN = crops_SBN[: 1 + several] / 32768
+        of = {name: self.segments.of[name] for name in families}
+        waves_BN = {place: crops[place] / 32768 for place in sorted({0}.union(*of.values()))}
         with torch.no_grad():
-            clean_SBFT = torch.stack(
-                [self.twins.model.frontend(waves_BN).transpose(1, 2) for waves_BN in waves_SBN]
-            )
+            clean_BFT = {
+                place: self.twins.model.frontend(one).transpose(1, 2)
+                for place, one in waves_BN.items()
+            }
         result = {}
-        for name, family in families.items():
-            views = []
-            for view in (0, 1):
-                segment = view if family.segments == "different" else 0
-                views.append(
-                    self._view(name, waves_SBN[segment], clean_SBFT[segment], keys_2B[view])
-                )
-            result[name] = (views[0], views[1])
-        return result, clean_SBFT[0]
+        for name, places in of.items():
+            first_BTF, second_BTF = (
+                self._view(name, waves_BN[place], clean_BFT[place], keys_2B[view])
+                for view, place in enumerate(places)
+            )
+            result[name] = (first_BTF, second_BTF)
+        return result, clean_BFT[0]
 
     @property
     def _recordable(self) -> bool:
@@ -263,9 +267,10 @@ class Pretraining:
         parts, embedding_BE, clean_BFT = result
         return parts, embedding_BE, clean_BFT
 
-    def _from_crops(self, crops_SBN: Tensor, keys_2B: Tensor) -> tuple[Any, ...]:
+    def _from_crops(self, *crops_and_keys: Tensor) -> tuple[Any, ...]:
         """What `_gradients` gives, behind the gradients of all parameters."""
-        views, clean_BFT = self._views_of(crops_SBN, keys_2B, self.families)
+        *crops, keys_2B = crops_and_keys
+        views, clean_BFT = self._views_of(crops, keys_2B, self.families)
         parts, embedding_BE = self._backward(views)
         return [one.grad for one in self.twins.parameters()], parts, embedding_BE, clean_BFT
 
@@ -472,9 +477,9 @@ def _normalised(model: ModelSettings, corpus: PackedCorpus, seed: int) -> Any:
     positions = np.random.default_rng([seed, 2]).integers(
         len(corpus.items), size=NORMALISATION_CROPS
     )
-    crops = torch.from_numpy(corpus.crops(np.sort(positions)))[0].float() / 32768
+    crops_BN = torch.from_numpy(corpus.crops(np.sort(positions), [corpus.crop])[0]).float() / 32768
     plain = FrontEnd(dataclasses.replace(model.frontend, mean=0.0, std=1.0))
-    values = plain.log_mel(crops)
+    values = plain.log_mel(crops_BN)
     mean, std = round(float(values.mean()), 4), round(float(values.std()), 4)
     if std == 0:
         raise BarlowSpeechError(

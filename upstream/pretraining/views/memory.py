@@ -45,18 +45,24 @@ class MixupBank:
             kept_BFT = frames_BFT[-len(place_B) :]
             self._items_MFT.index_copy_(0, place_B, kept_BFT.to(self._items_MFT.dtype))
 
-    def pick(self, unit_B: Tensor) -> Tensor:
-        """The items [B, F, T] at the fractions `unit_B`, in [0, 1), of what is held."""
+    def pick(self, unit_B: Tensor, frames: int | None = None) -> Tensor:
+        """The items [B, F, T] at the fractions `unit_B`, in [0, 1), of what is held.
+
+        Of each the first `frames` frames, or all.
+        """
         if self._items_MFT is None or not len(self):
             raise ValueError("the memory is empty")
-        return self._items_MFT[(unit_B * len(self)).long()]
+        return self._items_MFT[..., :frames][(unit_B * len(self)).long()]
 
-    def check(self, frames_BFT: Tensor) -> None:
-        """Raise a BarlowSpeechError where the items held are of another shape than these."""
+    def check(self, frames_BFT: Tensor, *, shorter: bool = False) -> None:
+        """Raise a BarlowSpeechError where the items held are of another shape than these.
+
+        Or, where these may be `shorter`, of other bands or of fewer frames.
+        """
         if self._items_MFT is None:
             return
         held, given = list(self._items_MFT.shape[1:]), list(frames_BFT.shape[1:])
-        if held != given:
+        if held != given and not (shorter and held[0] == given[0] and held[1] > given[1]):
             raise BarlowSpeechError(
                 f"mixup's memory holds items of {held} bands and frames, not {given}; keep one "
                 "crop length, or start with an empty memory."

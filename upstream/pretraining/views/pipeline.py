@@ -162,7 +162,7 @@ class Views(nn.Module):
         drawn.
 
         Raises:
-            BarlowSpeechError: the memory holds items of another shape.
+            BarlowSpeechError: the memory holds items of other bands or of fewer frames.
         """
         keys_B = _keys_for(frames_BFT, keys_B)
         with torch.autocast(frames_BFT.device.type, enabled=False):
@@ -301,13 +301,14 @@ class Views(nn.Module):
         mixup = self.settings.mixup
         if mixup is None or memory is None or not len(memory):
             return frames_BFT
-        memory.check(frames_BFT)
+        memory.check(frames_BFT, shorter=True)
+        frames = frames_BFT.shape[-1]
         chosen_B, weight_B, past_B = uniforms(keys_B, "mixup", 3).unbind(1)
         return _at_chosen(
             frames_BFT,
             chosen_B < mixup.p,
             lambda frames_bFT, weight_b, past_b: mix_frames(
-                frames_bFT, memory.pick(past_b).to(frames_bFT), weight_b, mixup.scale
+                frames_bFT, memory.pick(past_b, frames).to(frames_bFT), weight_b, mixup.scale
             ),
             mixup.ratio * weight_B,
             past_B,

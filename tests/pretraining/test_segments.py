@@ -1,0 +1,39 @@
+"""Which crops a step cuts, and which of them the views of a family are of."""
+
+from __future__ import annotations
+
+import pytest
+
+from barlow_speech.upstream.pretraining.recipe import ViewFamily
+from barlow_speech.upstream.pretraining.segments import chosen_segments
+
+CROP = 16_000
+
+
+@pytest.mark.parametrize(
+    ("families", "lengths", "of"),
+    [
+        ({"a": ViewFamily()}, (CROP,), {"a": (0, 0)}),
+        (
+            {"a": ViewFamily(), "b": ViewFamily(segments="different")},
+            (CROP, CROP),
+            {"a": (0, 0), "b": (0, 1)},
+        ),
+        (
+            {"a": ViewFamily(segments="different", crop_s=0.5), "b": ViewFamily()},
+            (CROP, 8000, 8000),
+            {"a": (1, 2), "b": (0, 0)},
+        ),
+        (
+            {"a": ViewFamily(crop_s=0.5), "b": ViewFamily(crop_s=1.0, segments="different")},
+            (CROP, 8000, CROP),
+            {"a": (1, 1), "b": (0, 2)},
+        ),
+    ],
+)
+def test_no_more_segments_are_cut_than_the_families_need(
+    families: dict[str, ViewFamily], lengths: tuple[int, ...], of: dict[str, tuple[int, int]]
+) -> None:
+    segments = chosen_segments(families, CROP)
+    assert segments.lengths == lengths
+    assert segments.of == of
