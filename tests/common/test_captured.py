@@ -293,7 +293,7 @@ def test_no_step_of_pretraining_waits_for_a_gpu(
     run = Pretraining(dataclasses.replace(recipe, families=families), corpus, CPU)
     run.step()
     run.step()
-    crops_and_keys = run.crops(np.arange(recipe.batch))
+    crops_and_keys = run.crops(np.arange(recipe.batch), run.families)
     memory = run.memory
     assert memory is not None and memory._items_MFT is not None
     assert len(memory) == memory.capacity

@@ -108,6 +108,26 @@ def test_several_families_share_the_trunk(recipe_file: Path, tones: Path, tmp_pa
     assert set(run.twins.projectors) == {"words", "voice"}
 
 
+def test_a_family_of_shorter_crops_sees_two_stretches_of_its_recordings(
+    recipe_file: Path, tones: Path, tmp_path: Path
+) -> None:
+    """What the others see, and what mixup remembers, stays as it is."""
+    alone = run_of(read_recipe(recipe_file), tones.parent, tmp_path / "alone")
+    voice = "{segments: different, crop_s: 0.1, views: {mixup: {p: 1}}, projector: {width: 8}}"
+    recipe = read_recipe(recipe_file, [f"families.voice={voice}", "rotate=true"])
+    run = run_of(recipe, tones.parent, tmp_path / "packed")
+    positions = np.arange(recipe.batch)
+    pairs, plain_BFT = run.pairs(positions, recipe.families)
+    (same, remembered_BFT), [*_, plain] = alone.pairs(positions), [plain_BFT]
+    assert all(torch.equal(*views) for views in zip(pairs["words"], same["words"]))
+    assert torch.equal(plain, remembered_BFT)
+    assert [view.shape[1] for view in (*pairs["words"], *pairs["voice"])] == [25, 25, 10, 10]
+    assert not torch.equal(*pairs["voice"])
+    assert len(run.crops(positions, {"words": recipe.families["words"]})) == 2  # one, and keys
+    while not run.done:  # the memory holds what is longer than the voice's crops
+        assert math.isfinite(run.step()["loss"])
+
+
 def test_the_objective_over_frames_is_that_of_all_states_of_all_utterances(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:
@@ -588,6 +608,8 @@ def test_every_recipe_in_the_package_is_valid() -> None:
         ("batch=1", "batch must be greater than or equal to 2"),
         ("seed=-1", "seed"),
         ("crop_s=0.001", "crop_s"),
+        ("families.words.crop_s=0.001", "crop_s"),
+        ("families.words.crop_s=0.5", r"families.words.crop_s is 0.5 and more .* of 0.25 s; lower"),
         ("encoder.channels=0", "channels must be"),
         ("encoder.dropout=1.5", "dropout must be"),
         ("model.frontend.n_mels=15", "divisible"),

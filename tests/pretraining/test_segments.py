@@ -37,3 +37,10 @@ def test_no_more_segments_are_cut_than_the_families_need(
     segments = chosen_segments(families, CROP)
     assert segments.lengths == lengths
     assert segments.of == of
+
+
+def test_a_family_needs_its_own_segments_and_what_mixup_remembers() -> None:
+    families = {"voice": ViewFamily(segments="different", crop_s=0.5), "words": ViewFamily()}
+    segments = chosen_segments(families, CROP)
+    assert segments.needed(["words"]) == [0]
+    assert segments.needed(["voice"]) == segments.needed(families) == [0, 1, 2]

@@ -16,7 +16,8 @@ class Ahead(Generic[Key]):
     """Tensors by key, of which one is made ahead.
 
     `make` runs on one thread alone, in the order in which it was asked. For a GPU what it makes is
-    pinned and copied on a stream of its own, so that the copy waits for no kernel.
+    pinned, where it is not yet, and copied on a stream of its own, so that the copy waits for no
+    kernel.
     """
 
     def __init__(self, make: Callable[[Key], Sequence[Tensor]], device: torch.device) -> None:
@@ -44,6 +45,6 @@ class Ahead(Generic[Key]):
         if self._stream is None:
             return [one.to(self.device) for one in tensors], None
         with torch.cuda.device(self.device), torch.cuda.stream(self._stream):
-            pinned = [one.pin_memory() for one in tensors]
+            pinned = [one if one.is_pinned() else one.pin_memory() for one in tensors]
             moved = [one.to(self.device, non_blocking=True) for one in pinned]
             return moved, self._stream.record_event()

@@ -323,26 +323,39 @@ class PackedCorpus:
         and those before it only. A recording shorter than the crop is repeated until it fills it.
         """
         result = [np.empty((len(positions), length), dtype=np.int16) for length in lengths]
+        self.cut(positions, lengths, dict(enumerate(result)))
+        return result
+
+    def cut(
+        self, positions: np.ndarray, lengths: Sequence[int], into: Mapping[int, np.ndarray]
+    ) -> None:
+        """Read what `crops` gives into the arrays `into`, by place in `lengths`, and no others."""
         for row, recording in enumerate(self.recordings(positions)):
             first, last = self.offsets[recording], self.offsets[recording + 1]
             rng = np.random.default_rng([self.seed, 1, int(positions[row])])
-            for length, crops in zip(lengths, result):
-                if last - first > length:
-                    start = first + rng.integers(last - first - length + 1)
-                    crops[row] = self.samples(start, start + length)
+            for place, length in enumerate(lengths):
+                longer = last - first > length
+                start = first + rng.integers(last - first - length + 1) if longer else first
+                if place not in into:
+                    continue
+                if longer:
+                    self._read(start, into[place][row])
                 else:
-                    crops[row] = np.resize(self.samples(first, last), length)
-        return result
+                    into[place][row] = np.resize(self.samples(first, last), length)
 
     def samples(self, first: int, last: int) -> np.ndarray:
-        """int16 samples of a span of the file.
+        """int16 samples of a span of the file."""
+        result = np.empty(int(last - first), dtype=np.int16)
+        self._read(first, result)
+        return result
+
+    def _read(self, first: int, into_N: np.ndarray) -> None:
+        """The samples from `first` on.
 
         Read, not mapped: the pages of a map count as this process's memory once they are touched,
         and in a few epochs random crops touch all of them.
         """
-        data = os.pread(self._audio.fileno(), 2 * int(last - first), 2 * int(first))
-        if len(data) != 2 * (last - first):
+        if os.preadv(self._audio.fileno(), [into_N], 2 * int(first)) != into_N.nbytes:
             raise BarlowSpeechError(
                 f"packed corpus {self.folder} was cut short while it was read; pack it again."
             )
-        return np.frombuffer(data, dtype="<i2")

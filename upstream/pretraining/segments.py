@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
@@ -19,6 +19,10 @@ class Segments:
 
     lengths: tuple[int, ...]
     of: Mapping[str, tuple[int, int]]
+
+    def needed(self, names: Iterable[str]) -> list[int]:
+        """The places in `lengths` of what these families need, with what mixup remembers."""
+        return sorted({0}.union(*(self.of[name] for name in names)))
 
 
 def chosen_segments(families: Mapping[str, ViewFamily], crop: int) -> Segments:

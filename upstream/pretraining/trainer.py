@@ -118,10 +118,13 @@ class Pretraining:
     @property
     def families(self) -> dict[str, ViewFamily]:
         """The view families that the step that comes next trains."""
+        return self._families_at(self.steps_done)
+
+    def _families_at(self, step: int) -> dict[str, ViewFamily]:
         families = self.recipe.families
         if not self.recipe.rotate:
             return families
-        name = list(families)[self.steps_done % len(families)]
+        name = list(families)[step % len(families)]
         return {name: families[name]}
 
     @property
@@ -197,41 +200,49 @@ class Pretraining:
         is, and leaves it so.
         """
         families = self.families if families is None else families
-        *crops, keys_2B = self.crops(positions)
+        *crops, keys_2B = self.crops(positions, families)
         return self._views_of(crops, keys_2B, families)
 
-    def crops(self, positions: np.ndarray) -> list[Tensor]:
-        """int16 crops [B, N] of each segment, and the keys [2, B] of their views.
+    def crops(self, positions: np.ndarray, families: Mapping[str, ViewFamily]) -> list[Tensor]:
+        """int16 crops [B, N] of the segments that the families need, and the views' keys [2, B].
 
-        The next step's are begun.
+        Those of the step after the one that comes next are begun.
         """
         after = None
         if self.steps_done + 1 < self.recipe.steps:
-            after = tuple((positions + self.recipe.batch).tolist())
-        return self._ahead.take(tuple(positions.tolist()), after)
+            needed = self.segments.needed(self._families_at(self.steps_done + 1))
+            after = (tuple((positions + self.recipe.batch).tolist()), tuple(needed))
+        wanted = (tuple(positions.tolist()), tuple(self.segments.needed(families)))
+        return self._ahead.take(wanted, after)
 
-    def _cut(self, wanted: tuple[int, ...]) -> list[Tensor]:
-        positions = np.array(wanted, dtype=np.int64)
+    def _cut(self, wanted: tuple[tuple[int, ...], tuple[int, ...]]) -> list[Tensor]:
+        positions = np.array(wanted[0], dtype=np.int64)
         rows_B = torch.from_numpy(positions)
         keys_2B = torch.stack([item_keys(self.recipe.seed, 0, rows_B, view) for view in (0, 1)])
-        crops = self.corpus.crops(positions, self.segments.lengths)
-        return [*map(torch.from_numpy, crops), keys_2B]
+        lengths, pinned = self.segments.lengths, self.device.type == "cuda"
+        # Read to where a GPU copies it from: to pin 8 MB took longer than a step.
+        crops = {
+            place: torch.empty(len(positions), lengths[place], dtype=torch.int16, pin_memory=pinned)
+            for place in wanted[1]
+        }
+        self.corpus.cut(positions, lengths, {place: one.numpy() for place, one in crops.items()})
+        return [*crops.values(), keys_2B]
 
     def _views_of(
         self, crops: Sequence[Tensor], keys_2B: Tensor, families: Mapping[str, ViewFamily]
     ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        of = {name: self.segments.of[name] for name in families}
-        waves_BN = {place: crops[place] / 32768 for place in sorted({0}.union(*of.values()))}
+        places = self.segments.needed(families)
+        waves_BN = {place: crop_BN / 32768 for place, crop_BN in zip(places, crops)}
         with torch.no_grad():
             clean_BFT = {
                 place: self.twins.model.frontend(one).transpose(1, 2)
                 for place, one in waves_BN.items()
             }
         result = {}
-        for name, places in of.items():
+        for name in families:
             first_BTF, second_BTF = (
                 self._view(name, waves_BN[place], clean_BFT[place], keys_2B[view])
-                for view, place in enumerate(places)
+                for view, place in enumerate(self.segments.of[name])
             )
             result[name] = (first_BTF, second_BTF)
         return result, clean_BFT[0]
@@ -261,7 +272,7 @@ class Pretraining:
             self._recorded[tuple(families)] = Captured(self._from_crops, self.record)
         self._seed(0)
         recorded = self._recorded[tuple(families)]
-        gradients, *result = recorded(*self.crops(positions))
+        gradients, *result = recorded(*self.crops(positions, families))
         for parameter, gradient in zip(self.twins.parameters(), gradients):
             parameter.grad = gradient  # where the recording writes it
         parts, embedding_BE, clean_BFT = result
