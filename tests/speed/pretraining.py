@@ -491,6 +491,7 @@ class Contender:
     clocked: Callable[[], Any] | None = None  # as `step`, and none of the places is passed by
     dataset: FileViews | None = None
     rates: list[float] = dataclasses.field(default_factory=list)  # audio-seconds per second
+    steps: list[int] = dataclasses.field(default_factory=list)  # of each round
     parts: list[dict[str, float]] = dataclasses.field(default_factory=list)  # seconds per step
 
     @contextlib.contextmanager
@@ -506,7 +507,7 @@ class Contender:
             self.dataset.gate.clear()
 
     def warm_up(self, steps: int, limit_s: float, device: torch.device) -> float:
-        """Up to `steps` steps that are not counted, at least two; the seconds of one of the last.
+        """Up to `steps` steps that are not counted, at least two; the seconds of the last.
 
         The first takes as long as it takes, since it compiles where the recipe says so; none is
         begun `limit_s` seconds after it.
@@ -514,28 +515,28 @@ class Contender:
         with self.at_work():
             self.step()
             _finish(device)
-            began = started = time.perf_counter()
-            timed = 0
-            for left in range(max(1, steps - 1), 0, -1):
-                if left == max(1, steps // 4) or time.perf_counter() - began > limit_s:
-                    _finish(device)
-                    started, timed = time.perf_counter(), 0
+            began = time.perf_counter()
+            for _ in range(max(1, steps - 1)):
+                started = time.perf_counter()
                 self.step()
-                timed += 1
                 if time.perf_counter() - began > limit_s:
                     break
             _finish(device)
-        return (time.perf_counter() - started) / timed
+        return time.perf_counter() - started
 
-    def round(self, steps: int, audio_s: float, device: torch.device) -> None:
-        """`steps` steps of `audio_s` seconds each for the whole, then one under the clock."""
+    def round(self, turn_s: float, audio_s: float, device: torch.device) -> None:
+        """Steps of `audio_s` seconds each until `turn_s` are over, then one under the clock."""
         with self.at_work():
             _finish(device)
             started = time.perf_counter()
-            for _ in range(steps):
+            self.step()
+            steps = 1
+            while time.perf_counter() - started < turn_s:
                 self.step()
+                steps += 1
             _finish(device)
             self.rates.append(steps * audio_s / (time.perf_counter() - started))
+            self.steps.append(steps)
             watch = Stopwatch(device)
             with _replaced(self.places, watch):
                 (self.clocked or self.step)()
@@ -601,9 +602,9 @@ def measure(
 ) -> dict[str, Any]:
     """Measure ours on the `packed` folder against the baseline on `files`: figures, JSON-able.
 
-    A round is `steps` steps of the slowest contender, as many of each other as take as long, and
-    one more of each under the clock. Under a `budget_s` of seconds a round may have fewer steps,
-    and none but the first begins that would not end in time.
+    In a round all are at work for as long, about `steps` steps of the slowest: the time of as many
+    steps of a fast one would be too short. Then each makes one under the clock. Under a `budget_s`
+    of seconds a round may be shorter, and none but the first begins that would not end in time.
     `workers` is the baseline's number of processes (None: one a core, at least two).
     """
     began = time.monotonic()
@@ -634,12 +635,11 @@ def measure(
                 trainer.step, baseline_places(trainer), dataset=trainer.dataset
             )
         bar = stack.enter_context(progress(rounds, "measure", "round"))
-        step_s = {n: one.warm_up(warm_up, budget_s / 10, where) for n, one in contenders.items()}
-        slowest_s = max(step_s.values())
-        left = (began + budget_s - time.monotonic()) / (LEAST_ROUNDS * len(contenders) * slowest_s)
-        steps = int(min(steps, max(1, left - 1)))
-        # All are at work for as long: the time of a fast one alone would be too short to measure.
-        counts = {name: max(steps, round(steps * slowest_s / one)) for name, one in step_s.items()}
+        turn_s = steps * max(
+            one.warm_up(warm_up, budget_s / 10, where) for one in contenders.values()
+        )
+        left = began + budget_s - time.monotonic()
+        turn_s = min(turn_s, max(0.0, left / (LEAST_ROUNDS * len(contenders))))
         made = {name: trainer.dataset.made.value for name, trainer in trainers.items()}
         used = {name: trainer.used for name, trainer in trainers.items()}
         round_s = -math.inf  # the first round is made in any case
@@ -647,8 +647,8 @@ def measure(
             started = time.monotonic()
             if started + round_s > began + budget_s:
                 break
-            for name, one in contenders.items():
-                one.round(counts[name], audio_s, where)
+            for one in contenders.values():
+                one.round(turn_s, audio_s, where)
             round_s = time.monotonic() - started
             bar.update()
     idle = None
@@ -663,7 +663,7 @@ def measure(
         "workers": workers,
         "files": len(files),
         "hours": round(corpus.hours, 4),
-        "steps_per_round": counts,
+        "steps_per_round": {n: statistics.median(one.steps) for n, one in contenders.items()},
         "rates": {name: one.rates for name, one in contenders.items()},
         "parts_s": {
             name: {part: statistics.median(row[part] for row in one.parts) for part in PARTS}
@@ -725,7 +725,7 @@ def report(facts: dict[str, Any]) -> str:
     audio_s = recipe["batch"] * recipe["crop_s"]
     versions = ", ".join(f"{name} {version}" for name, version in computer["versions"].items())
     rounds = len(facts["rates"][OURS])
-    counts = ", ".join(map(str, facts["steps_per_round"].values()))
+    counts = ", ".join(f"{one:g}" for one in facts["steps_per_round"].values())
     lines = [
         f"machine   {computer['processor']}, {computer['cores']} cores, {computer['threads']} "
         f"threads, device {computer['device']}; load before {facts['load_before']}",
@@ -735,7 +735,7 @@ def report(facts: dict[str, Any]) -> str:
         "channels last",
         f"corpus    {facts['files']} files, {facts['hours']:.2f} h; baseline with "
         f"{facts['workers']} worker processes",
-        f"measured  {rounds} rounds of {counts} steps, as long for each, in turn; medians",
+        f"measured  {rounds} rounds, as long for each, of {counts} steps in turn; medians",
         "",
         f"{'whole step':24}{'audio-s/s':>11}{'ms/step':>10}{'100 h epoch':>14}",
     ]

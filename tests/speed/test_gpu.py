@@ -55,6 +55,25 @@ def test_all_phases_run_on_a_cpu(tones: Path, tmp_path: Path) -> None:
     load_model(out / "training" / "encoder.safetensors")
 
 
+def test_phases_can_be_chosen_and_the_last_of_them_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seconds = {}
+
+    def supervised(name: str, given: Given) -> str:
+        seconds[name] = given.seconds
+        return ""
+
+    monkeypatch.setattr(program, "supervise", supervised)
+    monkeypatch.setattr(Record, "end", lambda self, sentence: None)
+    command = ["--device", "cuda", "--minutes", "1", "-o", str(tmp_path), "--phases"]
+    gpu([*command, "pretraining"])
+    assert list(seconds) == ["machine", "speech", "pretraining"]
+    assert seconds["machine"] < 10 and seconds["pretraining"] > 50
+    with pytest.raises(BarlowSpeechError, match="did you mean 'heads'"):
+        gpu([*command, "head"])
+
+
 def test_a_check_that_breaks_keeps_no_other_from_its_turn(
     given: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
