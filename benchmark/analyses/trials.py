@@ -10,18 +10,20 @@ from barlow_speech.benchmark.analyses._requests import (
     CheckpointFacts,
     CheckpointRequest,
     Request,
+    ResultRequest,
     Results,
     Study,
-    grid,
     labels,
 )
 from barlow_speech.benchmark.reporting.document import Section, Table
-from barlow_speech.benchmark.statistics.results import by_task
-from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 
 NOTES = (
-    "Percent. A trial's minutes are those of its pretraining, as its checkpoint has them, by the "
-    "wall clock; trials that share a pretraining share them.",
+    "Percent. A trial's minutes are those of its first pretraining, as its checkpoint has them, by "
+    "the wall clock; trials that share a pretraining share them.",
+    "Every score of a trial of several pretraining seeds is the mean over these, each with one "
+    "head; how far apart their least and greatest mean over the tasks are is what a difference of "
+    "two trials is to be held against.",
 )
 
 
@@ -34,12 +36,22 @@ class Settings:
 
 
 def requests(settings: Settings, study: Study) -> list[Request]:
-    """The result of every trial on every task, and what its checkpoint says."""
+    """The result of every trial on every task, of all its seeds, and what its checkpoint says."""
     upstreams = labels(study, settings.upstreams, "trials")
+    results = []
+    for label in upstreams:
+        count, changes = study.member(label, "trials").seeds, {}
+        if count > 1:
+            levels = {"pretrain_seed": count, "init": 1, "order": 1}
+            changes = {"levels": levels, "varies": list(levels), "runs": count}
+        results += [
+            ResultRequest(label, *column, changes, every_seed=count > 1)
+            for column in study.columns(settings.tasks)
+        ]
     checkpoints = [
         CheckpointRequest(label) for label in upstreams if not study.member(label, "").name
     ]
-    return [*grid(study, upstreams, settings.tasks), *checkpoints]
+    return [*results, *checkpoints]
 
 
 def section(title: str, settings: Settings, results: Results) -> Section:
@@ -48,13 +60,14 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     trials = list(dict.fromkeys(result.upstream for result in results.tasks))
     facts = {request.label: read for request, read in results.requested(CheckpointRequest)}
     means = np.array(
-        [[100 * cell_summary(result)["mean"] for result in group] for group in groups.values()]
+        [[100 * np.mean(result.values) for result in group] for group in groups.values()]
     )
     order = sorted(range(len(trials)), key=lambda place: -means[:, place].mean())
-    rows = tuple(
-        (trials[at], *_cost(facts.get(trials[at])), *means[:, at], means[:, at].mean())
-        for at in order
-    )
+    rows = []
+    for at in order:
+        seeds, least, greatest = _seeds([group[at] for group in groups.values()])
+        cost = _cost(facts.get(trials[at]))
+        rows.append((trials[at], *cost, seeds, *means[:, at], means[:, at].mean(), least, greatest))
     splits = {result.setup.eval_split for group in groups.values() for result in group}
     best = trials[order[0]]
     finding = (
@@ -62,15 +75,34 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(splits))}."
     )
     columns = (
-        "trial", "parameters", "steps", "minutes",
-        *(f"{task} {corpus}" for task, corpus in groups), "mean",
+        "trial", "parameters", "steps", "minutes", "seeds",
+        *(f"{task} {corpus}" for task, corpus in groups), "mean", "least", "greatest",
     )  # fmt: skip
     return Section(
         title,
         (finding,),
         NOTES,
-        (Table(f"{title} scores", "Every trial, the best mean first.", columns, rows),),
+        (Table(f"{title} scores", "Every trial, the best mean first.", columns, tuple(rows)),),
     )
+
+
+def _seeds(results: list[TaskResult]) -> tuple[int, float | None, float | None]:
+    """A trial's pretraining seeds, and the least and greatest of their means over the tasks."""
+    seeds = {run["pretrain_seed"] for run in results[0].sources if "pretrain_seed" in run}
+    if len(seeds) < 2:
+        return 1, None, None
+    scores = [
+        100 * np.mean(
+            [
+                value
+                for result in results
+                for value, run in zip(result.values, result.sources)
+                if run["pretrain_seed"] == seed
+            ]
+        )
+        for seed in seeds
+    ]  # fmt: skip
+    return len(seeds), min(scores), max(scores)
 
 
 def _cost(facts: CheckpointFacts | None) -> tuple[int | None, int | None, float | None]:

@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> None:
     over = read_over(given.over)
     path = configs.find("study", given.study, "barlow-speech study (or a path to a .yaml)")
     from barlow_speech.benchmark.study.config import read_study
-    from barlow_speech.benchmark.study.planner import plan_text
+    from barlow_speech.benchmark.study.planner import Planner, plan_text
     from barlow_speech.benchmark.study.run import planned, run_study
     from barlow_speech.benchmark.study.workspace import Workspace
     from barlow_speech.upstream.common.machine import usable
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> None:
     )
     analyses, steps = planned(study, workspace, str(path))
     if given.dry_run:
-        print(plan_text(steps))
+        print(plan_text(steps, Planner(study, workspace).shared))
         return
     page = run_study(
         study, workspace, analyses, steps, shlex.join(["barlow-speech", *sys.argv[1:]])

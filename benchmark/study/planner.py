@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -144,6 +144,13 @@ class Planner:
             folders[label] = by_recipe.setdefault(key, there[0])
         return folders
 
+    @property
+    def shared(self) -> dict[str, str]:
+        """Upstreams whose recipe is that of one before, and the first of that recipe."""
+        first: dict[Path, str] = {}
+        owners = {label: first.setdefault(one, label) for label, one in self._folders.items()}
+        return {label: owner for label, owner in owners.items() if label != owner}
+
     def name(self, label: str, every_seed: bool = False) -> str:
         """What `load_upstream` calls an upstream: its first pretraining, or all of them."""
         member = self.study.member(label, "the study")
@@ -247,14 +254,16 @@ class Planner:
 
 
 def _reread(label: str, base: Pretrain, readout: tuple[Part, ...]) -> Reread:
-    key = digest(["readout", base.key, [dataclasses.asdict(part) for part in readout]])
+    parts = [dataclasses.asdict(part) for part in readout]
+    seed = f", seed {base.recipe.seed}" if base.recipe.seed else ""
+    # The file is called as that of every other seed, since one pattern names them all.
     return Reread(
         kind=PRETRAINING,
-        title=f"readout of {label}",
-        key=key,
+        title=f"readout of {label}{seed}",
+        key=digest(["readout", base.key, parts]),
         needs=(base,),
         recipe=base.recipe,
-        encoder=base.encoder.parent / f"readout-{key[:10]}.safetensors",
+        encoder=base.encoder.parent / f"readout-{digest(parts)[:10]}.safetensors",
         base=base,
         readout=readout,
     )
@@ -321,10 +330,10 @@ def timed(steps: Sequence[Step], workspace: Workspace) -> list[Step]:
     return [dataclasses.replace(step, seconds=seconds(step)) for step in steps]
 
 
-def plan_text(steps: Sequence[Step]) -> str:
+def plan_text(steps: Sequence[Step], shared: Mapping[str, str]) -> str:
     """The plan as a table for a terminal, and what is left in all.
 
-    Evaluations that differ in task and corpus alone share a line.
+    Evaluations that differ in task and corpus alone share a line. `shared` is `Planner.shared`.
     """
     lines = []
     for kind in KINDS:
@@ -348,6 +357,10 @@ def plan_text(steps: Sequence[Step]) -> str:
     left = [step for step in steps if not step.done]
     lines += [
         "",
+        *(
+            f"{printable(label)} has the recipe of {printable(owner)}, and is the same pretraining."
+            for label, owner in shared.items()
+        ),
         f"{len(steps) - len(left)} of {len(steps)} stages are done; the others will take about "
         f"{duration(sum(step.seconds for step in left))} (an estimate).",
     ]

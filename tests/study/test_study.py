@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -108,7 +110,9 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
     given = ["study", str(path), "-o", str(out), "--device", "cpu"]
     run([*given, "--dry-run"])
     assert not out.exists()
-    assert "0 of " in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "0 of " in text
+    assert "the same has the recipe of BT, and is the same pretraining." in text
     run(given)
     page = (out / "report.html").read_text()
     for title in tree["analyses"]:
@@ -133,6 +137,28 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
     assert (out / JOURNAL).read_text().splitlines() == lines
     assert {one.name: one.read_bytes() for one in (out / "records").rglob("*.json")} == stored
     assert (out / "report.html").read_text() == page
+
+
+def test_trials_are_of_all_their_pretrainings_whatever_the_readout(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    readout = [{"layer": 1, "statistics": ["mean", "std"]}]
+    tree["protocol"] = {"name": "search", "selection": "embedding", "readout": readout}
+    tree["upstreams"] = {"BT": {"seeds": 3}, "half": {"set": ["data.share=0.5"]}}
+    tree["analyses"] = {"Trials": {"kind": "trials", "tasks": ["gender", "keyword_spotting"]}}
+    out = tmp_path / "out"
+    run(["study", str(write(tree, tmp_path)), "-o", str(out), "--device", "cpu"])
+    with (out / "tables" / "trials_scores.csv").open(newline="") as file:
+        rows = {row["trial"]: row for row in csv.DictReader(file)}
+    seeds = sorted((out / "pretraining").glob("bt-*/seed*/readout-*.safetensors"))
+    assert [file.parent.name for file in seeds] == ["seed0", "seed1", "seed2"]
+    three = [one for one in read_results(out) if len(one.values) == 3]
+    means = np.mean([one.values for one in three], axis=0)
+    assert [rows[name]["seeds"] for name in ("BT", "half")] == ["3", "1"]
+    assert float(rows["BT"]["mean"]) == pytest.approx(100 * means.mean())
+    assert float(rows["BT"]["least"]) == pytest.approx(100 * means.min())
+    assert float(rows["BT"]["greatest"]) == pytest.approx(100 * means.max())
+    assert len(three) == 2 and rows["half"]["least"] == ""
 
 
 def test_a_study_that_is_stopped_goes_on(
@@ -183,6 +209,7 @@ def test_equal_pretrainings_are_one_and_evaluations_stand_by_upstream(
     planner = Planner(study, Workspace(tmp_path / "out"))
     assert planner.name("BT") != planner.name("half")
     same = [planner.pretrainings(label)[0].key for label in ("BT", "the same")]
+    assert planner.shared == {"the same": "BT"}
     steps = in_order(w for label in study.upstreams for w in planner.pretrainings(label))
     assert len(steps) == 4  # two seeds, families, half
     requests = [
@@ -246,7 +273,7 @@ def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path
             assert new.seconds == pytest.approx(10 * old.seconds)
     (past,) = timed([replace(first, done=True)], workspace)
     assert past.seconds == 30.0
-    assert f"0 of {len(steps)} stages are done" in plan_text(again)
+    assert f"0 of {len(steps)} stages are done" in plan_text(again, {})
 
 
 @pytest.fixture
