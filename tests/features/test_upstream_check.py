@@ -263,6 +263,14 @@ def test_each_fault_fails_its_checks_and_no_other(kind: type[Good], expected: se
     assert {name for name, one in found.items() if not one.passed} == expected, found
 
 
+def test_what_is_tried_when_an_upstream_is_loaded_warns_of_nothing(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """s3prl's fbank takes a standard deviation over the one frame of the shortest recording."""
+    upstreams.load_upstream("fbank", None, "cpu")
+    assert not [str(one.message) for one in recwarn.list if one.category is UserWarning]
+
+
 def test_recordings_shorter_than_a_window_are_padded() -> None:
     found = findings(NeedsAWindow)
     assert all(one.passed for one in found.values())

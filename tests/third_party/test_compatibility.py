@@ -17,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import types
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -536,6 +537,16 @@ def test_a_hub_that_fails_names_versions_and_remedy(
     assert "torch 2.9.0+cu126, torchaudio 2.9.0, huggingface_hub (not installed)" in message
     assert message.endswith(f"; run: {command}")
     assert "\n" not in message
+
+
+def test_what_a_hub_warns_of_when_it_is_imported_is_no_news_to_the_user(
+    broken_hub: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    broken_hub.write_text("import warnings\nwarnings.warn('going', FutureWarning)\nname = 1\n")
+    assert compatibility.s3prl_hub().name == 1
+    assert not recwarn.list
+    warnings.warn("theirs, afterwards", FutureWarning, stacklevel=1)
+    assert len(recwarn.list) == 1
 
 
 def test_without_s3prl(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,11 +107,14 @@ def s3prl_hub() -> types.ModuleType:
         raise BarlowSpeechError(
             f"s3prl is not installed (beside {versions}); run: {s3prl_package.INSTALL}"
         )
-    # On import s3prl warns of each optional package that one of its many upstreams would need.
+    # On import s3prl warns of each optional package that one of its many upstreams would need, and
+    # torch 2.14 of what s3prl is older than.
     disabled = logging.root.manager.disable
     logging.disable(max(disabled, logging.WARNING))
     try:
-        hub = importlib.import_module("s3prl.hub")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            hub = importlib.import_module("s3prl.hub")
         patch_hugging_face_experts()
         return hub
     except IMPORT_FAILURES as error:
