@@ -47,6 +47,10 @@ def test_onnxruntime_agrees_on_lengths_that_were_not_exported(name: str, tmp_pat
     facts = session.get_modelmeta().custom_metadata_map
     assert (facts["sample_rate"], facts["whose"]) == ("16000", "test")
     assert facts["samples_per_state"] == str(encoder.rate)
+    axes = [one.shape for one in (*session.get_inputs(), *session.get_outputs())]
+    width = encoder.encoder.width
+    wide = encoder.embedding_dim
+    assert axes == [["batch", "samples"], ["batch", wide], ["batch", "states", width]]
     generator = torch.Generator().manual_seed(7)
     for batch, samples in ((1, 161), (4, 12_345), (2, 50_001)):
         waves_BN = 0.1 * torch.randn(batch, samples, generator=generator)

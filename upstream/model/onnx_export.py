@@ -35,7 +35,13 @@ from barlow_speech.upstream.model.readout import read_out
 from barlow_speech.upstream.model.speech_encoder import SpeechEncoder
 
 TOLERANCE = 1e-4  # between onnxruntime and torch, relative to the largest value of an output
-OUTPUTS = ("embedding", "last_hidden_state")
+# What comes in and what goes out, and what their axes of no fixed size are called.
+AXES = {
+    "waves": ("batch", "samples"),
+    "embedding": ("batch",),
+    "last_hidden_state": ("batch", "states"),
+}
+OUTPUTS = list(AXES)[1:]
 TRACED = (2, 16_123)  # batch and samples of the example that is exported
 CHECKED = ((1, 1), (1, 800), (2, 16_123), (3, 40_000))  # shapes that are compared afterwards
 OPSET = 17  # of the older exporter; the newer one chooses its own
@@ -107,6 +113,7 @@ def export_onnx(model: SpeechEncoder, path: Path, facts: dict[str, str] | None =
             with _quiet():
                 _export(model, part)
                 exported = onnx.load(str(part))
+                _name_axes(exported.graph, model)
                 properties = {
                     "sample_rate": str(SAMPLE_RATE),
                     "samples_per_state": str(model.rate),
@@ -144,11 +151,10 @@ def export_onnx(model: SpeechEncoder, path: Path, facts: dict[str, str] | None =
 def _export(model: SpeechEncoder, path: Path) -> None:
     exportable = Exportable(model).eval()
     example = (_sound(*TRACED),)
-    names: dict[str, Any] = {"input_names": ["waves"], "output_names": list(OUTPUTS)}
+    names: dict[str, Any] = {"input_names": ["waves"], "output_names": OUTPUTS}
     if any(isinstance(one, nn.RNNBase) for one in model.encoder.modules()):
         # torch.export cannot follow packed sequences (torch 2.8 to 2.11); tracing can.
-        axes = {"waves": {0: "batch", 1: "samples"}}
-        axes |= {"embedding": {0: "batch"}, "last_hidden_state": {0: "batch", 1: "states"}}
+        axes = {value: dict(enumerate(names)) for value, names in AXES.items()}
         torch.onnx.export(
             exportable, example, str(path), dynamo=False, opset_version=OPSET,
             dynamic_axes=axes, **names,
@@ -161,11 +167,26 @@ def _export(model: SpeechEncoder, path: Path) -> None:
     )  # fmt: skip
 
 
+def _name_axes(graph: Any, model: SpeechEncoder) -> None:
+    """Call the axes by `AXES`: torch.export has s28 and expressions of it, or takes minutes.
+
+    The shapes in between are of these expressions too; they go, and whoever needs them infers them.
+    """
+    fixed = {"embedding": model.embedding_dim, "last_hidden_state": model.encoder.width}
+    for value in (*graph.input, *graph.output):
+        axes = value.type.tensor_type.shape.dim
+        for axis, name in zip(axes, AXES[value.name]):
+            axis.dim_param = name
+        if value.name in fixed:  # which tracing leaves open
+            axes[-1].dim_value = fixed[value.name]
+    del graph.value_info[:]
+
+
 def _difference(model: SpeechEncoder, session: Any, batch: int, samples: int) -> float:
     """The largest difference of an output, relative to its largest value."""
     waves_BN = _sound(batch, samples)
     hidden, _, embedding_BE = model(list(waves_BN))
-    outputs = session.run(list(OUTPUTS), {"waves": waves_BN.numpy()})
+    outputs = session.run(OUTPUTS, {"waves": waves_BN.numpy()})
     worst = 0.0
     for output, wanted in zip(outputs, (embedding_BE, hidden[-1])):
         if output.shape != wanted.shape:
