@@ -102,7 +102,7 @@ def _seeds(results: list[TaskResult]) -> tuple[int, float | None, float | None]:
         )
         for seed in seeds
     ]  # fmt: skip
-    return len(seeds), min(scores), max(scores)
+    return len(seeds), float(min(scores)), float(max(scores))
 
 
 def _cost(facts: CheckpointFacts | None) -> tuple[int | None, int | None, float | None]:

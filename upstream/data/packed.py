@@ -355,7 +355,7 @@ class PackedCorpus:
         Read, not mapped: the pages of a map count as this process's memory once they are touched,
         and in a few epochs random crops touch all of them.
         """
-        if os.preadv(self._audio.fileno(), [into_N], 2 * int(first)) != into_N.nbytes:
+        if os.preadv(self._audio.fileno(), [into_N.data], 2 * int(first)) != into_N.nbytes:
             raise BarlowSpeechError(
                 f"packed corpus {self.folder} was cut short while it was read; pack it again."
             )
