@@ -81,7 +81,7 @@ class Pretrain(Checkpoint):
 
     def seconds(self, workspace: Workspace) -> float:
         """By a step that is tried out."""
-        speech_s = self.recipe.steps * self.recipe.batch * self.recipe.crop_s
+        speech_s = self.recipe.steps * self.recipe.batch * self.recipe.speech_s
         return speech_s * seconds_of_speech(self.recipe, workspace.device)
 
     def run(self, workspace: Workspace) -> None:

@@ -129,6 +129,13 @@ def test_a_family_of_shorter_crops_sees_two_stretches_of_its_recordings(
         assert math.isfinite(run.step()["loss"])
 
 
+def test_speed_counts_a_recording_once_by_the_longest_of_its_crops(recipe_file: Path) -> None:
+    shorter = ["families.words.crop_s=0.2", "families.voice={crop_s: 0.1}"]
+    assert read_recipe(recipe_file).speech_s == 0.25
+    assert read_recipe(recipe_file, shorter).speech_s == 0.2
+    assert read_recipe(recipe_file, [*shorter, "rotate=true"]).speech_s == pytest.approx(0.15)
+
+
 def test_the_objective_over_frames_is_that_of_all_states_of_all_utterances(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:

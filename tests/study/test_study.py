@@ -19,6 +19,7 @@ from barlow_speech.benchmark.analyses import kinds, read_analyses
 from barlow_speech.benchmark.entry import run
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.evaluation.records import read_results
+from barlow_speech.benchmark.study import estimates
 from barlow_speech.benchmark.study.config import read_study
 from barlow_speech.benchmark.study.planner import Planner, in_order, plan_text, timed
 from barlow_speech.benchmark.study.run import planned
@@ -27,7 +28,7 @@ from barlow_speech.benchmark.study.workspace import JOURNAL, Entry, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build
-from barlow_speech.upstream.pretraining.recipe import Recipe
+from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily
 
 TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
 
@@ -274,6 +275,24 @@ def test_estimates_follow_what_was_measured(tree: dict[str, Any], tmp_path: Path
     (past,) = timed([replace(first, done=True)], workspace)
     assert past.seconds == 30.0
     assert f"0 of {len(steps)} stages are done" in plan_text(again, {})
+
+
+def test_an_estimate_counts_the_crops_of_each_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+
+    def measure(recipe: Recipe, device: str) -> float:
+        measured.append(recipe)
+        return 3.0  # seconds of an item
+
+    monkeypatch.setattr(estimates, "_measured", {})
+    monkeypatch.setattr(estimates, "_measure", measure)
+    short = {"words": ViewFamily(), "voice": ViewFamily(crop_s=0.5)}
+    recipe = Recipe(steps=1, crop_s=2.0, families=short)
+    turns = replace(recipe, rotate=True)
+    long = replace(recipe, families={**short, "voice": ViewFamily()})
+    for one, seconds in ((recipe, 3 / 2), (turns, 3 / 2 / 1.25), (long, 3 / 2)):
+        assert estimates.seconds_of_speech(one, "cpu") == pytest.approx(seconds)
+    assert measured == [recipe, long]
 
 
 @pytest.fixture

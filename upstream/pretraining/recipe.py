@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -52,10 +53,9 @@ class ViewFamily:
     `segments`: whether the two views are of the `same` segment of a recording, or of two
     `different` ones (which teaches the speaker and loses the words). `crop_s` is the length of the
     segments in seconds, at most the recipe's, which is the default: two long ones of a short
-    recording share most of their sound. `level`: whether the items of
-    the objective are utterances, each by its embedding, or `frames`, each state of the encoder's
-    last layer paired with the state at the same time in the other view. `weight` is that of its
-    term.
+    recording share most of their sound. `level`: whether the items of the objective are utterances,
+    each by its embedding, or `frames`, each state of the encoder's last layer paired with the state
+    at the same time in the other view. `weight` is that of its term.
     """
 
     segments: Literal["same", "different"] = "same"
@@ -111,6 +111,19 @@ class Recipe:
     accumulate: Annotated[int, Field(ge=1, le=1 << 20)] = 1
     rotate: bool = field(default=False, metadata=LATER)
     compile: bool = False
+
+    def crop_of(self, family: str) -> float:
+        """The length in seconds of the crops of a view family."""
+        return self.families[family].crop_s or self.crop_s
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of a recording in a step, the mean over the steps, as speed counts them.
+
+        It counts once however many views and families see it, as the longest of their crops.
+        """
+        lengths = [self.crop_of(name) for name in self.families]
+        return fmean(lengths) if self.rotate else max(lengths)
 
     def as_dict(self) -> dict[str, Any]:
         """As `as_plain`, with the encoder's own defaults too."""
@@ -187,9 +200,9 @@ def _check(recipe: Recipe, where: str) -> None:
                     "name of a module; rename it."
                 )
             check_alignment(name, family)
-            if family.crop_s is not None and family.crop_s > recipe.crop_s:
+            if (crop_s := recipe.crop_of(name)) > recipe.crop_s:
                 raise BarlowSpeechError(
-                    f"families.{name}.crop_s is {family.crop_s:g} and more than the recipe's crops "
+                    f"families.{name}.crop_s is {crop_s:g} and more than the recipe's crops "
                     f"of {recipe.crop_s:g} s; lower it, or raise crop_s."
                 )
     except BarlowSpeechError as error:

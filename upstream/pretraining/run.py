@@ -129,7 +129,7 @@ def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
             bar.update()
             if writer and (run.done or (run.steps_done - 1) % recipe.log_every == 0):
                 seconds = time.monotonic() - started
-                speed = (run.steps_done - first) * recipe.batch * recipe.crop_s / seconds
+                speed = (run.steps_done - first) * recipe.batch * recipe.speech_s / seconds
                 for name, value in (figures | {"audio_seconds_per_second": speed}).items():
                     writer.add_scalar(name, value, run.steps_done)
                 for name, matrix_DD in run.correlations.items():

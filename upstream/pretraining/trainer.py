@@ -82,7 +82,7 @@ class Pretraining:
         distributed.join_batch_norms(self.twins)
         # Convolutions over four axes are two to three times as fast with channels last.
         convert_conv2d_weight_memory_format(self.twins, torch.channels_last).to(device).train()
-        # Not dynamic: crops are of one length, and torch 2.11 fails on a second one.
+        # Not dynamic, where torch 2.11 fails on a second length: a family's crops are of one.
         self.forward = torch.compile(self.twins, dynamic=False) if recipe.compile else self.twins
         self.views = {name: Views(one.views).to(device) for name, one in recipe.families.items()}
         mixes = any(one.views.mixup is not None for one in recipe.families.values())
@@ -220,7 +220,7 @@ class Pretraining:
         rows_B = torch.from_numpy(positions)
         keys_2B = torch.stack([item_keys(self.recipe.seed, 0, rows_B, view) for view in (0, 1)])
         lengths, pinned = self.segments.lengths, self.device.type == "cuda"
-        # Read to where a GPU copies it from: to pin 8 MB took longer than a step.
+        # Read to where a GPU copies it from: pinned afterwards, it would be copied once more.
         crops = {
             place: torch.empty(len(positions), lengths[place], dtype=torch.int16, pin_memory=pinned)
             for place in wanted[1]
