@@ -799,7 +799,8 @@ def bench(arguments: Sequence[str]) -> None:
     """Measure as the command line says, and print the report.
 
     Raises:
-        BarlowSpeechError: an argument or the recipe is wrong, or --packed is there without --files.
+        BarlowSpeechError: an argument or the recipe is wrong, the recipe is none that the baseline
+            follows, or --packed is there without --files.
     """
     given = parser().parse_args(arguments)
     if given.packed is not None and given.files is None:
@@ -808,6 +809,14 @@ def bench(arguments: Sequence[str]) -> None:
     recipe = read_recipe(
         configs.find("recipe", given.recipe), [f"crop_s={CROP_S}", *quick, *given.set]
     )
+    own = [name for name, family in recipe.families.items() if family.crop_s is not None]
+    if recipe.rotate or own:
+        remedy = ["rotate=false"] if recipe.rotate else []
+        remedy += [f"families.{name}.crop_s=null" for name in own]
+        raise BarlowSpeechError(
+            "the baseline trains every view family at each step, on crops of one length; add --set "
+            f"{' '.join(remedy)}."
+        )
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         source = given.files

@@ -124,3 +124,10 @@ def test_packed_speech_alone_and_an_empty_folder_are_refused(tmp_path: Path) -> 
         bench(["--packed", str(tmp_path)])
     with pytest.raises(BarlowSpeechError, match="holds no"):
         bench(["--files", str(tmp_path)])
+
+
+def test_a_recipe_that_the_baseline_does_not_follow_is_refused() -> None:
+    with pytest.raises(BarlowSpeechError, match=r"add --set rotate=false\.$"):
+        bench(["--recipe", "fine_states"])
+    with pytest.raises(BarlowSpeechError, match=r"add --set families\.main\.crop_s=null\.$"):
+        bench(["--set", "families.main.crop_s=0.5"])
