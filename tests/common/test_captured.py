@@ -58,7 +58,12 @@ families:
   words:
     views: {mixup: {}, resized_crop: {}, fader: {}, mel_equaliser: {}, gain: {}}
     projector: {width: 16, layers: 2}
-  voice: {segments: different, projector: {width: 8}, weight: 0.5}
+  voice:
+    segments: different
+    crop_s: 0.1
+    views: {mixup: {}, fader: {}}
+    projector: {width: 8}
+    weight: 0.5
 optimiser: {lr: 1.0e-3, warmup: 1}
 """
 
