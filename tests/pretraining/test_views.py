@@ -547,6 +547,16 @@ def test_mel_equaliser_is_a_smooth_curve_through_its_points() -> None:
     assert curve[:, 0].diff().abs().max() < 2.5 * 1.6 / 10
 
 
+def test_shorter_frames_are_mixed_with_the_beginning_of_what_is_remembered() -> None:
+    views, frames_BFT = Views(settings(mixup={})), some_frames(6)
+    whole = views.spectrogram(frames_BFT, keys(6), full_memory())
+    part = views.spectrogram(frames_BFT[..., :-5], keys(6), full_memory())
+    torch.testing.assert_close(part, whole[..., :-5])
+    for other in (torch.cat([frames_BFT] * 2, dim=2), frames_BFT[:, 1:]):
+        with pytest.raises(BarlowSpeechError, match="memory holds items of"):
+            views.spectrogram(other, keys(6), full_memory())
+
+
 # --- the memory -------------------------------------------------------------------------------
 
 
