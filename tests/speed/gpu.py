@@ -160,9 +160,10 @@ def gpu(arguments: Sequence[str]) -> None:
                 if name in NEEDED:
                     break
     first = next(iter(failed), None)
-    sentence = "All phases are done."
+    which = "All phases" if len(chosen) == len(PHASES) else f"The phases {', '.join(chosen)}"
+    sentence = f"{which} are done."
     if given.device == "cpu":
-        sentence = "All phases are done, at a small size: that they work is shown, no aim is."
+        sentence = f"{which} are done, at a small size: that they work is shown, no aim is."
     if first is not None:
         names = ", ".join(failed)
         sentence = f"{names} did not end well: of {first}, {failed[first]}"

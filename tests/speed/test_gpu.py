@@ -56,7 +56,7 @@ def test_all_phases_run_on_a_cpu(tones: Path, tmp_path: Path) -> None:
 
 
 def test_phases_can_be_chosen_and_the_last_of_them_has_the_time_that_is_left(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seconds = {}
 
@@ -69,6 +69,7 @@ def test_phases_can_be_chosen_and_the_last_of_them_has_the_time_that_is_left(
     command = ["--device", "cuda", "--minutes", "1", "-o", str(tmp_path), "--phases"]
     gpu([*command, "pretraining"])
     assert list(seconds) == ["machine", "speech", "pretraining"]
+    assert "The phases machine, speech, pretraining are done." in capsys.readouterr().out
     assert seconds["machine"] < 10 and seconds["pretraining"] > 50
     with pytest.raises(BarlowSpeechError, match="did you mean 'heads'"):
         gpu([*command, "head"])
