@@ -35,7 +35,10 @@ class Analysis:
         Raises:
             BarlowSpeechError: its settings name something that the study has not.
         """
-        return list(self.module.requests(self.settings, study))
+        try:
+            return list(self.module.requests(self.settings, study))
+        except BarlowSpeechError as error:
+            raise BarlowSpeechError(f"analyses.{self.title}: {error}") from error
 
     def section(self, results: Results) -> Section:
         """Its section of the report."""

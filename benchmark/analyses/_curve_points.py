@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
+from barlow_speech.benchmark.analyses._tables import (
+    NO_INTERVAL,
+    have_the_best,
+    metric_name,
+    percents,
+)
 from barlow_speech.benchmark.figures.curves import Curve, ends, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Table
 from barlow_speech.benchmark.statistics.comparison import test_pairs
 from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.sources import over_text
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 
 Point = tuple[float, str, TaskResult]
@@ -20,10 +26,11 @@ def curve_picture(
     title: str, x_name: str, points: Sequence[Point], *, logarithmic: bool, percent_x: bool = False
 ) -> Picture:
     """A panel for each task of a corpus, in it a curve for each label."""
+    metric = metric_name([result for _, _, result in points])
     return Picture(
         title,
-        f"Accuracy against {x_name}.",
-        f"Curves of accuracy against {x_name}; the numbers are in the table.",
+        f"{metric[:1].upper()}{metric[1:]} against {x_name}.",
+        f"Curves of {metric} against {x_name}; the numbers are in the table.",
         lines_figure(
             curves_by_task(points),
             x_name,
@@ -56,19 +63,30 @@ def chance_of(results: Sequence[TaskResult]) -> dict[str, float]:
     }
 
 
-def curve_table(title: str, x_name: str, points: Sequence[Point]) -> Table:
-    """Every point with its interval."""
+def bands_note(results: Sequence[TaskResult]) -> str:
+    """What the bands and the dashed line of the picture are."""
+    return (
+        f"Bands: 95 % interval of the mean over {over_text(results)}. Dashed: always saying the "
+        "most frequent class."
+    )
+
+
+def curve_table(
+    title: str, x_name: str, points: Sequence[tuple[float | None, TaskResult]]
+) -> Table:
+    """Every point with its interval; those without an x are level lines."""
     rows = []
-    for x, label, result in points:
+    for x, result in points:
         numbers = cell_summary(result)
         shares = percents(numbers["mean"], numbers["std"], *(numbers["ci95"] or NO_INTERVAL))
-        rows.append((result.task, result.corpus, label, x, *shares, numbers["n"]))
+        names = (result.task, result.corpus, result.upstream, numbers["over"])
+        rows.append((*names, x, *shares, numbers["n"]))
     return Table(
         f"{title} points",
         "Every point of the curves, in percent.",
-        ("task", "corpus", "upstream", x_name, "mean", "std", "95 % from", "to", "runs"),
+        ("task", "corpus", "upstream", "over", x_name, "mean", "std", "95 % from", "to", "runs"),
         tuple(rows),
-        texts=3,
+        texts=4,
     )
 
 
@@ -80,8 +98,8 @@ def leaders_finding(points: Sequence[Point]) -> list[str]:
         parts = []
         for x in sorted({min(common), max(common)} if common else ()):
             means = {label: cell_summary(dict(own)[x])["mean"] for label, own in labels.items()}
-            best = max(means, key=lambda label: means[label])
-            parts.append(f"{best} has the best mean at {100 * x:g} % ({100 * means[best]:.1f} %)")
+            best = 100 * max(means.values())
+            parts.append(f"{have_the_best(means)} at {100 * x:g} % ({best:.1f} %)")
         if parts:
             sentences.append(f"{title}, share of the labels: {' and '.join(parts)}; not tested.")
     return sentences
@@ -90,6 +108,8 @@ def leaders_finding(points: Sequence[Point]) -> list[str]:
 def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
     """Whether the largest x differs from the smallest, by the paired test, task by task."""
     places, pairs = [], []
+    if len({x for x, _, _ in points}) < 2:
+        return [f"All have the same x ({x_name}), so that there is nothing to compare."]
     for title, labels in _grouped(points).items():
         for own in labels.values():
             (low, first), *_, (high, last) = sorted(own, key=lambda one: one[0])
@@ -111,7 +131,7 @@ def extremes_finding(points: Sequence[Point], x_name: str) -> list[str]:
 def recorded_curve(result: TaskResult) -> Curve | None:
     """The mean score on dev over the runs, against optimiser steps; None where there is none."""
     curves = result.curves
-    if not curves:
+    if not curves or not curves[0]:  # of a head that is fitted without steps
         return None
     steps = tuple(float(step) for step, _ in curves[0])
     scores_RS = np.array([[score for _, score in curve] for curve in curves])

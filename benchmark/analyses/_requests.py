@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import Corpus, named_after
-from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.data.manifest import Recording
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Measurement(Computation):
 
 Request = ResultRequest | CheckpointRequest | Computation
 Kind = TypeVar("Kind", bound=Request)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,35 @@ def labels(study: Study, wanted: Sequence[str], where: str) -> list[str]:
     """These upstreams, or all of the study where none is wanted; `where` says who asks.
 
     Raises:
-        BarlowSpeechError: one is no upstream of the study.
+        BarlowSpeechError: one is no upstream of the study, or stands there twice.
     """
     for label in wanted:
         study.member(label, where)
-    return list(wanted or study.upstreams)
+    return distinct(wanted or tuple(study.upstreams), "upstream", where)
+
+
+def corpora(study: Study, wanted: Sequence[str], where: str) -> list[str]:
+    """These corpora, or all of the study where none is wanted; `where` says who asks.
+
+    Raises:
+        BarlowSpeechError: one is no corpus of the study, or stands there twice.
+    """
+    for name in wanted:
+        if name not in study.corpora:
+            raise unknown("corpus", name, study.corpora, where)
+    return distinct(wanted or tuple(study.corpora), "corpus", where)
+
+
+def distinct(values: Sequence[Value], noun: str, where: str) -> list[Value]:
+    """The values as a list.
+
+    Raises:
+        BarlowSpeechError: one stands there twice.
+    """
+    for value in values:
+        if values.count(value) > 1:
+            raise BarlowSpeechError(f"{where}: the {noun} '{value}' is named twice; name it once.")
+    return list(values)
 
 
 def check_trained(study: Study, label: str, where: str, untrained: bool = True) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture
+from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.upstream.common.text import listed
 
 NO_INTERVAL = (None, None)
 
@@ -22,6 +26,23 @@ def matrix_picture(
     bold = matrix == np.nanmax(matrix, axis=0)
     figure = matrix_figure(matrix, rows, columns, bold=bold, by_column=True)
     return Picture(name, caption, alternative, figure)
+
+
+def best_of(means: Mapping[str, float]) -> list[str]:
+    """The names of the greatest mean: several where it is the same."""
+    most = max(means.values())
+    return [name for name, mean in means.items() if math.isclose(mean, most, rel_tol=1e-9)]
+
+
+def have_the_best(means: Mapping[str, float]) -> str:
+    """ "A has the best mean", or "A and B have the best mean" where it is the same."""
+    names = best_of(means)
+    return f"{listed(names)} {'has' if len(names) == 1 else 'have'} the best mean"
+
+
+def metric_name(results: Sequence[TaskResult]) -> str:
+    """What a sentence calls the metric of the results, in small letters."""
+    return " and ".join(dict.fromkeys(METRICS.get(one.metric, one.metric) for one in results))
 
 
 def percents(*shares: float | None) -> tuple[float | None, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from barlow_speech.benchmark.analyses._details import variance_picture
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, percents
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, have_the_best, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import (
     critical_difference_figure,
@@ -32,7 +32,7 @@ from barlow_speech.benchmark.statistics.ranking import rank_intervals, ranking, 
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.benchmark.statistics.sources import limits
 from barlow_speech.benchmark.statistics.summaries import cell_summary
-from barlow_speech.upstream.common.text import listed
+from barlow_speech.upstream.common.text import counted, listed
 
 NOTES = (
     "Percent. Box: quartiles; line: median; diamond: mean; whiskers: lowest and highest run; dots: "
@@ -76,12 +76,12 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     parts.append(_scores(title, groups))
     notes = (*NOTES, *limits(measured), *filter(None, map(plan_text, groups.values())))
     for (task, corpus), group in groups.items():
-        best = max(group, key=lambda result: cell_summary(result)["mean"])
+        best = have_the_best(_means(group))
         parts.append(
             Picture(
                 f"{title} {task} {corpus}",
                 "",  # its title says it
-                f"Boxplot of {len(group)} upstreams; the best mean is that of {best.upstream}.",
+                f"Boxplot of {counted(len(group), 'upstream')}; {best}.",
                 boxplot_figure(group),
             )
         )
@@ -198,7 +198,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
         return f"{where}, {first} has {mean}."
     untested = why_untested(group)
     if untested:
-        return f"{where}, {first} has the best mean ({mean}); not tested, since {untested}."
+        return f"{where}, {have_the_best(_means(group))} ({mean}); not tested, since {untested}."
     over = f" (over {cell_summary(result)['over']})"
     if not tied:
         return f"{where}, {first} is the best ({mean}), separated from all {beaten} others{over}."
@@ -206,6 +206,10 @@ def _finding(group: Sequence[TaskResult]) -> str:
         f"{where}, {first} has the best mean ({mean}); it is not separated from "
         f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}{over}."
     )
+
+
+def _means(group: Sequence[TaskResult]) -> dict[str, float]:
+    return {result.upstream: cell_summary(result)["mean"] for result in group}
 
 
 def _findings_against(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from barlow_speech.benchmark.analyses._curve_points import (
+    bands_note,
     curve_picture,
     curve_table,
     extremes_finding,
@@ -19,11 +20,9 @@ from barlow_speech.benchmark.analyses._requests import (
     labels,
 )
 from barlow_speech.benchmark.reporting.document import Section
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-NOTES = (
-    "Bands: 95 % BCa interval of the mean over the heads' runs of one pretraining each; another "
-    "pretraining seed would move a point too. Dashed: the most frequent class.",
-)
+NOTE = "A point is one pretraining: another seed of it would move the point too."
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,16 @@ class Settings:
 def requests(settings: Settings, study: Study) -> list[Request]:
     """The result of every upstream on every task, and the hours if they are wanted."""
     upstreams = labels(study, [*settings.x, *settings.beside], "curve")
+    if len(settings.x) < 2:
+        raise BarlowSpeechError("curve: x has fewer than two upstreams; add one.")
+    if settings.logarithmic and not settings.hours and min(settings.x.values()) <= 0:
+        raise BarlowSpeechError(
+            "curve: a logarithmic axis has no place for an x of 0 or less; let logarithmic be "
+            "false, or leave that upstream to beside."
+        )
     checkpoints: list[Request] = []
     for label in settings.x if settings.hours else ():
-        check_trained(study, label, "curve: hours")
+        check_trained(study, label, "curve: hours", untrained=False)
         checkpoints.append(CheckpointRequest(label))
     return checkpoints + [
         ResultRequest(label, *column)
@@ -61,19 +67,29 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     for request, facts in results.requested(CheckpointRequest):
         places[request.label] = facts.hours
     ends = min(places.values()), max(places.values())
-    points = []
-    for result in results.tasks:
-        if result.upstream in places:
-            points.append((places[result.upstream], "pretrained", result))
-        else:
-            points += [(x, result.upstream, result) for x in ends]
-    moved = [point for point in points if point[1] == "pretrained"]
+    measured = results.tasks
+    moved = [
+        (places[result.upstream], "pretrained", result)
+        for result in measured
+        if result.upstream in places
+    ]
+    level = [
+        (x, result.upstream, result)
+        for result in measured
+        if result.upstream not in places
+        for x in ends
+    ]
+    points = [*moved, *level]
     return Section(
         title,
         tuple(extremes_finding(moved, settings.label)),
-        NOTES,
+        (NOTE, bands_note(measured)),
         (
             curve_picture(title, settings.label, points, logarithmic=settings.logarithmic),
-            curve_table(title, settings.label, points),
+            curve_table(
+                title,
+                settings.label,
+                [(places.get(result.upstream), result) for result in measured],
+            ),
         ),
     )

@@ -16,6 +16,7 @@ from barlow_speech.benchmark.analyses._requests import (
     Results,
     Sources,
     Study,
+    corpora,
     corpus_name,
     labels,
 )
@@ -65,7 +66,7 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
             lambda names, content: ["disentanglement", names, untrained, content, *decisive],
             seconds=3.0 + 0.25 * len(upstreams) * (settings.resamples + 20),
         )
-        for corpus in settings.corpora or tuple(study.corpora)
+        for corpus in corpora(study, settings.corpora, "disentanglement")
     ]
 
 

@@ -7,31 +7,41 @@ from their checkpoint, or from scratch where the upstream is an untrained one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from barlow_speech.benchmark.analyses import _requests
 from barlow_speech.benchmark.analyses._curve_points import (
+    bands_note,
     curve_picture,
     curve_table,
     leaders_finding,
 )
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study
 from barlow_speech.benchmark.reporting.document import Section
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 
-NOTES = (
+NOTE = (
     "Of each class the same share of the training recordings is kept, rounded up, the same for "
-    "every upstream. Dev, which picks the learning rate and the step, is whole. Bands: 95 % BCa "
-    "interval of the mean over the runs; dashed: the most frequent class.",
+    "every upstream. Dev, which picks the learning rate and the step, is whole."
 )
+# Given as keys of the analysis, which those of `set` would not change.
+OWN = ("runs", "steps", "batch", "label_fraction")
+RATE = "learning_rates=[1.0e-3]"
 
 
 @dataclass(frozen=True)
 class Settings:
     """`fractions` of the labels; `upstreams` frozen, `trained` end to end (as -f does).
 
-    `runs` and `steps` are those of the end-to-end trainings, which share nothing and cost most.
+    `runs`, `steps`, `batch` and `set` are those of the end-to-end trainings, which share nothing
+    and cost most; their learning rate is 0.001 unless `set` gives others.
     """
 
-    fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+    fractions: Annotated[tuple[float, ...], Field(min_length=1)] = (
+        0.01, 0.05, 0.1, 0.25, 0.5, 1.0,
+    )  # fmt: skip
     upstreams: tuple[str, ...] = ()
     trained: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -42,21 +52,33 @@ class Settings:
 
 
 def requests(settings: Settings, study: Study) -> list[ResultRequest]:
-    """The result for every share of the labels, upstream and task."""
+    """The result for every share of the labels, upstream and task.
+
+    Raises:
+        BarlowSpeechError: an upstream is none of the study, a share or an upstream stands there
+            twice, or `set` has a key that is the analysis's own.
+    """
     wanted = []
-    frozen = _requests.labels(study, settings.upstreams, "labels")
-    own = {
-        "runs": settings.runs, "steps": settings.steps, "batch": settings.batch,
-        "learning_rates": [1e-3],
-    }  # fmt: skip
+    frozen = _requests.labels(study, settings.upstreams, "upstreams")
+    # None where none is named, not all of them.
+    trained = settings.trained and _requests.labels(study, settings.trained, "trained")
+    _requests.distinct(settings.fractions, "share", "fractions")
+    for assignment in settings.set:
+        if (key := assignment.partition("=")[0].strip()) in OWN:
+            raise BarlowSpeechError(
+                f"set gives {key}, which the analysis gives too; use its own keys (runs, steps, "
+                "batch, fractions) beside set."
+            )
+    own = {"runs": settings.runs, "steps": settings.steps, "batch": settings.batch}
     for column in study.columns(settings.tasks):
         for fraction in settings.fractions:
             part = {"label_fraction": fraction}
             wanted += [ResultRequest(label, *column, part) for label in frozen]
-            for label in settings.trained:
-                untrained = study.member(label, "labels: trained").untrained
-                shown = "trained from scratch" if untrained else f"{label}, fine-tuned"
-                wanted.append(ResultRequest(label, *column, part | own, settings.set, shown=shown))
+            for label in trained:
+                scratch = study.member(label, "trained").untrained
+                shown = f"{label}, {'trained from scratch' if scratch else 'fine-tuned'}"
+                changes = (RATE, *settings.set)
+                wanted.append(ResultRequest(label, *column, part | own, changes, shown=shown))
     return wanted
 
 
@@ -69,9 +91,9 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     return Section(
         title,
         tuple(leaders_finding(points)),
-        NOTES,
+        (NOTE, bands_note(results.tasks)),
         (
             curve_picture(title, "share of the labels", points, logarithmic=True, percent_x=True),
-            curve_table(title, "share", points),
+            curve_table(title, "share", [(share, result) for share, _, result in points]),
         ),
     )

@@ -15,6 +15,7 @@ from barlow_speech.benchmark.analyses._requests import (
     Results,
     Sources,
     Study,
+    corpora,
     corpus_name,
     labels,
 )
@@ -42,11 +43,11 @@ class Settings:
 def requests(settings: Settings, study: Study) -> list[Request]:
     """The results that the ranks stand beside, and the spectrum of each upstream and corpus."""
     upstreams = labels(study, settings.upstreams, "spectrum")
-    corpora = settings.corpora or tuple(study.corpora)
-    columns = [column for column in study.columns(settings.tasks) if column[1] in corpora]
+    wanted = corpora(study, settings.corpora, "spectrum")
+    columns = [column for column in study.columns(settings.tasks) if column[1] in wanted]
     return [
         *(ResultRequest(label, *column) for label in upstreams for column in columns),
-        *(_measurement(label, corpus) for corpus in corpora for label in upstreams),
+        *(_measurement(label, corpus) for corpus in wanted for label in upstreams),
     ]
 
 

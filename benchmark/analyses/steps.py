@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from barlow_speech.benchmark.analyses import labels
 from barlow_speech.benchmark.analyses._curve_points import recorded_curve
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study
+from barlow_speech.benchmark.analyses._tables import have_the_best
 from barlow_speech.benchmark.figures.curves import Curve, lines_figure, panel_title
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.upstream.common.text import listed
 
 NOTES = (
-    "Mean over the runs on dev, looked at while heads train; bands: 1.96 standard errors. The "
-    "learning rate is the one that dev picked over all steps, for each upstream, so that curves "
-    "are no race at equal rates.",
+    "Mean over the runs on dev of what the protocol chooses by (`selection`: accuracy, unless it "
+    "says otherwise), looked at while heads train; bands: 1.96 standard errors; dashed: always "
+    "saying the most frequent class, on what is evaluated. Where there are several learning rates "
+    "it is the one that dev picked over all steps, for each upstream, so that curves are no race "
+    "at equal rates.",
 )
 REACHED = 0.9  # of an upstream's best mean on dev
 
@@ -34,11 +38,12 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     """A panel a task and share of labels, a curve an upstream."""
     panels: dict[str, dict[str, Curve]] = {}
     chance: dict[str, float] = {}
-    rows = []
+    rows, without = [], []
     for request, result in results.requested(ResultRequest):
         fraction, label = request.changes["label_fraction"], result.upstream
         curve = recorded_curve(result)
         if curve is None:
+            without.append(f"{label} on {result.place}")
             continue
         share = "" if fraction == 1 else f", {100 * fraction:g} % of the labels"
         panel = panel_title(result.task, result.corpus) + share
@@ -59,11 +64,17 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             continue
         step = min(common)
         means = {label: 100 * own[step] for label, own in zip(curves, scores)}
-        best = max(means, key=lambda label: means[label])
         findings.append(
-            f"{panel}: after {step:g} steps {best} has the best mean on dev ({means[best]:.1f} %); "
-            "not tested."
+            f"{panel}: after {step:g} steps {have_the_best(means)} on dev "
+            f"({max(means.values()):.1f} %); not tested."
         )
+    if without:
+        findings.append(
+            f"No curve on dev is recorded of {listed(without, most=4)}: their heads are fitted "
+            "without steps."
+        )
+    if not panels:
+        return Section(title, tuple(findings), (), ())
     return Section(
         title,
         tuple(findings),
@@ -71,8 +82,8 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         (
             Picture(
                 title,
-                "Accuracy on dev against optimiser steps.",
-                "Curves of accuracy on dev against steps; where they get is in the table.",
+                "Scores on dev against optimiser steps.",
+                "Curves of scores on dev against steps; where they get is in the table.",
                 lines_figure(panels, "optimiser steps", chance=chance),
             ),
             Table(

@@ -16,10 +16,12 @@ from barlow_speech.benchmark.analyses._requests import (
     Sources,
     Study,
     check_trained,
+    corpora,
     corpus_name,
 )
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, best_of, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.upstream.common.text import listed
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
 
@@ -45,7 +47,7 @@ class Settings:
 def requests(settings: Settings, study: Study) -> list[Measurement]:
     """The probes on each corpus."""
     label, recordings = settings.upstream, settings.recordings
-    check_trained(study, label, "subspaces")
+    check_trained(study, label, "subspaces", untrained=False)
     return [
         Measurement(
             (label,),
@@ -55,7 +57,7 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
             lambda names, content: ["subspaces", names[label], content, recordings],
             seconds=20.0,
         )
-        for corpus in settings.corpora or tuple(study.corpora)
+        for corpus in corpora(study, settings.corpora, "subspaces")
     ]
 
 
@@ -118,14 +120,12 @@ def section(title: str, settings: Settings, results: Results) -> Section:
             if representation != OWN
         ]
         best = {
-            factor: max(
-                representations, key=lambda representation: accuracies[factor, representation]
-            )
+            factor: best_of({one: accuracies[factor, one] for one in representations})
             for factor in dict.fromkeys(factor for factor, _ in accuracies)
         }
         findings.append(
             f"{where}: among the projectors, the best mean is that of "
-            + ", ".join(f"{representation} for {factor}" for factor, representation in best.items())
+            + ", ".join(f"{listed(names)} for {factor}" for factor, names in best.items())
             + "; not tested."
         )
         parts.append(

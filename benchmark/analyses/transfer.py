@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
+from barlow_speech.benchmark.analyses._tables import metric_name
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.comparison import compare_against
@@ -14,9 +15,9 @@ from barlow_speech.benchmark.statistics.results import by_task
 from barlow_speech.benchmark.statistics.summaries import cell_summary
 from barlow_speech.upstream.common.errors import unknown
 
-NOTES = (
-    "Mean top-1 in percent over the heads' runs; bold: the best of the column. A row is one "
-    "pretraining; framed where it was pretrained on speech of that corpus.",
+NOTE = (
+    "Mean {metric} in percent over the heads' runs; bold: the best of the column. A row is one "
+    "pretraining; framed where it was pretrained on speech of that corpus."
 )
 
 
@@ -84,7 +85,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     return Section(
         title,
         tuple(findings),
-        NOTES,
+        (NOTE.format(metric=metric_name(results.tasks)),),
         (
             Picture(
                 title,

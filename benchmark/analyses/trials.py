@@ -15,8 +15,10 @@ from barlow_speech.benchmark.analyses._requests import (
     Study,
     labels,
 )
+from barlow_speech.benchmark.analyses._tables import have_the_best, metric_name
 from barlow_speech.benchmark.reporting.document import Section, Table
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
+from barlow_speech.upstream.common.text import counted
 
 NOTES = (
     "Percent. A trial's minutes are those of its first pretraining, as its checkpoint has them, by "
@@ -69,10 +71,11 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         cost = _cost(facts.get(trials[at]))
         rows.append((trials[at], *cost, seeds, *means[:, at], means[:, at].mean(), least, greatest))
     splits = {result.setup.eval_split for group in groups.values() for result in group}
-    best = trials[order[0]]
+    best = have_the_best({trial: means[:, at].mean() for at, trial in enumerate(trials)})
     finding = (
-        f"Of {len(trials)} trials, {best} has the best mean over the tasks, "
-        f"{means[:, order[0]].mean():.1f} % on {' and '.join(sorted(splits))}."
+        f"Of {counted(len(trials), 'trial')}, {best} over the tasks, "
+        f"{means[:, order[0]].mean():.1f} % ({metric_name(results.tasks)}) on "
+        f"{' and '.join(sorted(splits))}."
     )
     columns = (
         "trial", "parameters", "steps", "minutes", "seeds",

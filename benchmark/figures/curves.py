@@ -111,7 +111,7 @@ def spectrum_figure(
     for place, (label, values) in enumerate(spectra.items()):
         shares = np.asarray(values)
         shares = shares[shares > SMALLEST_SHARE]
-        color, _, dashes = STYLES[place % len(STYLES)]
+        color, _, dashes = _style(place)
         (handles[label],) = axes.plot(
             np.arange(1, len(shares) + 1), shares, color=color, linestyle=dashes, linewidth=1.3
         )
@@ -125,9 +125,16 @@ def spectrum_figure(
     return figure
 
 
+def _style(place: int) -> tuple[str, str, str]:
+    """Colour, marker and dashes; a colour that comes again has other ones of the two."""
+    color, _, _ = STYLES[place % len(STYLES)]
+    _, marker, dashes = STYLES[(place + place // len(STYLES)) % len(STYLES)]
+    return color, marker, dashes
+
+
 def _draw(axes: Any, curve: Curve, place: int, most: int) -> Any:
     """The curve, its band, and what is beside it, with up to `most` markers; returns the line."""
-    color, marker, dashes = STYLES[place % len(STYLES)]
+    color, marker, dashes = _style(place)
     courses = [(curve, dashes, color)]
     if curve.beside is not None:
         courses.append((curve.beside, ":", "white"))

@@ -94,8 +94,15 @@ class Study:
     protocol: ProtocolChoice = field(default_factory=ProtocolChoice)
 
     def columns(self, tasks: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-        """Every (task, corpus), task by task; of some tasks if they are named."""
+        """Every (task, corpus), task by task; of some tasks if they are named.
+
+        Raises:
+            BarlowSpeechError: one of them is no task of the study.
+        """
         every = dict.fromkeys(task for served in self.corpora.values() for task in served)
+        for task in tasks:
+            if task not in every:
+                raise unknown("task", task, every, "tasks, which are of the study")
         return [
             (task, corpus)
             for task in every
