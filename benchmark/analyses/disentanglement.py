@@ -102,8 +102,10 @@ def section(title: str, settings: Settings, results: Results) -> Section:
     """Tables of metrics and differences, and a matrix of probes, for each corpus."""
     findings: list[str] = []
     parts: list[Picture | Table] = []
+    notes = list(NOTES)
     for _, measured in results.requested(Measurement):
         corpus, differences = measured["corpus"], measured["differences"]
+        notes += [f"{corpus}: {note}." for note in measured["notes"]]
         keys = [key for key in HEADLINES if any(key in row["metrics"] for row in measured["rows"])]
         parts.append(
             Table(
@@ -136,7 +138,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
         findings += _findings(corpus, differences, keys)
         for label, matrix in measured["probes"].items():
             parts += _probes(f"{title} {corpus} {label}", f"{label} on {corpus}", matrix["probes"])
-    return Section(title, tuple(findings), NOTES, tuple(parts))
+    return Section(title, tuple(findings), tuple(notes), tuple(parts))
 
 
 def _with_ends(keys: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ MAX_SEEDS = 10  # of one digit, so that one pattern names their folders
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What all pretrainings of the study share: a recipe, and changes to it as with --set."""
+    """The recipe of the upstreams that name none, and changes to it as with --set."""
 
     recipe: str = "default"
     set: tuple[str, ...] = ()
@@ -127,15 +127,23 @@ class Study:
             BarlowSpeechError: the recipe or a change to it is wrong.
         """
         if label not in self._recipes:
-            member, common = self.upstreams[label], self.pretraining
-            own = bool(member.recipe) and member.recipe != common.recipe
-            changes = member.set if own else (*common.set, *member.set)
+            name, overrides, changes = self.origin(label)
             self._recipes[label] = read_recipe(
-                configs.find("recipe", member.recipe or common.recipe),
+                configs.find("recipe", name),
                 changes,
-                [configs.find("override", name) for name in member.overrides],
+                [configs.find("override", one) for one in overrides],
             )
         return self._recipes[label]
+
+    def origin(self, label: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """The recipe that an upstream is pretrained by, its overrides and what is set over them.
+
+        The study's changes are to the study's recipe, not to another one.
+        """
+        member, common = self.upstreams[label], self.pretraining
+        own = bool(member.recipe) and member.recipe != common.recipe
+        changes = member.set if own else (*common.set, *member.set)
+        return member.recipe or common.recipe, member.overrides, changes
 
     @cached_property
     def _recipes(self) -> dict[str, Recipe]:

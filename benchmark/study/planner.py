@@ -146,9 +146,12 @@ class Planner:
 
     @property
     def shared(self) -> dict[str, str]:
-        """Upstreams whose recipe is that of one before, and the first of that recipe."""
-        first: dict[Path, str] = {}
-        owners = {label: first.setdefault(one, label) for label, one in self._folders.items()}
+        """Upstreams whose (first) pretraining is that of one before, and the first that has it."""
+        first: dict[str, str] = {}
+        owners = {
+            label: first.setdefault(self.pretrainings(label)[0].key, label)
+            for label in self._folders
+        }
         return {label: owner for label, owner in owners.items() if label != owner}
 
     def name(self, label: str, every_seed: bool = False) -> str:
@@ -333,7 +336,7 @@ def timed(steps: Sequence[Step], workspace: Workspace) -> list[Step]:
 def plan_text(steps: Sequence[Step], shared: Mapping[str, str]) -> str:
     """The plan as a table for a terminal, and what is left in all.
 
-    Evaluations that differ in task and corpus alone share a line. `shared` is `Planner.shared`.
+    Evaluations of one upstream, evaluated alike, share a line. `shared` is `Planner.shared`.
     """
     lines = []
     for kind in KINDS:
@@ -349,10 +352,10 @@ def plan_text(steps: Sequence[Step], shared: Mapping[str, str]) -> str:
             left = [step for step in group if not step.done]
             state = "to do" if len(left) == len(group) else f"{len(left)} to do"
             state = state if left else "done"
-            number = f"{len(group)} tasks" if len(group) > 1 else ""
+            number = f"{len(group)} results" if len(group) > 1 else ""
             time = duration(sum(step.seconds for step in left or group))
             lines.append(
-                f"  {shortened(printable(name), 52):52s}  {number:>9s}  {state:>8s}  {time:>7s}"
+                f"  {shortened(printable(name), 52):52s}  {number:>11s}  {state:>8s}  {time:>7s}"
             )
     left = [step for step in steps if not step.done]
     lines += [

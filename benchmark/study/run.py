@@ -11,9 +11,11 @@ from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
 from barlow_speech.benchmark.analyses._requests import Results
+from barlow_speech.benchmark.analyses._tables import metric_name
 from barlow_speech.benchmark.reporting.document import Document, Section, Table
 from barlow_speech.benchmark.reporting.files import write_document
-from barlow_speech.benchmark.study.config import Member, Study
+from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.study.config import Study
 from barlow_speech.benchmark.study.planner import (
     Planner,
     Step,
@@ -26,6 +28,7 @@ from barlow_speech.benchmark.study.planner import (
 from barlow_speech.benchmark.study.stages import KINDS, Evaluate
 from barlow_speech.benchmark.study.workspace import Entry, Workspace
 from barlow_speech.upstream.common.machine import environment
+from barlow_speech.upstream.common.text import listed
 
 
 def planned(study: Study, workspace: Workspace, where: str) -> tuple[list[Analysis], list[Step]]:
@@ -85,10 +88,14 @@ def run_study(
             seconds[stage.key] = step.seconds if step.done else took
     planner = Planner(study, workspace)
     _print("writing the report")
+    found = [_results(one, planner) for one in analyses]
     document = Document(
         title=study.title,
         introduction=study.introduction,
-        sections=tuple(_section(one, planner) for one in analyses),
+        sections=(
+            *(analysis.section(results) for analysis, results in zip(analyses, found)),
+            *_measured([result for results in found for result in results.tasks]),
+        ),
         commands=(command,),
         facts=_facts(study, workspace, steps),
         spent=_spent(steps, seconds),
@@ -98,9 +105,22 @@ def run_study(
     return write_document(document, workspace.folder)
 
 
-def _section(analysis: Analysis, planner: Planner) -> Section:
+def _results(analysis: Analysis, planner: Planner) -> Results:
     requests = analysis.requests(planner.study)
-    return analysis.section(Results(tuple((one, planner.outcome(one)) for one in requests)))
+    return Results(tuple((one, planner.outcome(one)) for one in requests))
+
+
+def _measured(results: Sequence[TaskResult]) -> list[Section]:
+    """What is to be known of the results, whichever analysis shows them; none without any."""
+    if not results:
+        return []
+    places: dict[str, dict[str, None]] = {}
+    for result in results:
+        for note in result.notes:
+            places.setdefault(note, {})[result.place] = None
+    notes = [f"On {listed(list(where), most=4)}: {note}." for note, where in places.items()]
+    scores = f"Scores are {metric_name(results)}, where nothing else is said."
+    return [Section("How results were measured", (), (scores, *notes), ())]
 
 
 def _batches(steps: Sequence[Step], workspace: Workspace) -> list[list[Step]]:
@@ -139,22 +159,29 @@ def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[st
         for part in ("versions", "hardware")
     }
     jobs = [step.stage.job for step in steps if isinstance(step.stage, Evaluate)]
-    facts["seeds of the runs"] = {
-        one.name: f"{one.seed} to {one.seed + one.runs - 1}, varying {', '.join(one.varies)}"
-        for one in (job.protocol for job in jobs)
-    }
-    facts["upstreams"] = {label: _origin(study, one) for label, one in study.upstreams.items()}
+    # Several analyses change the protocol each in its own way.
+    seeds: dict[str, dict[str, None]] = {}
+    for one in (job.protocol for job in jobs):
+        text = f"{one.seed} to {one.seed + one.runs - 1}, varying {', '.join(one.varies)}"
+        seeds.setdefault(one.name, {})[text] = None
+    facts["seeds of the runs"] = {name: "; ".join(texts) for name, texts in seeds.items()}
+    shared = Planner(study, workspace).shared
+    facts["upstreams"] = {label: _origin(study, label, shared) for label in study.upstreams}
     return facts
 
 
-def _origin(study: Study, member: Member) -> str:
+def _origin(study: Study, label: str, shared: Mapping[str, str]) -> str:
+    member = study.upstreams[label]
     if not member.pretrained:
         return (
             member.name
             or (member.untrained and f"{member.untrained}, random weights")
             or f"{member.of}, with another readout"
         )
-    parts = [f"recipe {member.recipe or study.pretraining.recipe}"]
-    parts += [f"--with {name}" for name in member.overrides]
-    parts += [f"--set {one}" for one in (*study.pretraining.set, *member.set)]
-    return " ".join(parts + [f"{member.seeds} seeds"] * (member.seeds > 1))
+    recipe, overrides, changes = study.origin(label)
+    parts = [f"recipe {recipe}"]
+    parts += [f"--with {name}" for name in overrides]
+    parts += [f"--set {one}" for one in changes]
+    parts += [f"{member.seeds} seeds"] * (member.seeds > 1)
+    parts += [f"(the same pretraining as {one})" for one in [shared.get(label)] if one]
+    return " ".join(parts)

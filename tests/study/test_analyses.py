@@ -95,6 +95,7 @@ def metrics(request: Measurement) -> dict[str, Any]:
     probe = {"layer": "layer 1", "factor": "gender", "accuracy": estimate(0.8), "chance": 0.5}
     return {
         "corpus": "tones",
+        "notes": ["12 of 72 recordings, drawn with seed 0"],
         "rows": [
             {"upstream": label, "basis": "own", "metrics": {"mig": estimate(0.3)}}
             for label in request.upstreams
@@ -309,3 +310,10 @@ def test_steps_of_heads_that_take_none_say_so() -> None:
     (finding,) = section.findings
     assert "No curve on dev is recorded of ours on gender of tones" in finding
     assert not section.parts
+
+
+def test_recordings_that_were_left_out_are_said() -> None:
+    (request,) = requested("disentanglement", {"upstreams": ["ours", "random"]})
+    (analysis,) = read_analyses({"A": ANALYSES["Factors"]}, "here")
+    section = analysis.section(Results(((request, metrics(request)),)))
+    assert "tones: 12 of 72 recordings, drawn with seed 0." in section.notes

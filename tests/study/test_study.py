@@ -118,6 +118,10 @@ def test_a_study_from_end_to_end_and_what_is_there_is_not_done_again(
     page = (out / "report.html").read_text()
     for title in tree["analyses"]:
         assert title in page
+    # Every way in which an analysis repeats the protocol, and not the last alone.
+    assert "1337 to 1342, varying init, order; 1337 to 1338, varying pretrain_seed" in page
+    assert "--set steps=3 (the same pretraining as BT)" in page
+    assert "Scores are top-1 accuracy" in page
     stored = {one.name: one.read_bytes() for one in (out / "records").rglob("*.json")}
     assert stored
     lines = (out / JOURNAL).read_text().splitlines()
@@ -160,6 +164,37 @@ def test_trials_are_of_all_their_pretrainings_whatever_the_readout(
     assert float(rows["BT"]["least"]) == pytest.approx(100 * means.min())
     assert float(rows["BT"]["greatest"]) == pytest.approx(100 * means.max())
     assert len(three) == 2 and rows["half"]["least"] == ""
+
+
+def test_the_page_says_of_what_and_how_scores_are(tree: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever analysis shows them: here of dev, and by another metric."""
+    tree["protocol"] = {"name": "search", "selection": "embedding"}
+    tree["analyses"] = {"Side": {"kind": "compare", "upstreams": ["log-mel"], "tasks": ["gender"]}}
+    out = tmp_path / "out"
+    given = ["study", str(write(tree, tmp_path)), "-o", str(out), "--device", "cpu"]
+    run([*given, "--metric", "uar"])
+    page = (out / "report.html").read_text()
+    assert "Scores are macro recall" in page
+    assert "On gender of tones: scores are of dev" in page
+
+
+def test_upstreams_of_one_recipe_and_two_seeds_are_two(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    tree["upstreams"] |= {"second": {"set": ["seed=1"]}, "again": {"set": ["seed=1", "steps=3"]}}
+    planner = Planner(read_study(write(tree, tmp_path)), Workspace(tmp_path / "out"))
+    assert planner.shared == {"the same": "BT", "again": "second"}
+
+
+def test_changes_are_said_to_be_of_the_recipe_that_they_change(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    tree["pretraining"]["set"] = ["steps=5"]
+    tree["upstreams"]["toy"] = {"recipe": "toy", "set": ["batch=64"]}
+    study = read_study(write(tree, tmp_path))
+    assert study.origin("toy") == ("toy", (), ("batch=64",))
+    assert study.recipe("toy").steps != 5
+    assert study.origin("the same")[2] == ("steps=5", "steps=3")
 
 
 def test_a_study_that_is_stopped_goes_on(
