@@ -211,7 +211,6 @@ def run(arguments: Sequence[str]) -> None:
         usable(given.device)
     from barlow_speech.benchmark.evaluation.evaluator import Evaluator
     from barlow_speech.benchmark.evaluation.job import Job, Settings
-    from barlow_speech.downstream.corpus import check_names
 
     evaluator = Evaluator(
         Settings(
@@ -232,7 +231,6 @@ def run(arguments: Sequence[str]) -> None:
         _check_at_hand(chosen)
     named = given.corpus or [one.corpus for one in chosen]
     corpora = {name: evaluator.corpus(name) for name in dict.fromkeys(named)}
-    check_names(list(corpora.values()))
     pieces = []
     for one in chosen:
         among = list(corpora) if given.corpus else [one.corpus]

@@ -98,10 +98,14 @@ class Sources(Protocol):
 
 @dataclass(frozen=True)
 class Computation:
-    """What is computed of pretrained `upstreams` each time that a report is written."""
+    """What is computed of pretrained `upstreams` each time that a report is written.
+
+    `check` is called before anything is done: it raises what `compute` would only find then.
+    """
 
     upstreams: tuple[str, ...]
     compute: Callable[[Sources], Any]
+    check: Callable[[Sources], Any] = field(default=lambda _: None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
@@ -22,6 +22,9 @@ from barlow_speech.benchmark.analyses._requests import (
 )
 from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.disentanglement.factors import Factors
 
 NOTES = (
     "Metrics of the utterance embedding for the factors that the corpus has labels of; of the "
@@ -65,9 +68,17 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
             f"disentanglement on {corpus_name(corpus)}",
             lambda names, content: ["disentanglement", names, untrained, content, *decisive],
             seconds=3.0 + 0.25 * len(upstreams) * (settings.resamples + 20),
+            check=partial(_factors, settings, corpus),
         )
         for corpus in corpora(study, settings.corpora, "disentanglement")
     ]
+
+
+def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+
+    most, allowed = settings.recordings, sources.allow_leakage
+    return read_factors(sources.corpus(corpus), settings.factors, most, allowed)
 
 
 def _measured(
@@ -79,12 +90,11 @@ def _measured(
 ) -> dict[str, Any]:
     """Every number, as `json_study` has them; `untrained` are compared with their trained ones."""
     # Only this analysis pays for scikit-learn, which takes a second or two to import.
-    from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.measure import study
     from barlow_speech.benchmark.disentanglement.record import json_study
 
     read = sources.corpus(corpus)
-    factors = read_factors(read, settings.factors, settings.recordings, sources.allow_leakage)
+    factors = _factors(settings, corpus, sources)
     recordings = [read.recordings[row] for row in factors.rows_N]
     measured = study(
         read.name,

@@ -59,6 +59,7 @@ def _measurement(label: str, corpus: str) -> Measurement:
         f"spectrum of {label} on {corpus_name(corpus)}",
         lambda names, content: ["spectrum", names[label], content],
         seconds=2.0,
+        check=lambda sources: sources.corpus(corpus),
     )
 
 

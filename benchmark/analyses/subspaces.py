@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.upstream.common.text import listed
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining
+
+if TYPE_CHECKING:
+    from barlow_speech.benchmark.disentanglement.factors import Factors
 
 NOTES = (
     "Balanced accuracy of a logistic regression on the embedding, and on the output z of each "
@@ -56,19 +59,26 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
             f"subspaces of {label} on {corpus_name(corpus)}",
             lambda names, content: ["subspaces", names[label], content, recordings],
             seconds=20.0,
+            check=partial(_factors, settings, corpus),
         )
         for corpus in corpora(study, settings.corpora, "subspaces")
     ]
 
 
+def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
+    from barlow_speech.benchmark.disentanglement.factors import read_factors
+
+    allowed = sources.allow_leakage
+    return read_factors(sources.corpus(corpus), (), settings.recordings, allowed)
+
+
 def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str, Any]]:
     """The accuracy of a probe for every factor, on the embedding and each projector's output."""
     # Only this analysis pays for scikit-learn, which takes a second or two to import.
-    from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.probes import probe
 
     read = sources.corpus(corpus)
-    factors = read_factors(read, (), settings.recordings, sources.allow_leakage)
+    factors = _factors(settings, corpus, sources)
     recordings = [read.recordings[row] for row in factors.rows_N]
     own_NE = sources.represent(settings.upstream, read, recordings).x_NE
     representations = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}

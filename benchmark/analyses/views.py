@@ -18,6 +18,7 @@ from barlow_speech.benchmark.analyses._requests import (
 )
 from barlow_speech.benchmark.figures.views import ShownViews, drawn_views, views_of
 from barlow_speech.benchmark.reporting.document import Picture, Section, Sound
+from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
 from barlow_speech.upstream.model.frontend import FLOOR, HIGH_HZ, HOP, LOW_HZ, N_FFT, FrontEnd
 
@@ -43,14 +44,28 @@ class Settings:
 def requests(settings: Settings, study: Study) -> list[Computation]:
     """The views of its pretraining."""
     check_trained(study, settings.upstream, "views")
-    return [Computation((settings.upstream,), partial(_views, settings))]
+    checked = partial(_check, settings)
+    return [Computation((settings.upstream,), partial(_views, settings), check=checked)]
+
+
+def _check(settings: Settings, sources: Sources) -> None:
+    families = sources.pretrained(settings.upstream).recipe.families
+    for family in settings.families:
+        if family not in families:
+            raise unknown("view family", family, families, f"the recipe of {settings.upstream}")
+    count = len(sources.speech(settings.upstream))
+    if not 0 <= settings.recording < count:
+        raise BarlowSpeechError(
+            f"views: there is no recording {settings.recording} of the {count} that "
+            f"{settings.upstream} is trained on; they count from 0."
+        )
 
 
 def _views(settings: Settings, sources: Sources) -> list[ShownViews]:
     """Of each family, as training makes them; mixup draws from other recordings."""
     recipe, speech = sources.pretrained(settings.upstream).recipe, sources.speech(settings.upstream)
-    first = settings.recording % len(speech)
-    others = speech[first + 1 :: max(1, len(speech) // OTHERS)][:OTHERS]
+    first = settings.recording
+    others = [*speech[first + 1 :], *speech[:first]][:: max(1, len(speech) // OTHERS)][:OTHERS]
     paths = [speech[first].path, *(other.path for other in others)]
     return [
         views_of(recipe, paths, family, seed=settings.seed)

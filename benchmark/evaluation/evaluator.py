@@ -20,7 +20,7 @@ from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_ke
 from barlow_speech.benchmark.features.known import recall, remember
 from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.benchmark.statistics.results import TaskResult
-from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, read_corpus
+from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, check_names, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
 
@@ -69,10 +69,12 @@ class Evaluator:
         """A corpus, read once.
 
         Raises:
-            BarlowSpeechError: as `read_corpus`.
+            BarlowSpeechError: as `read_corpus` and `check_names`.
         """
         if name not in self._corpora:
-            self._corpora[name] = read_corpus(name, self.settings.data_root)
+            read = read_corpus(name, self.settings.data_root)
+            check_names([*self._corpora.values(), read])
+            self._corpora[name] = read
         return self._corpora[name]
 
     def task_data(self, task: str, corpus: str, protocol: Protocol | None = None) -> TaskData:

@@ -7,6 +7,7 @@ that every node sees.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import socket
 from collections.abc import Sequence
 from functools import lru_cache
@@ -38,10 +39,7 @@ def run_jobs(
         BarlowSpeechError: as `Evaluator.run`; or Ray is not installed or has no such cluster, or
             is not asked for where an address is given.
     """
-    if executor == "local" and address:
-        raise BarlowSpeechError(
-            "--address is of a Ray cluster; add --executor ray, or leave it out."
-        )
+    check_executor(executor, address)
     if executor == "local":
         # Upstream by upstream, since an upstream and its features are what is costly to hold.
         first = {job.upstream: i for i, job in reversed(list(enumerate(jobs)))}
@@ -52,13 +50,23 @@ def run_jobs(
     return _run_on_ray(jobs, settings, address)
 
 
-def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) -> list[TaskResult]:
-    try:
-        import ray
-    except ImportError as error:
+def check_executor(executor: Executor, address: str | None) -> None:
+    """Refuse what cannot run jobs, before anything is computed.
+
+    Raises:
+        BarlowSpeechError: Ray is not installed, or is not asked for where an address is given.
+    """
+    if executor == "local" and address:
         raise BarlowSpeechError(
-            "--executor ray needs Ray; run: pip install 'barlow-speech[ray]'"
-        ) from error
+            "--address is of a Ray cluster; add --executor ray, or leave it out."
+        )
+    if executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise BarlowSpeechError("--executor ray needs Ray; run: pip install 'barlow-speech[ray]'")
+
+
+def _run_on_ray(jobs: Sequence[Job], settings: Settings, address: str | None) -> list[TaskResult]:
+    import ray
+
     started = not ray.is_initialized()
     if started:
         try:

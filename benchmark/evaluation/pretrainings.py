@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from pathlib import Path
 
 from barlow_speech.benchmark.evaluation.protocol import Protocol
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -23,7 +24,8 @@ def pretrainings(name: str, protocol: Protocol) -> list[tuple[str, int]]:
     plain, _, pattern = name.partition("@")
     if plain == "barlow_speech_random" and varies:
         return [(name, seed) for seed in range(wanted)]
-    if not any(mark in pattern for mark in "*?["):
+    # A folder's name may have such marks, too.
+    if not any(mark in pattern for mark in "*?[") or Path(pattern).is_file():
         if varies:
             raise BarlowSpeechError(
                 f"upstream '{name}' is one pretraining, but the protocol '{protocol.name}' varies "

@@ -349,9 +349,21 @@ def _check(protocol: Protocol, where: str) -> None:
             )
     if protocol.split is not None:
         _check_split(protocol, protocol.split, f"{where}: split")
-    drawn = set(protocol.varies) & {"train_resample", "pretrain_seed"}
-    if not hasattr(module, "parts") and not drawn and protocol.runs > 1:
+    if not hasattr(module, "parts"):
+        _check_drawn(protocol, where)
+
+
+def _check_drawn(protocol: Protocol, where: str) -> None:
+    """Of a head that draws nothing at random."""
+    head, drawn = protocol.head["name"], {"train_resample", "pretrain_seed"}
+    if not drawn & set(protocol.varies) and protocol.runs > 1:
         raise BarlowSpeechError(
-            f"{where}: the head '{protocol.head['name']}' draws nothing at random, so that its "
-            "runs would all be equal; let train_resample vary."
+            f"{where}: the head '{head}' draws nothing at random, so that its runs would all be "
+            "equal; let train_resample vary."
         )
+    for source, count in protocol.levels.items():
+        if source not in drawn and count > 1:
+            raise BarlowSpeechError(
+                f"{where}: the head '{head}' draws nothing at random, so that the {count} levels "
+                f"of {source} would all be equal; let it have one."
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ from barlow_speech.benchmark.analyses._requests import (
     corpus_name,
 )
 from barlow_speech.benchmark.disentanglement.representations import Representations, represent
+from barlow_speech.benchmark.evaluation.executor import check_executor
 from barlow_speech.benchmark.evaluation.job import Job
+from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
+from barlow_speech.benchmark.features.families import check_name
+from barlow_speech.benchmark.features.known import recall
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.study.config import Study
 from barlow_speech.benchmark.study.stages import (
@@ -165,7 +170,7 @@ class Planner:
         if not every_seed or len(trained) == 1:
             return f"{plain}@{file}"
         first, last = trained[0].recipe.seed, trained[-1].recipe.seed
-        return f"{plain}@{file.parent.parent}/seed[{first}-{last}]/{file.name}"
+        return f"{plain}@{glob.escape(str(file.parent.parent))}/seed[{first}-{last}]/{file.name}"
 
     def _evaluate(self, request: ResultRequest) -> Evaluate:
         label, workspace, choice = request.label, self.workspace, self.study.protocol
@@ -173,7 +178,16 @@ class Planner:
         sets = [*choice.set, *(request.end_to_end or ())]
         trained = request.end_to_end is not None
         protocol = read_protocol(choice.name, request.task, sets, changes, train_encoder=trained)
-        own = not self.study.member(label, "the study").name
+        member = self.study.member(label, "the study")
+        own = not member.name
+        # Of random weights there are as many draws as are wanted.
+        one = own and not member.untrained and not request.every_seed
+        if one and "pretrain_seed" in protocol.varies:
+            raise BarlowSpeechError(
+                f"the protocol '{protocol.name}' varies pretrain_seed, but '{label}' is evaluated "
+                "by its first pretraining; choose another protocol, and let an analysis of kind "
+                "seeds compare pretrainings."
+            )
         job = Job(
             self.name(label, request.every_seed),
             request.task,
@@ -385,10 +399,12 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
     Raises:
-        BarlowSpeechError: as `Evaluator.task_data`; or a corpus, or the speech of a recipe, is
-            missing.
+        BarlowSpeechError: as `Evaluator.task_data`, `check_executor`, `check_name` and
+            `pretrainings`; or a corpus, or the speech of a recipe, is missing.
     """
-    jobs = {(one.job.task, one.job.corpus): one.job for one in stages if isinstance(one, Evaluate)}
+    check_executor(workspace.executor, workspace.address)
+    evaluations = [one for one in stages if isinstance(one, Evaluate)]
+    jobs = {(one.job.task, one.job.corpus): one.job for one in evaluations}
     for (task, corpus), job in sorted(jobs.items()):
         if workspace.data_root is None and Path(corpus).suffix and not Path(corpus).exists():
             raise BarlowSpeechError(
@@ -396,6 +412,14 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
                 "lies."
             )
         workspace.evaluator.task_data(task, corpus, job.protocol)
+    for one in evaluations:
+        if one.job.protocol.encoder is not None:
+            check_trainable(one.job.upstream)
+    named = {one.job.upstream: one.job.protocol for one in evaluations if not one.needs}
+    for upstream, protocol in named.items():
+        for name, seed in pretrainings(upstream, protocol):
+            if recall(workspace.evaluator.settings.cache, name, None, seed) is None:
+                check_name(name, None)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:

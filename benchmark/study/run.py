@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
-from barlow_speech.benchmark.analyses._requests import Results
+from barlow_speech.benchmark.analyses._requests import Computation, Results
 from barlow_speech.benchmark.analyses._tables import metric_name
 from barlow_speech.benchmark.reporting.document import Document, Section, Table
 from barlow_speech.benchmark.reporting.files import write_document
@@ -60,6 +60,10 @@ def run_study(
         BarlowSpeechError: as the stages raise.
     """
     check([step.stage for step in steps], workspace)
+    planner = Planner(study, workspace)
+    for request in (request for one in analyses for request in one.requests(study)):
+        if isinstance(request, Computation):
+            request.check(planner)
     seconds: dict[str, float] = {}
     for batch in _batches(steps, workspace):
         if not all(step.done for step in batch):
@@ -86,7 +90,6 @@ def run_study(
             if not step.done:
                 workspace.note(Entry(stage.key, stage.kind, took, stage.seconds(workspace)))
             seconds[stage.key] = step.seconds if step.done else took
-    planner = Planner(study, workspace)
     _print("writing the report")
     found = [_results(one, planner) for one in analyses]
     document = Document(

@@ -153,3 +153,12 @@ def test_wrong_protocols_are_one_sentence(tmp_path: Path, change: list[str], wor
 def test_an_unknown_protocol_names_the_nearest() -> None:
     with pytest.raises(BarlowSpeechError, match="did you mean 'paper'"):
         read_protocol("papr", "emotion")
+
+
+def test_a_head_that_draws_nothing_has_one_level_of_what_it_would_draw() -> None:
+    levels = {"pretrain_seed": 2, "init": 3, "order": 1}
+    changes = {"levels": levels, "varies": list(levels), "runs": 6}
+    with pytest.raises(BarlowSpeechError, match="the 3 levels of init would all be equal"):
+        read_protocol("search", "gender", changes=changes)
+    changes |= {"levels": levels | {"init": 1}, "runs": 2}
+    assert read_protocol("search", "gender", changes=changes).runs == 2

@@ -439,6 +439,19 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("analyses", "Labels", "set"), ["steps=9"], "set gives steps, which the analysis gives"),
         (("analyses", "Labels", "fractions"), [1.0, 1.0], "share '1.0' is named twice"),
         (("analyses", "Labels", "fractions"), [], "fractions must be a list of 1 or more"),
+        (("analyses", "Labels", "trained"), ["log-mel"], "'fbank_no_cmvn' cannot be trained"),
+        (("analyses", "Factors", "factors"), ["gendr"], "did you mean 'gender'"),
+        (("analyses", "Views", "families"), ["mian"], "did you mean 'main'"),
+        (("analyses", "Views", "recording"), 99, "no recording 99 of the 48"),
+        (("upstreams", "log-mel"), "fbnk", "did you mean 'fbank'"),
+        (
+            ("protocol",),
+            {
+                "name": "pretraining",
+                "set": ["runs=2", "levels={pretrain_seed: 2, init: 1, order: 1}"],
+            },
+            "'BT' is evaluated by its first pretraining",
+        ),
         (("analyses", "Transfer", "home"), {"BTT": []}, "did you mean 'BT'"),
         (("analyses", "Transfer", "home"), {"BT": ["tone"]}, "unknown corpus 'tone'"),
         (("analyses", "Labels", "fractions"), [2.0], "label_fraction must be"),
@@ -469,6 +482,31 @@ def test_a_study_of_corpora_elsewhere_asks_for_their_folder(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BarlowSpeechError, match="say by --data-root in which folder it lies"):
         run(["study", "search", "-o", "out", "--device", "cpu"])
+
+
+def test_corpora_of_one_name_are_refused_before_any_training(
+    tree: dict[str, Any], tones: Path, tmp_path: Path
+) -> None:
+    """Whether a task of theirs is evaluated or not."""
+    other = shutil.copytree(tones.parent, tmp_path / "other" / tones.parent.name)
+    for tasks, kind in ((["gender"], "compare"), ([], "spectrum")):
+        tree["corpora"][str(other / "manifest.tsv")] = tasks
+        tree["analyses"] = {"A": {"kind": kind}}
+        path = write(tree, tmp_path)
+        with pytest.raises(BarlowSpeechError, match="2 corpora are called 'tones'"):
+            run(["study", str(path), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_results_may_have_any_name(tree: dict[str, Any], tmp_path: Path) -> None:
+    """Also marks that stand for several files in a pattern."""
+    tree["analyses"] = {
+        "Side": {"kind": "compare", "upstreams": ["BT"], "tasks": ["gender"]},
+        "Seeds": {"kind": "seeds", "upstreams": ["BT"], "tasks": ["gender"], "heads": 2},
+    }
+    out = tmp_path / "out [of] 2*?"
+    run(["study", str(write(tree, tmp_path)), "-o", str(out), "--device", "cpu"])
+    assert sorted(len(one.values) for one in read_results(out)) == [4, 6]
 
 
 def test_a_task_that_leaks_is_refused_before_any_training(
