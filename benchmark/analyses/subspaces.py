@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from barlow_speech.benchmark.disentanglement.factors import Factors
 
 NOTES = (
-    "Balanced accuracy of a logistic regression on the embedding, and on the output z of each "
-    "family's projector, which only training uses. If each family's invariance kept a factor of "
-    "its own, rows would be best in different columns. Intervals are over the test speakers.",
+    "Balanced accuracy of a logistic regression on the embedding, as the recipe reads it out, and "
+    "on the output z of each family's projector, which only training uses. If each family's "
+    "invariance kept a factor of its own, rows would be best in different columns. Intervals are "
+    "over the test speakers.",
 )
 
 
@@ -57,7 +58,7 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
             partial(_probes, settings, corpus),
             corpus,
             f"subspaces of {label} on {corpus_name(corpus)}",
-            lambda names, content: ["subspaces", names[label], content, recordings],
+            lambda names, content: ["subspaces as trained", names[label], content, recordings],
             seconds=20.0,
             check=partial(_factors, settings, corpus),
         )
@@ -80,7 +81,8 @@ def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str,
     read = sources.corpus(corpus)
     factors = _factors(settings, corpus, sources)
     recordings = [read.recordings[row] for row in factors.rows_N]
-    own_NE = sources.represent(settings.upstream, read, recordings).x_NE
+    # What the projectors were trained on, whatever the study reads out.
+    own_NE = sources.represent(settings.upstream, read, recordings, as_trained=True).x_NE
     representations = {OWN: own_NE, **_projected(sources.pretrained(settings.upstream), own_NE)}
     outcomes = []
     for representation, x_ND in representations.items():

@@ -202,15 +202,36 @@ class Evaluator:
             return None
         if protocol.eval_split == "dev":
             task_data = task_data.on_dev
-        if corpus.name not in self._recordings:
-            self._recordings[corpus.name] = recording_keys(corpus.recordings, corpus.manifest.file)
         keys = [
-            features_key(name, fingerprint, self._recordings[corpus.name], job.kind)
+            features_key(name, fingerprint, self._keys(corpus), job.kind)
             for name, fingerprint in self._fingerprints(job.upstream, protocol)
         ]
         record = self._record(job, task_data, keys)
         whole = all(protocol.seed + run in record.runs for run in range(protocol.runs))
         return record if whole else None
+
+    def _keys(self, corpus: Corpus) -> list[bytes]:
+        """What is in the recordings of a corpus, looked at once."""
+        if corpus.name not in self._recordings:
+            self._recordings[corpus.name] = recording_keys(corpus.recordings, corpus.manifest.file)
+        return self._recordings[corpus.name]
+
+    def features_of(self, upstream: str, corpus: str) -> str:
+        """The key of an upstream's means over time of a corpus, as both are now.
+
+        Raises:
+            BarlowSpeechError: as `corpus` and `load_upstream`.
+        """
+        from barlow_speech.benchmark.features.upstreams import load_upstream
+
+        given = self.settings
+        known = recall(given.cache, upstream, given.checkpoint, 0)
+        if known is None:
+            known = load_upstream(
+                upstream, given.checkpoint, self.device, 0, given.permissions
+            ).fingerprint
+            remember(given.cache, upstream, given.checkpoint, 0, known)
+        return features_key(upstream, known, self._keys(self.corpus(corpus)), "pooled")
 
     def _fingerprints(self, name: str, protocol: Protocol) -> list[tuple[str, str]]:
         """Name and fingerprint of an upstream, or of its several pretrainings."""

@@ -222,9 +222,14 @@ class Planner:
             key=digest(["measurement", identity]),
             needs=self._loaded(request),
             identity=identity,
+            features=partial(self._features, [*names.values()], request.corpus),
             compute=partial(request.compute, self),
             estimate=request.seconds,
         )
+
+    def _features(self, names: Sequence[str], corpus: str) -> list[str]:
+        evaluator, corpus = self.workspace.evaluator, self.workspace.corpus(corpus)
+        return [evaluator.features_of(name, corpus) for name in names]
 
     def _loaded(self, request: Computation) -> tuple[Checkpoint, ...]:
         return tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1])
@@ -250,13 +255,20 @@ class Planner:
         return self.workspace.evaluator.corpus(self.workspace.corpus(name))
 
     def represent(
-        self, label: str, corpus: Corpus, recordings: Sequence[Recording]
+        self,
+        label: str,
+        corpus: Corpus,
+        recordings: Sequence[Recording],
+        as_trained: bool = False,
     ) -> Representations:
-        """What an upstream, by its first pretraining, makes of recordings of a corpus."""
-        workspace = self.workspace
-        upstream = load_upstream(
-            self.name(label), None, workspace.device, permissions=workspace.permissions
-        )
+        """What an upstream, by its first pretraining, makes of recordings of a corpus.
+
+        `as_trained` is with the readout of its recipe, whatever the study gives it.
+        """
+        workspace, name = self.workspace, self.name(label)
+        if as_trained:
+            name = f"barlow_speech@{self.pretrainings(label)[0].encoder}"
+        upstream = load_upstream(name, None, workspace.device, permissions=workspace.permissions)
         cache = workspace.evaluator.settings.cache
         return represent(label, upstream, recordings, cache, corpus.manifest.file)
 

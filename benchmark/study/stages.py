@@ -152,10 +152,12 @@ class Evaluate(Stage):
 class Measure(Stage):
     """A measurement of an analysis; its outcome is JSON that is kept in the study's folder.
 
-    `identity` is all that decides the outcome, JSON-able; `estimate` is in seconds.
+    `identity` names all that decides the outcome, JSON-able; `features` is what is behind these
+    names now, once what it needs is done. `estimate` is in seconds.
     """
 
     identity: Any
+    features: Callable[[], list[str]]
     compute: Callable[[], Any]
     estimate: float
 
@@ -176,8 +178,13 @@ class Measure(Stage):
         if not self.done(workspace):
             file = self.file(workspace)
             if file.exists():
-                log.warning("%s is corrupt; recomputing %s", file, self.title)
-            write_json(file, {"identity": self.identity, "outcome": self.compute()})
+                log.warning(
+                    "%s is corrupt, or of other weights or recordings; recomputing %s",
+                    file,
+                    self.title,
+                )
+            of = {"identity": self.identity, "features": self.features()}
+            write_json(file, {**of, "outcome": self.compute()})
 
     def outcome(self, workspace: Workspace) -> Any:
         """What was measured.
@@ -193,10 +200,20 @@ class Measure(Stage):
         return stored["outcome"]
 
     def _stored(self, workspace: Workspace) -> dict[str, Any] | None:
-        """What the file holds, or None if that is not this measurement, whole."""
+        """What the file holds, or None if that is not this measurement, whole.
+
+        Of weights that are not there it cannot be told; they are made again first.
+        """
         try:
             stored = parsed_json(self.file(workspace).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         whole = isinstance(stored, dict) and {"identity", "outcome"} <= set(stored)
-        return stored if whole and digest(stored["identity"]) == digest(self.identity) else None
+        if not whole or digest(stored["identity"]) != digest(self.identity):
+            return None
+        if not all(need.done(workspace) for need in self.needs):
+            return stored
+        try:
+            return stored if stored.get("features") == self.features() else None
+        except BarlowSpeechError:  # of an upstream or a corpus that is not there yet
+            return None

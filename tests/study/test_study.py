@@ -28,6 +28,7 @@ from barlow_speech.benchmark.study.workspace import JOURNAL, Entry, Workspace
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.settings import build
+from barlow_speech.upstream.model.checkpoint import load_tensors, save_tensors
 from barlow_speech.upstream.pretraining.recipe import Recipe, ViewFamily
 
 TASKS = ["speaker_id", "gender", "emotion", "keyword_spotting"]
@@ -391,6 +392,38 @@ def test_a_deleted_measurement_is_to_be_made(made: tuple[Path, Path]) -> None:
     assert file.read_bytes() == before
     file.write_text("{")
     assert missing(made) == ["spectrum of read on tones"]
+
+
+def test_a_measurement_of_other_weights_is_to_be_made(
+    tree: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Of an upstream by its name, whose file is another one now; as its results are."""
+    mine, out = tmp_path / "mine.safetensors", tmp_path / "out"
+    shutil.copy(checkpoint, mine)
+    tree["upstreams"] = {"mine": f"barlow_speech@{mine}", "log-mel": "fbank_no_cmvn"}
+    tree["analyses"] = {"Ranks": {"kind": "spectrum", "tasks": ["gender"]}}
+    path = write(tree, tmp_path)
+    run(["study", str(path), "-o", str(out), "--device", "cpu"])
+    before = {one.name: one.read_text() for one in (out / "measurements").iterdir()}
+    tensors, header = load_tensors(mine)
+    save_tensors(mine, {name: one.flip(0) for name, one in tensors.items()}, header)
+    assert missing((path, out)) == ["mine on gender of tones", "spectrum of mine on tones"]
+    after = {one.name: one.read_text() for one in (out / "measurements").iterdir()}
+    outcomes = [json.loads(one)["outcome"] for _, one in before.items() - after.items()]
+    assert [one["source"] for one in outcomes] == ["embedding"]  # log-mel has none
+
+
+def test_projectors_are_fed_what_they_were_trained_on(tree: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever readout the study evaluates, of whatever width."""
+    tree["analyses"] = {"Sub": {"kind": "subspaces", "upstream": "families"}}
+    tables = []
+    for readout in ([], [{"layer": 1, "statistics": ["mean", "std", "max"]}]):
+        tree["protocol"] |= {"selection": "embedding", "readout": readout}
+        out = tmp_path / f"out{len(readout)}"
+        run(["study", str(write(tree, tmp_path)), "-o", str(out), "--device", "cpu"])
+        (table,) = (out / "tables").glob("sub_*_probes.csv")
+        tables.append(table.read_text())
+    assert tables[0] == tables[1]
 
 
 @pytest.mark.parametrize("name", configs.files("study"))
