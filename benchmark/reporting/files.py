@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,7 +18,6 @@ from barlow_speech.benchmark.reporting.document import Document, Facts, Part, Pi
 from barlow_speech.benchmark.reporting.html import page
 from barlow_speech.benchmark.reporting.latex import latex_file
 from barlow_speech.benchmark.reporting.tables import comma_separated, markdown_file
-from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import (
     digest,
     parsed_json,
@@ -32,6 +30,7 @@ from barlow_speech.upstream.common.progress import progress
 BENCHMARK = Path(__file__).parents[1]
 SOURCES = (".py", ".j2", ".css", ".js")  # and not what Python compiles, which it may do at any call
 MAX_STEM = 80  # bytes, far below what file systems take
+_FOLDERS = {Picture: ("figures", ""), Table: ("tables", ""), Sound: ("sounds", ".wav")}
 TABLE_FORMATS = {"md": markdown_file, "tex": latex_file, "csv": comma_separated}
 
 
@@ -42,15 +41,15 @@ def write_document(document: Document, folder: Path) -> Path:
     page, which holds all that it shows, comes last. The same document gives the same bytes.
 
     Raises:
-        BarlowSpeechError: two parts would be written as one file, or the folder cannot be written.
+        BarlowSpeechError: the folder cannot be written.
     """
     parts = [part for part in document.parts if not isinstance(part, Facts)]
-    _check_names(parts)
+    places = _places(parts)
     with progress(len(parts), "files of the report", "file") as bar:
-        for part in parts:
-            _write_part(part, folder)
+        for part, place in zip(parts, places):
+            _write_part(part, folder / place)
             bar.update()
-    rows = tuple((_place(part), _holds(part)) for part in parts)
+    rows = tuple((place, _holds(part)) for part, place in zip(parts, places))
     files = Table(
         "files",
         "",
@@ -135,35 +134,35 @@ def stem(name: str) -> str:
     return whole.encode()[: MAX_STEM - len(end)].decode(errors="ignore") + end
 
 
-def _check_names(parts: Sequence[Table | Picture | Sound]) -> None:
-    for place, count in Counter(map(_place, parts)).items():
-        if count > 1:
-            raise BarlowSpeechError(
-                f"{count} parts of the report would be written as '{place}'; give analyses titles "
-                "that differ in letters or digits."
-            )
+def _places(parts: Sequence[Table | Picture | Sound]) -> list[str]:
+    """Where each part is beside the page, without the ending where it has several forms.
 
-
-def _place(part: Table | Picture | Sound) -> str:
-    """Where a part is beside the page, without the ending where it has several forms."""
-    if isinstance(part, Sound):
-        return f"sounds/{stem(part.name)}.wav"
-    return f"{'figures' if isinstance(part, Picture) else 'tables'}/{stem(part.name)}"
+    Names that differ in marks alone have one stem; all but the first get a number.
+    """
+    places: dict[str, None] = {}
+    for part in parts:
+        folder, end = _FOLDERS[type(part)]
+        place, number = f"{folder}/{stem(part.name)}{end}", 1
+        while place in places:
+            number += 1
+            place = f"{folder}/{stem(part.name)}_{number}{end}"
+        places[place] = None
+    return list(places)
 
 
 def _holds(part: Table | Picture | Sound) -> str:
     return part.caption or (part.alternative if isinstance(part, Picture) else part.name)
 
 
-def _write_part(part: Part, folder: Path) -> None:
+def _write_part(part: Part, place: Path) -> None:
     if isinstance(part, Picture):
-        _write(folder / f"{_place(part)}.png", part.png)
-        _write(folder / f"{_place(part)}.pdf", figure_bytes(part.figure, "pdf"))
+        _write(place.with_name(f"{place.name}.png"), part.png)
+        _write(place.with_name(f"{place.name}.pdf"), figure_bytes(part.figure, "pdf"))
     elif isinstance(part, Sound):
-        _write(folder / _place(part), part.wav)
+        _write(place, part.wav)
     elif isinstance(part, Table):
         for kind, make in TABLE_FORMATS.items():
-            write_text(folder / f"{_place(part)}.{kind}", make(part))
+            write_text(place.with_name(f"{place.name}.{kind}"), make(part))
 
 
 def _write(path: Path, content: bytes) -> None:
