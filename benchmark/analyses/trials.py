@@ -95,13 +95,13 @@ def _seeds(results: list[TaskResult]) -> tuple[int, float | None, float | None]:
     if len(seeds) < 2:
         return 1, None, None
     scores = [
-        100 * np.mean(
-            [
+        100 * float(
+            np.mean([
                 value
                 for result in results
                 for value, run in zip(result.values, result.sources)
                 if run["pretrain_seed"] == seed
-            ]
+            ])
         )
         for seed in seeds
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.study.estimates import seconds_of_speech
 from barlow_speech.benchmark.study.workspace import Workspace
+from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 from barlow_speech.upstream.data.packed import pack
@@ -27,9 +28,12 @@ from barlow_speech.upstream.pretraining.trainer import TRAINING
 
 log = logging.getLogger(__name__)
 
-# Seconds of one step of one run of a linear head over a handful of layers, on two cores, before
-# the study itself has measured anything.
+# Seconds on two cores, before the study itself has measured anything: of one step of one run of a
+# linear head over a handful of layers; of one fit of a head that takes no steps; of the features of
+# one pretraining, where two or three tasks share those of a thousand short recordings.
 HEAD_STEP_S = 0.0004
+FIT_S = 0.5
+FEATURES_S = 4.0
 # The order in which stages are done.
 PRETRAINING, EVALUATION, END_TO_END, MEASUREMENT = KINDS = (
     "pretraining", "evaluation", "end-to-end evaluation", "measurement",
@@ -141,7 +145,12 @@ class Evaluate(Stage):
             speech_s = protocol.steps * protocol.batch * (protocol.encoder.crop_s or 2.0)
             # A pretraining sees two views of every second.
             return runs * speech_s * seconds_of_speech(self.needs[0].recipe, workspace.device) / 2
-        return runs * protocol.steps * HEAD_STEP_S
+        settings = head_settings(protocol.head)
+        steps = hasattr(head_module(protocol.head["name"]), "parts")
+        fits = len(getattr(settings, "strengths", (1.0,)))
+        of_one = protocol.steps * HEAD_STEP_S if steps else fits * FIT_S
+        folds = protocol.split.folds if protocol.split else 1
+        return max(1, len(self.needs)) * FEATURES_S + runs * folds * of_one
 
     def run(self, workspace: Workspace) -> None:
         """Train what is missing, and record it."""

@@ -331,6 +331,24 @@ def test_an_estimate_counts_the_crops_of_each_family(monkeypatch: pytest.MonkeyP
     assert measured == [recipe, long]
 
 
+def test_estimates_know_fits_folds_and_pretrainings(tree: dict[str, Any], tmp_path: Path) -> None:
+    """An evaluation of one step that is a fit takes seconds, and no step's time."""
+
+    def seconds(protocol: str, kind: str) -> float:
+        tree["protocol"] = {"name": protocol, "set": ["seed=1"], "selection": "embedding"}
+        settings = {"heads": 1} if kind == "seeds" else {}
+        tree["analyses"] = {
+            "A": {"kind": kind, "upstreams": ["BT"], "tasks": ["gender"], **settings}
+        }
+        steps = steps_of(write(tree, tmp_path), tmp_path / "out")
+        (one,) = (step for step in steps if isinstance(step.stage, Evaluate))
+        return one.seconds
+
+    assert 1 < seconds("search", "compare") < 60
+    assert seconds("search", "seeds") > 1.5 * seconds("search", "compare")
+    assert seconds("speakers", "compare") > 3 * seconds("paper", "compare")
+
+
 @pytest.fixture
 def made(tree: dict[str, Any], tmp_path: Path) -> tuple[Path, Path]:
     """A small study that is done: its file and its folder."""
