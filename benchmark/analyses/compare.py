@@ -32,6 +32,7 @@ from barlow_speech.benchmark.statistics.ranking import rank_intervals, ranking, 
 from barlow_speech.benchmark.statistics.results import TaskResult, by_task
 from barlow_speech.benchmark.statistics.sources import limits
 from barlow_speech.benchmark.statistics.summaries import cell_summary
+from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.text import counted, listed
 
 NOTES = (
@@ -58,6 +59,10 @@ def requests(settings: Settings, study: Study) -> list[ResultRequest]:
     upstreams = labels(study, settings.upstreams, "compare")
     if settings.against and settings.against not in upstreams:
         upstreams = [*labels(study, (settings.against,), "compare: against"), *upstreams]
+    if settings.against and len(upstreams) < 2:
+        raise BarlowSpeechError(
+            f"compare: nothing is compared against '{settings.against}'; name another upstream."
+        )
     return grid(study, upstreams, settings.tasks)
 
 

@@ -9,7 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
@@ -46,9 +48,9 @@ class Settings:
     upstreams: tuple[str, ...]
     corpora: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
-    dimensions: int = 64
-    resamples: int = 50
-    recordings: int = 5000
+    dimensions: Annotated[int, Field(ge=2)] = 64
+    resamples: Annotated[int, Field(ge=0)] = 50
+    recordings: Annotated[int, Field(ge=8)] = 5000
 
 
 def requests(settings: Settings, study: Study) -> list[Measurement]:
@@ -75,10 +77,17 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
 
 
 def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
+    """The factors of a corpus, of which every metric and probe can be made."""
     from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.measure import check_factors
+    from barlow_speech.benchmark.disentanglement.probes import check_probed
 
-    most, allowed = settings.recordings, sources.allow_leakage
-    return read_factors(sources.corpus(corpus), settings.factors, most, allowed)
+    read = sources.corpus(corpus)
+    factors = read_factors(read, settings.factors, settings.recordings, sources.allow_leakage)
+    check_factors(read.name, factors)
+    for name, labels_N in factors.labels.items():
+        check_probed(name, labels_N, factors.splits[name])
+    return factors
 
 
 def _measured(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
@@ -45,7 +46,7 @@ class Settings:
 
     upstream: str
     corpora: tuple[str, ...] = ()
-    recordings: int = 5000
+    recordings: Annotated[int, Field(ge=8)] = 5000
 
 
 def requests(settings: Settings, study: Study) -> list[Measurement]:
@@ -67,10 +68,15 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
 
 
 def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
+    """The factors of a corpus, of each of which a probe can be made."""
     from barlow_speech.benchmark.disentanglement.factors import read_factors
+    from barlow_speech.benchmark.disentanglement.probes import check_probed
 
-    allowed = sources.allow_leakage
-    return read_factors(sources.corpus(corpus), (), settings.recordings, allowed)
+    read, allowed = sources.corpus(corpus), sources.allow_leakage
+    factors = read_factors(read, (), settings.recordings, allowed)
+    for name, labels_N in factors.labels.items():
+        check_probed(name, labels_N, factors.splits[name])
+    return factors
 
 
 def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ def probe_matrix(
         BarlowSpeechError: a factor has no train, dev or test recording, or one class only.
     """
     for name in labels:
-        _check(name, labels[name], splits[name])
+        check_probed(name, labels[name], splits[name])
     jobs = [(layer, factor) for layer in layers for factor in labels]
     # The longest first: what is left at the end is short.
     order = sorted(jobs, key=lambda job: -layers[job[0]].shape[1])
@@ -163,7 +163,7 @@ def enough(curve: Mapping[int, float], value: float, chance: float) -> int | Non
     return next((size for size in sorted(curve) if curve[size] >= wanted), None)
 
 
-def _check(name: str, labels_N: np.ndarray, splits_N: np.ndarray) -> None:
+def check_probed(name: str, labels_N: np.ndarray, splits_N: np.ndarray) -> None:
     for split in ("train", "dev", "test"):
         known = (splits_N == split) & (labels_N != "")
         if not known.any():

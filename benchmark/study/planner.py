@@ -234,6 +234,16 @@ class Planner:
     def _loaded(self, request: Computation) -> tuple[Checkpoint, ...]:
         return tuple(one for label in request.upstreams for one in self.checkpoints(label)[:1])
 
+    def check_loadable(self, request: Computation) -> None:
+        """Refuse a named upstream that a computation cannot load.
+
+        Raises:
+            BarlowSpeechError: as `check_name`.
+        """
+        for label in request.upstreams:
+            if name := self.study.member(label, "the study").name:
+                _check_upstream(name, 0, self.workspace)
+
     def _facts(self, label: str) -> CheckpointFacts:
         stage = self.pretrainings(label)[0]
         facts = load_tensors(stage.encoder)[1]["facts"]
@@ -407,6 +417,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
+def _check_upstream(name: str, seed: int, workspace: Workspace) -> None:
+    """Refuse what cannot be loaded, unless it was before."""
+    if recall(workspace.evaluator.settings.cache, name, None, seed) is None:
+        check_name(name, None)
+
+
 def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
@@ -430,8 +446,7 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     named = {one.job.upstream: one.job.protocol for one in evaluations if not one.needs}
     for upstream, protocol in named.items():
         for name, seed in pretrainings(upstream, protocol):
-            if recall(workspace.evaluator.settings.cache, name, None, seed) is None:
-                check_name(name, None)
+            _check_upstream(name, seed, workspace)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:

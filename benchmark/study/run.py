@@ -63,6 +63,7 @@ def run_study(
     planner = Planner(study, workspace)
     for request in (request for one in analyses for request in one.requests(study)):
         if isinstance(request, Computation):
+            planner.check_loadable(request)
             request.check(planner)
     seconds: dict[str, float] = {}
     for batch in _batches(steps, workspace):

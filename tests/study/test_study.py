@@ -492,6 +492,10 @@ def test_ready_studies_can_be_planned(name: str, tmp_path: Path) -> None:
         (("analyses", "Labels", "fractions"), [], "fractions must be a list of 1 or more"),
         (("analyses", "Labels", "trained"), ["log-mel"], "'fbank_no_cmvn' cannot be trained"),
         (("analyses", "Factors", "factors"), ["gendr"], "did you mean 'gender'"),
+        (("analyses", "Factors", "factors"), ["gender"], "has one factor only"),
+        (("analyses", "Factors", "dimensions"), 1, "dimensions must be"),
+        (("analyses", "Subspaces", "recordings"), 10, "factor '.*' has no"),
+        (("analyses", "Ablation", "upstreams"), ["BT"], "nothing is compared against 'BT'"),
         (("analyses", "Views", "families"), ["mian"], "did you mean 'main'"),
         (("analyses", "Views", "recording"), 99, "no recording 99 of the 48"),
         (("upstreams", "log-mel"), "fbnk", "did you mean 'fbank'"),
@@ -546,6 +550,16 @@ def test_corpora_of_one_name_are_refused_before_any_training(
         path = write(tree, tmp_path)
         with pytest.raises(BarlowSpeechError, match="2 corpora are called 'tones'"):
             run(["study", str(path), "-o", str(tmp_path / "out"), "--device", "cpu"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_upstream_that_is_only_measured_is_looked_at_before_any_training(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    tree["upstreams"]["several"] = f"barlow_speech@{tmp_path}/*/encoder.safetensors"
+    tree["analyses"] = {"F": {"kind": "disentanglement", "upstreams": ["BT", "several"]}}
+    with pytest.raises(BarlowSpeechError, match="does not exist; check the path"):
+        run(["study", str(write(tree, tmp_path)), "-o", str(tmp_path / "out"), "--device", "cpu"])
     assert not (tmp_path / "out").exists()
 
 
