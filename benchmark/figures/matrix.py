@@ -125,10 +125,10 @@ def _write(
     fontsize: float,
     faint: str = "black",
 ) -> None:
-    """The numbers into their fields, and the names beside them."""
+    """The numbers into their fields, a zero without its sign, and the names beside them."""
     for i, j in zip(*np.nonzero(~np.isnan(values))):
         axes.text(
-            j, i, f"{values[i, j]:{digits}}".replace("-", "−"), ha="center", va="center",
+            j, i, f"{values[i, j] + 0.0:{digits}}".replace("-", "−"), ha="center", va="center",
             fontsize=fontsize, fontweight="bold" if bold[i, j] else "normal",
             color="black" if bold[i, j] else faint,
         )  # fmt: skip

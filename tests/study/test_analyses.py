@@ -317,3 +317,11 @@ def test_recordings_that_were_left_out_are_said() -> None:
     (analysis,) = read_analyses({"A": ANALYSES["Factors"]}, "here")
     section = analysis.section(Results(((request, metrics(request)),)))
     assert "tones: 12 of 72 recordings, drawn with seed 0." in section.notes
+
+
+def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
+    section = section_of("compare", {"upstreams": ["ours", "less"]}, alike)
+    (picture,) = (
+        one for one in section.parts if isinstance(one, Picture) and "differences" in one.name
+    )
+    assert {text.get_text() for axes in picture.figure.axes for text in axes.texts} == {"+0.0"}
