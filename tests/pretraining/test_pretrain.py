@@ -494,6 +494,37 @@ def test_kill_and_resume_gives_the_same_weights(
     assert same(weights(out / "encoder.safetensors"), weights(reference / "encoder.safetensors"))
 
 
+def test_an_encoder_says_of_all_its_training_wherever_that_was_stopped(
+    recipe_file: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its last state and the encoder too, when no step is left to say anything."""
+    recipe = read_recipe(recipe_file, [f"families.local={LOCAL}", "rotate=true"])
+
+    def facts(out: Path, resume: bool = False) -> dict[str, Any]:
+        path = pretrain(recipe, out, data_root=tones.parent, resume=resume)
+        found: dict[str, Any] = load_tensors(path)[1]["facts"]
+        return found
+
+    whole = facts(tmp_path / "whole")
+    assert {"words/loss", "local/loss", "effective_rank"} <= set(whole["figures"])
+    step, out = Pretraining.step, tmp_path / "stopped"
+
+    def stopped(self: Pretraining) -> dict[str, float]:
+        if self.steps_done == 11:
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+        return step(self)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Pretraining, "step", stopped)
+        pretrain(recipe, out, data_root=tones.parent)
+    found = facts(out, resume=True)
+    assert found["figures"] == whole["figures"]
+    assert found["seconds"] >= 0.1  # of nine steps before, rounded
+    (out / "encoder.safetensors").unlink()
+    assert facts(out, resume=True) == found
+
+
 def test_what_the_optimiser_keeps_lies_in_memory_as_its_weights_do(
     recipe_file: Path, tones: Path, tmp_path: Path
 ) -> None:

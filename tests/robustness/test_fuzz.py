@@ -265,6 +265,8 @@ REFUSED: dict[tuple[str, int, str, str], tuple[Change, ...]] = {
         tensor(*STATE, "steps_done", -1), tensor(*STATE, "steps_done", 10**9),
         tensor(*STATE, "memory_pushed", None), tensor(*STATE, "memory_pushed", 2**70),
         tensor(*STATE, "memory_pushed", LOST), tensor("memory", LOST),
+        tensor(*STATE, "figures", [1]), tensor(*STATE, "figures", {"loss": "low"}),
+        tensor(*STATE, "seconds", None),
         tensor("memory", torch.zeros(8, 3, 3)), tensor("optimiser.0.exp_avg", LOST),
         tensor("optimiser.0.exp_avg", torch.zeros(3)),
         tensor("optimiser.x.exp_avg", torch.zeros(3)),

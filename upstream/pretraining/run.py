@@ -67,21 +67,19 @@ def pretrain(
             run.load(out)
         if run.done and (out / ENCODER).exists():
             return out / ENCODER
-        started = time.monotonic()
         with kept_memory(run.device.type == "cpu"):  # every step needs as much as the last
-            figures = _train(run, out, leads)
-    seconds = round(time.monotonic() - started, 1)
+            _train(run, out, leads)
     if leads:
         facts = {
             "recipe": recipe.as_dict(),
             "hours": round(corpus.hours, 4),
             "speech_sha256": corpus.index["sha256"],
             "parameters": parameter_count(run.twins.model),
-            "seconds": seconds,
+            "seconds": round(run.seconds, 1),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, "
             f"{distributed.world_size()} processes",
             "torch": torch.__version__,
-            "figures": {name: round(value, 6) for name, value in figures.items()},
+            "figures": {name: round(value, 6) for name, value in run.figures.items()},
         }
         save_model(out / ENCODER, run.twins.model, facts)
     distributed.barrier()
@@ -115,16 +113,16 @@ def _event_log(folder: Path, first: int) -> SummaryWriter:
     )
 
 
-def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
-    """All steps that are left; the process that `leads` shows, logs and saves. The last figures."""
-    recipe, first = run.recipe, run.steps_done
+def _train(run: Pretraining, out: Path, leads: bool) -> None:
+    """All steps that are left; the process that `leads` shows, logs and saves."""
+    recipe, first, before = run.recipe, run.steps_done, run.seconds
     started = time.monotonic()
-    figures: dict[str, float] = {}
     warned = not leads
     writer = _event_log(out / "tensorboard", first) if leads else None
     with progress(recipe.steps if leads else 0, "pretrain", "step", initial=first) as bar:
         while not run.done:
-            figures |= run.step()
+            run.step()
+            figures = run.figures
             bar.set_postfix(loss=f"{figures['loss']:.2f}", refresh=False)
             bar.update()
             if writer and (run.done or (run.steps_done - 1) % recipe.log_every == 0):
@@ -145,7 +143,7 @@ def _train(run: Pretraining, out: Path, leads: bool) -> dict[str, float]:
                 )  # fmt: skip
                 warned = True
             if leads and (run.done or run.steps_done % recipe.checkpoint_every == 0):
+                run.seconds = before + time.monotonic() - started
                 run.save(out)
     if writer:
         writer.close()
-    return figures

@@ -92,6 +92,9 @@ class Pretraining:
         )
         self.optimiser = _optimiser(recipe.optimiser, self.twins)
         self.correlations: dict[str, Tensor] = {}
+        # Facts of the checkpoint, over all calls: the last of each figure, and what was spent.
+        self.figures: dict[str, float] = {}
+        self.seconds = 0.0
         self._ahead = Ahead(self._cut, device)
         # How a step is recorded on a GPU; without it, it is launched piece by piece.
         self.record = recorder(device)
@@ -187,6 +190,7 @@ class Pretraining:
             figures["lr"] = rate
         if self.done or step % recipe.log_every == 0:
             figures["effective_rank"] = effective_rank(embedding_BE)
+        self.figures |= figures
         return figures
 
     def pairs(
@@ -397,6 +401,8 @@ class Pretraining:
             "steps_done": self.steps_done,
             "recipe": self._digest(self.steps_done),
             "speech": self.corpus.index["sha256"],
+            "figures": self.figures,
+            "seconds": self.seconds,
         }
         if self.memory is not None:
             memory = self.memory.state_dict()
@@ -436,16 +442,20 @@ class Pretraining:
                 )
             if steps > self.recipe.steps:
                 raise ValueError(f"{steps} steps are none")
+            # States of before have neither.
+            figures, seconds = state.get("figures", {}), state.get("seconds", 0.0)
+            if any(type(one) is not float for one in (seconds, *figures.values())):
+                raise TypeError("its figures are no numbers")
             self.twins.load_state_dict(_under(tensors, "twins."))
             self._load_optimiser(_under(tensors, "optimiser."))
             if self.memory is not None:
                 self._load_memory(self.memory, state["memory_pushed"], tensors.get("memory"))
-        except (KeyError, TypeError, ValueError, RuntimeError, LookupError) as error:
+        except (AttributeError, TypeError, ValueError, RuntimeError, LookupError) as error:
             raise BarlowSpeechError(
                 f"{file} is no whole state of a training ({error}); remove it to start anew."
             ) from error
         self._recorded.clear()  # it reads the memory where it was
-        self.steps_done = steps
+        self.steps_done, self.figures, self.seconds = steps, figures, seconds
 
     def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
         groups = self.optimiser.param_groups
