@@ -186,8 +186,8 @@ def run(arguments: Sequence[str]) -> None:
         for one in chosen
     }
     from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
-    from barlow_speech.benchmark.features.families import check_name, split_name
-    from barlow_speech.benchmark.features.known import recall
+    from barlow_speech.benchmark.features.families import split_name
+    from barlow_speech.benchmark.features.known import check_unknown
 
     if given.layer is not None and given.selection == "embedding":
         raise BarlowSpeechError("-l is a layer of -s hidden_states; leave one of them out.")
@@ -203,8 +203,7 @@ def run(arguments: Sequence[str]) -> None:
         if given.upstream_trainable:
             check_trainable(name)
         for member, seed in pretrainings(name, read[chosen[0].name]):
-            if recall(features, member, given.upstream_ckpt, seed) is None:
-                check_name(member, given.upstream_ckpt)
+            check_unknown(features, member, given.upstream_ckpt, seed)
     if given.device not in ("auto", "cpu"):
         from barlow_speech.upstream.common.machine import usable
 

@@ -160,6 +160,18 @@ def corpus_name(name: str) -> str:
     return named_after(path) if path.suffix == ".tsv" else path.stem
 
 
+def all_pretrainings(
+    study: Study, label: str, tasks: tuple[str, ...], heads: int
+) -> list[ResultRequest]:
+    """The result of every pretraining of an upstream on every task, with `heads` heads each."""
+    count = study.member(label, "the study").seeds
+    levels = {"pretrain_seed": count, "init": heads, "order": 1}
+    changes = {"levels": levels, "varies": list(levels), "runs": count * heads}
+    return [
+        ResultRequest(label, *column, changes, every_seed=True) for column in study.columns(tasks)
+    ]
+
+
 def labels(study: Study, wanted: Sequence[str], where: str) -> list[str]:
     """These upstreams, or all of the study where none is wanted; `where` says who asks.
 

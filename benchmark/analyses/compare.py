@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from barlow_speech.benchmark.analyses._details import variance_picture
@@ -214,7 +215,7 @@ def _finding(group: Sequence[TaskResult]) -> str:
 
 
 def _means(group: Sequence[TaskResult]) -> dict[str, float]:
-    return {result.upstream: cell_summary(result)["mean"] for result in group}
+    return {result.upstream: fmean(result.values) for result in group}
 
 
 def _findings_against(

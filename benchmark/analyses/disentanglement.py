@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from barlow_speech.benchmark.analyses._factors import probed_factors
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Results,
@@ -78,15 +79,10 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
 
 def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
     """The factors of a corpus, of which every metric and probe can be made."""
-    from barlow_speech.benchmark.disentanglement.factors import read_factors
     from barlow_speech.benchmark.disentanglement.measure import check_factors
-    from barlow_speech.benchmark.disentanglement.probes import check_probed
 
-    read = sources.corpus(corpus)
-    factors = read_factors(read, settings.factors, settings.recordings, sources.allow_leakage)
-    check_factors(read.name, factors)
-    for name, labels_N in factors.labels.items():
-        check_probed(name, labels_N, factors.splits[name])
+    factors = probed_factors(sources, corpus, settings.factors, settings.recordings)
+    check_factors(sources.corpus(corpus).name, factors)
     return factors
 
 

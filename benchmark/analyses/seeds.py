@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, labels
+from barlow_speech.benchmark.analyses._requests import (
+    ResultRequest,
+    Results,
+    Study,
+    all_pretrainings,
+    labels,
+)
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.results import TaskResult
@@ -31,17 +37,11 @@ def requests(settings: Settings, study: Study) -> list[ResultRequest]:
     """The result of all pretrainings of each upstream on every task."""
     wanted = []
     for label in labels(study, settings.upstreams, "seeds"):
-        count = study.member(label, "seeds").seeds
-        if count < 2:
+        if study.member(label, "seeds").seeds < 2:
             raise BarlowSpeechError(
                 f"seeds: the upstream '{label}' has one pretraining; give it several by `seeds`."
             )
-        levels = {"pretrain_seed": count, "init": settings.heads, "order": 1}
-        changes = {"levels": levels, "varies": list(levels), "runs": count * settings.heads}
-        wanted += [
-            ResultRequest(label, *column, changes, every_seed=True)
-            for column in study.columns(settings.tasks)
-        ]
+        wanted += all_pretrainings(study, label, settings.tasks, settings.heads)
     return wanted
 
 

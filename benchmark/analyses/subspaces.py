@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from barlow_speech.benchmark.analyses._factors import probed_factors
 from barlow_speech.benchmark.analyses._requests import (
     Measurement,
     Pretrained,
@@ -68,15 +69,7 @@ def requests(settings: Settings, study: Study) -> list[Measurement]:
 
 
 def _factors(settings: Settings, corpus: str, sources: Sources) -> Factors:
-    """The factors of a corpus, of each of which a probe can be made."""
-    from barlow_speech.benchmark.disentanglement.factors import read_factors
-    from barlow_speech.benchmark.disentanglement.probes import check_probed
-
-    read, allowed = sources.corpus(corpus), sources.allow_leakage
-    factors = read_factors(read, (), settings.recordings, allowed)
-    for name, labels_N in factors.labels.items():
-        check_probed(name, labels_N, factors.splits[name])
-    return factors
+    return probed_factors(sources, corpus, (), settings.recordings)
 
 
 def _probes(settings: Settings, corpus: str, sources: Sources) -> list[dict[str, Any]]:

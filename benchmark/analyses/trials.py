@@ -10,9 +10,10 @@ from barlow_speech.benchmark.analyses._requests import (
     CheckpointFacts,
     CheckpointRequest,
     Request,
-    ResultRequest,
     Results,
     Study,
+    all_pretrainings,
+    grid,
     labels,
 )
 from barlow_speech.benchmark.analyses._tables import have_the_best, metric_name
@@ -42,14 +43,11 @@ def requests(settings: Settings, study: Study) -> list[Request]:
     upstreams = labels(study, settings.upstreams, "trials")
     results = []
     for label in upstreams:
-        count, changes = study.member(label, "trials").seeds, {}
-        if count > 1:
-            levels = {"pretrain_seed": count, "init": 1, "order": 1}
-            changes = {"levels": levels, "varies": list(levels), "runs": count}
-        results += [
-            ResultRequest(label, *column, changes, every_seed=count > 1)
-            for column in study.columns(settings.tasks)
-        ]
+        several = study.member(label, "trials").seeds > 1
+        results += (
+            all_pretrainings(study, label, settings.tasks, heads=1) if several
+            else grid(study, [label], settings.tasks)
+        )  # fmt: skip
     checkpoints = [
         CheckpointRequest(label) for label in upstreams if not study.member(label, "").name
     ]
@@ -105,7 +103,7 @@ def _seeds(results: list[TaskResult]) -> tuple[int, float | None, float | None]:
         )
         for seed in seeds
     ]  # fmt: skip
-    return len(seeds), float(min(scores)), float(max(scores))
+    return len(seeds), min(scores), max(scores)
 
 
 def _cost(facts: CheckpointFacts | None) -> tuple[int | None, int | None, float | None]:

@@ -222,16 +222,9 @@ class Evaluator:
         Raises:
             BarlowSpeechError: as `corpus` and `load_upstream`.
         """
-        from barlow_speech.benchmark.features.upstreams import load_upstream
-
-        given = self.settings
-        known = recall(given.cache, upstream, given.checkpoint, 0)
-        if known is None:
-            known = load_upstream(
-                upstream, given.checkpoint, self.device, 0, given.permissions
-            ).fingerprint
-            remember(given.cache, upstream, given.checkpoint, 0, known)
-        return features_key(upstream, known, self._keys(self.corpus(corpus)), "pooled")
+        known = recall(self.settings.cache, upstream, self.settings.checkpoint, 0)
+        fingerprint = known or self._load_one(upstream, 0).fingerprint
+        return features_key(upstream, fingerprint, self._keys(self.corpus(corpus)), "pooled")
 
     def _fingerprints(self, name: str, protocol: Protocol) -> list[tuple[str, str]]:
         """Name and fingerprint of an upstream, or of its several pretrainings."""
@@ -254,22 +247,21 @@ class Evaluator:
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
-        from barlow_speech.benchmark.features.upstreams import load_upstream
-
         wanted = f"{name}\0{protocol.varies}\0{protocol.levels}\0{protocol.runs}"
         if self._upstreams[0] != wanted:
             self._features.clear()
-            given, members = self.settings, pretrainings(name, protocol)
-            self._upstreams = (
-                wanted,
-                [
-                    load_upstream(member, given.checkpoint, self.device, seed, given.permissions)
-                    for member, seed in members
-                ],
-            )
-            for (member, seed), loaded in zip(members, self._upstreams[1]):
-                remember(given.cache, member, given.checkpoint, seed, loaded.fingerprint)
+            members = pretrainings(name, protocol)
+            self._upstreams = (wanted, [self._load_one(member, seed) for member, seed in members])
         return self._upstreams[1]
+
+    def _load_one(self, name: str, seed: int) -> Upstream:
+        """An upstream; its fingerprint is remembered."""
+        from barlow_speech.benchmark.features.upstreams import load_upstream
+
+        given = self.settings
+        loaded = load_upstream(name, given.checkpoint, self.device, seed, given.permissions)
+        remember(given.cache, name, given.checkpoint, seed, loaded.fingerprint)
+        return loaded
 
     def _extract(self, upstreams: list[Upstream], corpus: Corpus, kind: Kind) -> list[Features]:
         from barlow_speech.benchmark.features.extraction import features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from barlow_speech.benchmark.features.families import family_of
+from barlow_speech.benchmark.features.families import check_name, family_of
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, parsed_json, write_json
 
@@ -24,6 +24,16 @@ def remember(cache: Path, name: str, checkpoint: Path | None, seed: int, fingerp
     if path and recall(cache, name, checkpoint, seed) != fingerprint:
         with contextlib.suppress(BarlowSpeechError):
             write_json(path, {"upstream": name, "fingerprint": fingerprint})
+
+
+def check_unknown(cache: Path, name: str, checkpoint: Path | None, seed: int) -> None:
+    """Refuse an upstream that cannot be loaded, unless it was before.
+
+    Raises:
+        BarlowSpeechError: as `check_name`.
+    """
+    if recall(cache, name, checkpoint, seed) is None:
+        check_name(name, checkpoint)
 
 
 def _path(cache: Path, name: str, checkpoint: Path | None, seed: int) -> Path | None:

@@ -26,8 +26,7 @@ from barlow_speech.benchmark.evaluation.executor import check_executor
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.evaluation.pretrainings import check_trainable, pretrainings
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
-from barlow_speech.benchmark.features.families import check_name
-from barlow_speech.benchmark.features.known import recall
+from barlow_speech.benchmark.features.known import check_unknown
 from barlow_speech.benchmark.features.upstreams import load_upstream
 from barlow_speech.benchmark.study.config import Study
 from barlow_speech.benchmark.study.stages import (
@@ -242,7 +241,7 @@ class Planner:
         """
         for label in request.upstreams:
             if name := self.study.member(label, "the study").name:
-                _check_upstream(name, 0, self.workspace)
+                check_unknown(self.workspace.evaluator.settings.cache, name, None, 0)
 
     def _facts(self, label: str) -> CheckpointFacts:
         stage = self.pretrainings(label)[0]
@@ -417,12 +416,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def _check_upstream(name: str, seed: int, workspace: Workspace) -> None:
-    """Refuse what cannot be loaded, unless it was before."""
-    if recall(workspace.evaluator.settings.cache, name, None, seed) is None:
-        check_name(name, None)
-
-
 def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     """Refuse what cannot be done before anything is computed.
 
@@ -446,7 +439,7 @@ def check(stages: Sequence[Stage], workspace: Workspace) -> None:
     named = {one.job.upstream: one.job.protocol for one in evaluations if not one.needs}
     for upstream, protocol in named.items():
         for name, seed in pretrainings(upstream, protocol):
-            _check_upstream(name, seed, workspace)
+            check_unknown(workspace.evaluator.settings.cache, name, None, seed)
     trained = [stage for stage in stages if isinstance(stage, Pretrain)]
     for stage in {digest(one.recipe.as_dict()["data"]): one for one in trained}.values():
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from barlow_speech.benchmark.analyses import Analysis, read_analyses
-from barlow_speech.benchmark.analyses._requests import Computation, Results
+from barlow_speech.benchmark.analyses._requests import Computation, Measurement, Results
 from barlow_speech.benchmark.analyses._tables import metric_name
 from barlow_speech.benchmark.reporting.document import Document, Section, Table
 from barlow_speech.benchmark.reporting.files import write_document
@@ -60,9 +60,9 @@ def run_study(
         BarlowSpeechError: as the stages raise.
     """
     check([step.stage for step in steps], workspace)
-    planner = Planner(study, workspace)
+    planner, done = Planner(study, workspace), {step.stage.key for step in steps if step.done}
     for request in (request for one in analyses for request in one.requests(study)):
-        if isinstance(request, Computation):
+        if isinstance(request, Computation) and not _measured_before(request, planner, done):
             planner.check_loadable(request)
             request.check(planner)
     seconds: dict[str, float] = {}
@@ -101,12 +101,17 @@ def run_study(
             *_measured([result for results in found for result in results.tasks]),
         ),
         commands=(command,),
-        facts=_facts(study, workspace, steps),
+        facts=_facts(planner, steps),
         spent=_spent(steps, seconds),
         warnings=study.warnings,
         overview=True,
     )
     return write_document(document, workspace.folder)
+
+
+def _measured_before(request: Computation, planner: Planner, done: Container[str]) -> bool:
+    """Whether an outcome is there, for which nothing is computed again."""
+    return isinstance(request, Measurement) and planner.stages(request)[0].key in done
 
 
 def _results(analysis: Analysis, planner: Planner) -> Results:
@@ -156,8 +161,9 @@ def _spent(steps: Sequence[Step], seconds: Mapping[str, float]) -> Table:
     )
 
 
-def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
-    machine: dict[str, Any] = environment(workspace.device)
+def _facts(planner: Planner, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
+    study = planner.study
+    machine: dict[str, Any] = environment(planner.workspace.device)
     facts = {
         part: {name: str(value) for name, value in machine[part].items()}
         for part in ("versions", "hardware")
@@ -169,7 +175,7 @@ def _facts(study: Study, workspace: Workspace, steps: Sequence[Step]) -> dict[st
         text = f"{one.seed} to {one.seed + one.runs - 1}, varying {', '.join(one.varies)}"
         seeds.setdefault(one.name, {})[text] = None
     facts["seeds of the runs"] = {name: "; ".join(texts) for name, texts in seeds.items()}
-    shared = Planner(study, workspace).shared
+    shared = planner.shared
     facts["upstreams"] = {label: _origin(study, label, shared) for label in study.upstreams}
     return facts
 

@@ -44,23 +44,22 @@ def trains(record: Record, given: Any) -> None:
     out = given.out / "training"
     started = saved = time.monotonic()
     falls = started + CONSTANT * (ends - started)
-    figures: dict[str, float] = {}
     curve: list[tuple[int, float, float, float]] = []
 
     def keep() -> None:
         out.mkdir(parents=True, exist_ok=True)
         run.save(out)
-        facts = {"recipe": recipe.as_dict(), "steps_done": run.steps_done, "figures": figures}
+        facts = {"recipe": recipe.as_dict(), "steps_done": run.steps_done, "figures": run.figures}
         save_model(out / ENCODER, run.twins.model, facts)
         rate = run.steps_done * recipe.batch * recipe.crop_s / (time.monotonic() - started)
-        rank = figures.get("effective_rank", 0.0)
-        curve.append((run.steps_done, figures.get("loss", 0.0), rank, rate))
+        rank = run.figures.get("effective_rank", 0.0)
+        curve.append((run.steps_done, run.figures.get("loss", 0.0), rank, rate))
         note = f"loss {curve[-1][1]:.3f}, RankMe {rank:.1f}"
         record.row("trains", f"step {run.steps_done}", f"{rate:.0f} audio-s/s", note=note)
         record.figures("trains", curve=curve)
 
     while not run.done:
-        figures |= run.step()
+        run.step()
         now = time.monotonic()
         if not run.done and now - saved > EVERY_S:
             keep()

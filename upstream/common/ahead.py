@@ -45,6 +45,6 @@ class Ahead(Generic[Key]):
             return [one.to(self.device) for one in self.make(key)], None
         # Of a thread that pins memory, too, the device must be this one.
         with torch.cuda.device(self.device), torch.cuda.stream(self._stream):
-            pinned = [one if one.is_pinned() else one.pin_memory() for one in self.make(key)]
+            pinned = [one.pin_memory() for one in self.make(key)]
             moved = [one.to(self.device, non_blocking=True) for one in pinned]
             return moved, self._stream.record_event()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from barlow_speech.upstream.data.audio import SAMPLE_RATE
-from barlow_speech.upstream.pretraining.recipe import ViewFamily
+from barlow_speech.upstream.pretraining.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Segments:
         return sorted({0}.union(*(self.of[name] for name in names)))
 
 
-def chosen_segments(families: Mapping[str, ViewFamily], crop: int) -> Segments:
-    """As few segments as do for all families, where a recipe's crops have `crop` samples."""
-    lengths = [crop]
+def chosen_segments(recipe: Recipe) -> Segments:
+    """As few segments as do for all families of a recipe."""
+    lengths = [round(recipe.crop_s * SAMPLE_RATE)]
     of = {}
-    for name, family in families.items():
-        length = crop if family.crop_s is None else round(family.crop_s * SAMPLE_RATE)
+    for name, family in recipe.families.items():
+        length = round(recipe.crop_of(name) * SAMPLE_RATE)
         wanted = 2 if family.segments == "different" else 1
         lengths += [length] * (wanted - lengths.count(length))
         places = [place for place, one in enumerate(lengths) if one == length]

@@ -67,7 +67,7 @@ class Pretraining:
         for name, family in recipe.families.items():
             check_alignment(name, family)
         self.recipe, self.corpus, self.device = recipe, corpus, device
-        self.segments = chosen_segments(recipe.families, corpus.crop)
+        self.segments = chosen_segments(recipe)
         self.steps_done = 0
         frontend = _normalised(recipe.model, corpus, recipe.seed)
         model = random_model(dataclasses.replace(recipe.model, frontend=frontend), recipe.seed)
