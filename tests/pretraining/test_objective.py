@@ -288,7 +288,7 @@ def one_of_several(rank: int, folder: Path) -> None:
             init_method=f"file://{folder}/meet{world}",
             rank=rank,
             world_size=world,
-            timeout=timedelta(minutes=30),
+            timeout=timedelta(minutes=15),
         )
         for precision, dtype in DTYPES.items():
             for name, settings in SETTINGS.items():
@@ -311,7 +311,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[tuple[int, str, 
     subprocess.run(
         [sys.executable, __file__, str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        timeout=1800,
+        timeout=900,
         check=True,
     )
     return [torch.load(folder / f"{rank}.pt") for rank in range(max(BATCHES))]

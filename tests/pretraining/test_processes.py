@@ -92,7 +92,7 @@ def test_processes_together_train_what_one_trains(
     workers = [
         subprocess.Popen(command, env={**environment, "RANK": str(rank)}) for rank in range(count)
     ]
-    assert [worker.wait(timeout=1800) for worker in workers] == [0] * count
+    assert [worker.wait(timeout=900) for worker in workers] == [0] * count
     expected = load_tensors(tmp_path / "one" / "training.safetensors")[0]
     found = load_tensors(tmp_path / "all" / "training.safetensors")[0]
     assert expected.keys() == found.keys()

@@ -33,6 +33,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -47,6 +48,7 @@ import safetensors.torch
 import soundfile
 import torch
 import yaml
+from tqdm import tqdm
 
 from barlow_speech import benchmark, upstream
 from barlow_speech.benchmark import entry, run_downstream
@@ -58,7 +60,7 @@ from barlow_speech.upstream.data.packed import INDEX
 from barlow_speech.upstream.model.checkpoint import load_tensors
 from barlow_speech.upstream.third_party.registry import register_upstream
 
-PATIENCE_S = 1800.0  # a command that takes longer hangs, however busy the machine is
+PATIENCE_S = 600.0  # a command that takes longer hangs, however busy the machine is
 UNSTEADY = ("time_spent", "costs")  # tables of what differs between any two runs
 TIMES = {"seconds", "cost", "recorded"}
 
@@ -342,7 +344,10 @@ def one_round(
     target: Target, out: Path, wanted: dict[str, str], seconds: float, rng: random.Random,
     tally: Tally,
 ) -> int:  # fmt: skip
-    """Kill and start again until the command ends; how many kills there were."""
+    """Kill and start again until the command ends; how many kills there were.
+
+    `seconds` is what it takes undisturbed, within which the first kill falls.
+    """
     kills = 0
     while True:
         child = start(target, out)
@@ -353,6 +358,8 @@ def one_round(
         kill(child)
         tally.kills[phase] += 1
         kills += 1
+        # Some commands begin anew: on a machine busier than it was they would be killed for ever.
+        seconds *= 1.05
     tally.rounds += 1
     judge(target, out, wanted, [status], f"after {kills} kills", tally)
     return kills
@@ -361,7 +368,7 @@ def one_round(
 def at_once(target: Target, out: Path, wanted: dict[str, str], count: int, tally: Tally) -> None:
     """Start the command `count` times in one folder, and wait for all."""
     children = [start(target, out) for _ in range(count)]
-    statuses = [wait(child, PATIENCE_S * count) for child in children]
+    statuses = [wait(child, PATIENCE_S) for child in children]
     for child, status in zip(children, statuses):
         if status is None:
             kill(child)
@@ -496,6 +503,9 @@ def load_what_forks_need() -> None:
                 importlib.import_module(module.name)
     register_upstream()  # s3prl's hub
     importlib.import_module("torch._dynamo")  # by every optimiser
+    # The lock of tqdm is one for all forks: one that is killed with it stops the others for ever.
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0  # no thread that may hold it during a fork
 
 
 def campaign(

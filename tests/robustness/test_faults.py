@@ -5,10 +5,14 @@ A reduced run of the campaign in tests/robustness/faults.py, in a process of its
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import faults
 import pytest
 
 
@@ -50,3 +54,19 @@ def test_a_full_disk_is_said_and_loses_nothing(target: str, tmp_path: Path) -> N
         pytest.skip("needs the right to mount a tmpfs")
     said = campaign(target, tmp_path, "--kills", "0", "--together", "--full", "2")
     assert "1 read-only, said so" in said
+
+
+def test_a_command_that_begins_anew_ends_on_a_machine_that_has_become_slower(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Now it takes three times as long as it did undisturbed."""
+    sleep = shutil.which("sleep") or "sleep"
+
+    def start(target: faults.Target, out: Path) -> int:
+        return os.posix_spawn(sleep, ["sleep", "0.15"], os.environ, setpgroup=0)
+
+    monkeypatch.setattr(faults, "start", start)
+    slow = faults.Target("slow", lambda _: None, lambda _: [], lambda _: {}, lambda _: "sleep")
+    tally = faults.Tally()
+    kills = faults.one_round(slow, tmp_path, {}, 0.05, random.Random(0), tally)
+    assert kills == tally.kills["sleep"] and tally.rounds == 1 and not tally.wrong

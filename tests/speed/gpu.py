@@ -48,6 +48,7 @@ PHASES: dict[str, tuple[float, Callable[..., None]]] = {
     "trains": (1.0, gpu_trains.trains),
 }
 NEEDED = ("machine", "speech")  # without which no other phase begins
+ENDING = (signal.SIGINT, signal.SIGTERM)  # what a run is ended by
 LEAST_S = 1.0  # a phase with less is not begun
 
 
@@ -93,7 +94,8 @@ def run_phase(name: str, given: Given) -> int:
 
 def _child(name: str, given: Given) -> None:
     os.setsid()  # so that what it starts can be ended with it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for one in ENDING:
+        signal.signal(one, signal.SIG_DFL)
     sys.exit(run_phase(name, given))
 
 
@@ -102,8 +104,15 @@ def supervise(name: str, given: Given) -> str:
     started = time.monotonic()
     # Forked before anything has touched the GPU, which is why no phase runs in this process.
     process = multiprocessing.get_context("fork").Process(target=_child, args=(name, given))
+    # What ends the run meanwhile is heard when the process is known, and can be ended with it.
+    heard: list[int] = []
+    handlers = {one: signal.signal(one, lambda number, _: heard.append(number)) for one in ENDING}
     process.start()
     try:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        if heard:
+            raise KeyboardInterrupt
         process.join(given.seconds)
     finally:  # of a run that is ended too, nothing is left on the GPU
         over = process.is_alive()
