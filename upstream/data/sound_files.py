@@ -1,10 +1,10 @@
 """Audio files of every kind, decoded to where their sound really ends.
 
-libsndfile decodes what it knows, and three of its habits are undone here. It estimates the length
+libsndfile decodes what it knows, and four of its habits are undone here. It estimates the length
 of an MP3 without a Xing header from the first frame, and stops there. It takes the size that a
-program wrote into a header before it knew it (0) at its word. And it reads what is left of a file
-that was cut off as if it were all. What it does not know (MPEG-4, AAC, WebM, WMA, …) is decoded by
-the program ffmpeg, where there is one.
+program wrote into a header before it knew it (0) at its word. It reads what is left of a file that
+was cut off as if it were all. And it seeks to a wrong place in some codecs. What it does not know
+(MPEG-4, AAC, WebM, WMA, …) is decoded by the program ffmpeg, where there is one.
 
 Shapes: N samples, C channels.
 """
@@ -60,10 +60,25 @@ FLAC = b"fLaC\0\0\0\x22"
 CAF_PACKET = 4096
 
 # Opus predicts from what it decoded before; after two seconds its state is the same to the bit.
-PREROLL_S = {"OPUS": 2, "VORBIS": 2}
+OPUS_PREROLL_S = 2
 LAST_PAGE = 4  # in the flags of an Ogg page (RFC 3533)
-# mpg123 rounds by where it began, so that only the whole, decoded from its start, is the same.
-FROM_START = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+MPEG = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+# Whose samples libsndfile 1.2.2 gives alike wherever it begins. Of the others only the whole is
+# right: mpg123 rounds by where it began, a seek into the last page of Vorbis, which is long where
+# the end is quiet, comes to another time, the last packet of ALAC is lost, and DWVW fails.
+SEEKS = {
+    "PCM_S8",
+    "PCM_U8",
+    "PCM_16",
+    "PCM_24",
+    "PCM_32",
+    "FLOAT",
+    "DOUBLE",
+    "ULAW",
+    "ALAW",
+    "OPUS",
+}
+NEVER_SEEKS = {"PAF"}  # containers; its last block of 24 bits is lost
 
 # What ffmpeg may decode: bytes at a place of the file, ffmpeg's name for it and ours.
 CONTAINERS = (
@@ -214,7 +229,7 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
             f"its blocks for sound; convert it, as by ffmpeg -i {path.name} new.flac."
         )
     _check_one(path)
-    if file.subtype in FROM_START and file.format not in ("MP3", "MPEG"):
+    if file.subtype in MPEG and file.format not in ("MP3", "MPEG"):
         # Inside a WAV, where nothing tells mpg123 of another end than the one that it estimates.
         _check_notes(path, file, file.extra_info)
         raise soundfile.LibsndfileError(1, prefix=f"{file.subtype} in {file.format}: ")
@@ -252,9 +267,11 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
     if retold is None:
         _check_notes(path, file, notes)
 
+    seeks = not unknown and file.subtype in SEEKS and file.format not in NEVER_SEEKS
+
     def decode(first: int) -> Iterator[np.ndarray]:
         most = max(1, BLOCK // file.channels)
-        begin = 0 if unknown else _seek(file, first)
+        begin = _seek(file, first) if seeks else 0
         left = (1 << 62) if unknown else frames - begin
         skip = first - begin
         while left > 0:
@@ -265,7 +282,6 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
             left = left - len(block) if len(block) == wanted else 0
 
     promised = 0 if unknown else frames
-    seeks = not unknown and file.subtype not in FROM_START
     return Sound(path, rate, file.channels, None if unknown else frames, promised, decode, seeks)
 
 
@@ -275,9 +291,10 @@ def _seek(file: _Decoder, first: int) -> int:
     Raises:
         soundfile.LibsndfileError: the file is damaged.
     """
-    if first == 0 or file.subtype in FROM_START or not soundfile.SoundFile.seekable(file):
+    if first == 0 or not soundfile.SoundFile.seekable(file):
         return 0
-    begin = max(0, first - PREROLL_S.get(file.subtype, 0) * file.samplerate)
+    preroll_s = OPUS_PREROLL_S if file.subtype == "OPUS" else 0
+    begin = max(0, first - preroll_s * file.samplerate)
     return file.seek(begin) if begin else 0
 
 
