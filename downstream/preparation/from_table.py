@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import os
 import re
 import shutil
 import tempfile
@@ -103,7 +104,7 @@ def prepare_table(
             if how == "speaker":
                 columns |= _by_speaker(source, columns, options)
             else:
-                columns |= _by_recording(columns, options)
+                columns |= _by_recording(columns, box.names_of(rows.root, columns["path"]), options)
         try:
             manifest_text(columns)
         except BarlowSpeechError as error:
@@ -214,6 +215,20 @@ class _Box:
         name = tempfile.mkdtemp(".part", f".{self.folder.name}.", self.folder.parent.resolve())
         Path(name).chmod(0o755)
         return Path(name)
+
+    def names_of(self, root: Path, paths: list[str]) -> list[str]:
+        """What each of the paths is called, wherever the recordings of this list lie.
+
+        Relative to `root`, to this folder or, elsewhere, to the folder that holds all others.
+        """
+        homes = [f"{one}/" for one in (self.part, root.absolute()) if one is not None]
+        names = []
+        for path in paths:
+            home = next((one for one in homes if path.startswith(one)), "")
+            names.append(path.removeprefix(home))
+        elsewhere = [one.rpartition("/")[0] or "/" for one in names if one.startswith("/")]
+        common = os.path.commonpath(elsewhere).rstrip("/") + "/" if elsewhere else ""
+        return [one.removeprefix(common) if one.startswith("/") else one for one in names]
 
     def kept(self, paths: list[str]) -> list[str]:
         """The folder gets its name; the paths as they are then."""
@@ -378,7 +393,8 @@ def _by_speaker(
             "say which it is by --column speaker=…"
         )
     speakers = columns["speaker"]
-    genders = dict(zip(speakers, columns.get("gender", [""] * len(speakers))))
+    of_rows = zip(speakers, columns.get("gender", [""] * len(speakers)))
+    genders = dict(sorted(set(of_rows)))  # of several the last by name, whatever their order
     splits: dict[str, str] = {"": ""}
     for gender in sorted(set(genders.values())):
         group = [one for one in genders if one and genders[one] == gender]
@@ -386,19 +402,24 @@ def _by_speaker(
     return {BY_SPEAKER: [splits[one] for one in speakers]}
 
 
-def _by_recording(columns: dict[str, list[str]], options: TableOptions) -> dict[str, list[str]]:
-    """Equal shares of every speaker; where there are none, of every class of all labels at once."""
+def _by_recording(
+    columns: dict[str, list[str]], recordings: list[str], options: TableOptions
+) -> dict[str, list[str]]:
+    """Equal shares of every speaker; where there are none, of every class of all labels at once.
+
+    `recordings` are what the paths are called.
+    """
     with_speakers = any(columns.get("speaker", ()))
     labels = ["speaker"] if with_speakers else _labels()
     cells = [columns[label] for label in labels if label in columns]
     groups: dict[tuple[str, ...], list[str]] = {}
-    for path, *group in zip(columns["path"], *cells):
-        groups.setdefault(tuple(group), []).append(path)
+    for recording, *group in zip(recordings, *cells):
+        groups.setdefault(tuple(group), []).append(recording)
     splits: dict[str, str] = {}
-    for paths in groups.values():
-        splits |= split_shares(paths, options.dev, options.test, f"{options.seed} ")
+    for _, group in sorted(groups.items()):  # a recording may be in several, whatever their order
+        splits |= split_shares(group, options.dev, options.test, f"{options.seed} ")
     name = "split_speaker_id" if with_speakers else BY_RECORDING
-    return {name: [splits[path] for path in columns["path"]]}
+    return {name: [splits[one] for one in recordings]}
 
 
 def _labels() -> list[str]:

@@ -561,3 +561,31 @@ def test_a_split_that_is_not_clear_is_asked_for(
 def test_every_format_says_what_it_is() -> None:
     assert formats.names() == sorted(formats.names()) and len(formats.names()) == 8
     assert "Kaldi folder" in formats.titles()
+
+
+def test_splits_by_recording_follow_names_alone(rows: list[Row], tmp_path: Path) -> None:
+    """Not the folder that audio of a tar is unpacked to, how paths are written, or row order."""
+    options = TableOptions("t", {"path": "file"}, tmp_path, split_by=("recording",))
+    in_tar = written(tar, tmp_path / "lists", rows)
+    given = []
+    for number in range(2):
+        manifest = prepare_table(
+            in_tar, tmp_path / f"out{number}", TableOptions("t", split_by=("recording",))
+        )
+        given.append((tmp_path / f"out{number}" / "t.tsv").read_text())
+        assert manifest.cards
+    assert given[0] == given[1]
+    splits = []
+    relative = [{**row, "file": f"clips/{Path(row['file']).name}"} for row in rows]
+    # The voice of one more speaker is in some of the files, whose rows come first or last.
+    second = [{**row, "speaker": "x", "id": f"x{row['id']}"} for row in relative[::3]]
+    for number, some in enumerate((relative + second, second + relative[::-1], [*rows, *second])):
+        with (tmp_path / f"{number}.csv").open("w") as out:
+            writer = csv.DictWriter(out, list(some[0]))
+            writer.writeheader()
+            writer.writerows(some)
+        prepare_table(tmp_path / f"{number}.csv", tmp_path / f"csv{number}", options)
+        manifest_of = read_corpus(str(tmp_path / f"csv{number}" / "t.yaml")).manifest
+        splits.append(dict(zip(manifest_of.column("id"), manifest_of.column("split_speaker_id"))))
+    assert splits[0] == splits[1] == splits[2]
+    assert {*splits[0].values()} == {*SPLITS}
