@@ -23,6 +23,7 @@ from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, check_names, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.progress import progress
+from barlow_speech.upstream.data.audio import PARTS_VERSION
 
 if TYPE_CHECKING:
     from barlow_speech.benchmark.evaluation.trainers import Trainer
@@ -393,6 +394,7 @@ class Evaluator:
             "layers": layers,
             "width": width,
             "features_version": FEATURES_VERSION,
+            "parts_version": PARTS_VERSION,
             "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],

@@ -101,6 +101,7 @@ class _Facts(Shape):
     notes: list[str]
     seconds: dict[str, Seconds]
     features_version: Count = 0
+    parts_version: Count = 0
 
 
 class _Fold(Shape):
@@ -237,8 +238,8 @@ def read_records(results: Path) -> list[Record]:
 
 
 def _latest(records: Sequence[Record]) -> list[Record]:
-    def version(record: Record) -> int:
-        return record.facts.get("features_version", 0)
+    def version(record: Record) -> tuple[int, int]:
+        return record.facts.get("features_version", 0), record.facts.get("parts_version", 0)
 
     groups: dict[str, list[Record]] = {}
     for record in records:

@@ -25,6 +25,7 @@ import safetensors
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError, one_line
 from barlow_speech.upstream.common.files import digest, locked, parsed_json, write_json
+from barlow_speech.upstream.data.audio import known_by
 from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Recording
 
@@ -35,7 +36,8 @@ log = logging.getLogger(__name__)
 
 # Of what a shard holds and of how it is computed: the resampler and the front-end, the encoders,
 # the readout, the cut into frames and the pooling. Whoever changes a number there raises it by
-# hand; features of before are then computed again, and a comment throws none away.
+# hand; features of before are then computed again, and a comment throws none away. Where only parts
+# of files are read otherwise, PARTS_VERSION (upstream/data/audio.py) is raised.
 FEATURES_VERSION = 4
 ABOUT, LOCK, SUFFIX = "about.json", "lock", ".safetensors"
 DAMAGE = (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError)
@@ -59,7 +61,7 @@ def recording_keys(
     inside = contents((one.path for one in recordings), anew, listed_in)
     keys = []
     for one in recordings:
-        text = f"{inside[one.path]}\0{one.start_s}\0{one.end_s}\0{one.gain_db}"
+        text = "\0".join(map(str, known_by(one, inside[one.path])))
         keys.append(hashlib.blake2b(text.encode(), digest_size=16).digest())
     return keys
 

@@ -120,6 +120,10 @@ def test_a_record_made_again_of_later_features_counts_and_both_are_kept(tmp_path
     assert len(store.records()) == 2
     (result,) = read_results(tmp_path)
     assert len(set(result.values)) == 1
+    again.identity["features"] = ["of parts that are cut otherwise"]
+    again.facts["parts_version"] = 2
+    store.save(again)
+    assert len(store.records()) == 3 and len(read_results(tmp_path)) == 1
     # Of one version they are told apart by nothing: whoever reads them must say which counts.
     again.identity["features"] = ["of other weights"]
     store.save(again)

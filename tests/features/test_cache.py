@@ -25,9 +25,10 @@ from barlow_speech.benchmark.features.cache import Folder, Shard, entries
 from barlow_speech.benchmark.features.upstreams import Upstream, load_upstream
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.data import contents
+from barlow_speech.upstream.data import audio, contents, packed
 from barlow_speech.upstream.data.audio import read_audio, resample
 from barlow_speech.upstream.data.manifest import Recording
+from barlow_speech.upstream.data.packed import pack
 
 
 @pytest.fixture
@@ -239,6 +240,24 @@ def test_the_resampler_is_that_of_the_version() -> None:
     np.testing.assert_allclose(
         resample(wave, 44_100)[20:140:20], expected[cache.FEATURES_VERSION], atol=1e-5
     )
+
+
+def test_what_is_kept_of_parts_is_of_how_they_are_cut(
+    upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of whole files stays."""
+    whole = recordings(tones)[:1]
+    parts = [replace(whole[0], start_s=0.1), replace(whole[0], end_s=0.2)]
+    keys = [cache.recording_keys(some, tones) for some in (whole, parts)]
+    folder = pack(parts, tmp_path / "packed")
+    monkeypatch.setattr(audio, "PARTS_VERSION", audio.PARTS_VERSION + 1)
+    assert cache.recording_keys(whole, tones) == keys[0]
+    assert set(cache.recording_keys(parts, tones)).isdisjoint(keys[1])
+    assert pack(parts, folder) == folder  # they are the same, after all
+    monkeypatch.setattr(audio, "PARTS_VERSION", audio.PARTS_VERSION + 1)
+    monkeypatch.setattr(packed, "read_audio", lambda *part: 0.5 * read_audio(*part))
+    with pytest.raises(BarlowSpeechError, match="as an earlier version read them"):
+        pack(parts, folder)
 
 
 def replaced(path: Path) -> None:

@@ -24,7 +24,7 @@ from pydantic import Field
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 from barlow_speech.upstream.common.files import digest, file_digest, parsed_json, unmask
 from barlow_speech.upstream.common.progress import progress
-from barlow_speech.upstream.data.audio import SAMPLE_RATE, read_audio
+from barlow_speech.upstream.data.audio import SAMPLE_RATE, known_by, read_audio
 from barlow_speech.upstream.data.contents import contents
 from barlow_speech.upstream.data.manifest import Manifest, Recording, Spans, read_manifest
 
@@ -202,7 +202,7 @@ def _write(
 def _digest(recordings: Sequence[Recording], anew: bool) -> str:
     """A digest of the recordings, of what is in their files and of their order."""
     inside = contents((one.path for one in recordings), anew)
-    return digest([[inside[one.path], one.start_s, one.end_s, one.gain_db] for one in recordings])
+    return digest([known_by(one, inside[one.path]) for one in recordings])
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
