@@ -222,6 +222,24 @@ def test_a_class_that_says_that_there_is_none_gets_a_line(
     assert note == f"the class '{name}' is what programs write where there is no label"
 
 
+@pytest.mark.parametrize("name", ["nan", "NaN", "Nan"])
+def test_a_speaker_that_is_a_missing_number_is_nobody(
+    edited: Callable[..., Path], name: str
+) -> None:
+    """Else all whose speaker is not known are one person; but somebody may be called Nan."""
+    path = edited(
+        lambda rows: [{**r, "speaker": r["speaker"].replace("speaker0", name)} for r in rows]
+    )
+    corpus = read_corpus(str(path))
+    if name == "Nan":
+        assert len(corpus.examples(read_task("gender")).classes) == 2
+    else:
+        with pytest.raises(
+            BarlowSpeechError, match=rf"line \d+, column 'speaker': '{name}' is what"
+        ):
+            corpus.examples(read_task("gender"))
+
+
 def test_a_recording_with_two_labels_is_refused(edited: Callable[..., Path]) -> None:
     def again(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         return [*rows, {**rows[1], "emotion": "excited", "path": f"./{rows[1]['path']}"}]

@@ -24,6 +24,7 @@ from barlow_speech.downstream.preparation.formats._entry import Samples
 from barlow_speech.downstream.preparation.from_table import TableOptions, prepare_table
 from barlow_speech.upstream.common.errors import BarlowSpeechError, run_command
 from barlow_speech.upstream.data.audio import Size, read_audio
+from barlow_speech.upstream.data.manifest import read_manifest
 
 RATE = 16_000
 SPLITS = ("train", "dev", "test")
@@ -561,6 +562,29 @@ def test_a_split_that_is_not_clear_is_asked_for(
 def test_every_format_says_what_it_is() -> None:
     assert formats.names() == sorted(formats.names()) and len(formats.names()) == 8
     assert "Kaldi folder" in formats.titles()
+
+
+def test_a_missing_number_is_an_empty_cell(rows: list[Row], tmp_path: Path) -> None:
+    """As pandas leaves it in JSON, and Arrow in a column of floats; not a speaker called nan."""
+    numbers = [float("nan") if i % 3 == 0 else i for i in range(len(rows))]
+    said = [{"audio": r["file"], "speaker": n} for r, n in zip(rows, numbers)]
+    packed(tmp_path / "list.jsonl.gz", said)
+    (manifest,) = prepare_table(tmp_path / "list.jsonl.gz", tmp_path / "out").manifests
+    assert read_manifest(manifest).column("speaker") == [
+        "" if i % 3 == 0 else str(i) for i in range(len(rows))
+    ]
+
+
+def test_blanks_and_tabs_are_alike_in_kaldi(rows: list[Row], tmp_path: Path) -> None:
+    written(kaldi_folder, tmp_path / "lists", rows)
+    folder = tmp_path / "lists" / "train"
+    options = TableOptions("t", root=tmp_path)
+    before = prepare_table(folder, tmp_path / "a", options)
+    lines = (folder / "text").read_text().splitlines()
+    (folder / "text").write_text("".join(f" {line}\tagain \n" for line in lines))
+    after = prepare_table(folder, tmp_path / "b", options)
+    texts = [read_manifest(one.manifests[0]).column("text") for one in (before, after)]
+    assert texts[1] == [f"{text} again" for text in texts[0]] and all(texts[0])
 
 
 def test_splits_by_recording_follow_names_alone(rows: list[Row], tmp_path: Path) -> None:
