@@ -34,7 +34,7 @@ BATCH_S, GPU_BATCH_S = 10.0, 120.0
 # What there is goes to disk after so many seconds of computing, or after this share of all that was
 # computed, so that a day makes some tens of files and not thousands; and never more than so much.
 FLUSH_S, FLUSH_SHARE, FLUSH_BYTES = 30.0, 0.1, 1 << 30
-HALF_MAX = 60_000.0  # largest magnitude that is kept in half precision
+HALF_LOSS = 1e-3  # of a layer, that half precision may round away; of ordinary numbers it is 3e-4
 READERS = 2  # threads that read audio ahead
 
 
@@ -291,10 +291,18 @@ def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     if "lengths" in result:
         lengths = result.pop("lengths")
         result["offsets"] = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        # Half of the disk; a value that half precision cannot hold keeps the shard in single.
-        if result["frames"].abs().max() < HALF_MAX:
-            result["frames"] = result["frames"].half()
+        # Half of the disk; values that are too large or too small for it keep the shard in single.
+        half_TLD = result["frames"].half()
+        if all(map(_alike, half_TLD.unbind(1), result["frames"].unbind(1))):
+            result["frames"] = half_TLD
     return result
+
+
+def _alike(half_TD: Tensor, x_TD: Tensor) -> bool:
+    lost, all_of_it = (
+        torch.linalg.vector_norm(one, dtype=torch.float64) for one in (half_TD - x_TD, x_TD)
+    )
+    return bool(lost <= HALF_LOSS * all_of_it)
 
 
 def _durations(recordings: Sequence[Recording], rows: Sequence[int], name: str) -> dict[int, float]:

@@ -79,6 +79,26 @@ def test_features_are_those_of_each_recording_alone(
         )
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-7, 1e-3, 1.0, 1e3, 1e6, 1e25])
+def test_frames_keep_their_digits_whatever_their_scale(
+    upstream: Upstream, tones: Path, tmp_path: Path, scale: float
+) -> None:
+    """Half precision has none left for a spectrogram of quiet speech, whose values are 1e-7."""
+
+    class Scaled(torch.nn.Module):
+        def forward(self, wavs: list[torch.Tensor]) -> dict[str, list[torch.Tensor]]:
+            hidden = upstream.module(wavs)["hidden_states"]
+            return {"hidden_states": [hidden[0], *(scale * one for one in hidden[1:])]}
+
+    some = recordings(tones)[:2]
+    scaled = replace(upstream, module=Scaled(), fingerprint=str(scale))
+    rows = np.arange(2)
+    plain = get(upstream, some, tmp_path, kind="frames").frames(rows)
+    for one_TLD, other_TLD in zip(plain, get(scaled, some, tmp_path, kind="frames").frames(rows)):
+        expected_TLD = one_TLD.double()[:, 1:] * scale
+        assert (other_TLD.double()[:, 1:] - expected_TLD).norm() < 2e-3 * expected_TLD.norm()
+
+
 def test_one_extraction_serves_every_list_of_the_same_recordings(
     upstream: Upstream, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
