@@ -365,6 +365,16 @@ def test_a_length_in_packets_is_no_promise(
             read_audio(folder / f"part-{name}")
 
 
+@pytest.mark.parametrize("ending", ["vox", "gsm", "VOX", "raw", "wav"])
+def test_bytes_without_a_header_are_no_sound(ending: str, tmp_path: Path) -> None:
+    """An error page, or one sound under two names: what is in a file says what it is."""
+    path = tmp_path / f"page.{ending}"
+    path.write_bytes(b"<html>404 Not Found</html>" * 300)
+    for read in (read_audio, duration_s):
+        with pytest.raises(BarlowSpeechError, match=f"page.{ending}"):
+            read(path)
+
+
 def test_voc_is_refused(folder: Path) -> None:
     """Its blocks, as ffmpeg writes them, come out of libsndfile with their headers, as noise."""
     path = encoded(folder / "sound.wav", folder / "blocks.voc", "-c:a", "pcm_s16le")

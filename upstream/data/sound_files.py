@@ -228,6 +228,11 @@ def _of_libsndfile(path: Path, stack: contextlib.ExitStack) -> Sound:
             f"recording {path} is a Creative Voice file (VOC), and libsndfile takes the headers of "
             f"its blocks for sound; convert it, as by ffmpeg -i {path.name} new.flac."
         )
+    if file.format == "RAW":  # which libsndfile takes any bytes for that are called .vox or .gsm
+        raise BarlowSpeechError(
+            f"recording {path} has no header, and its name alone does not tell what it holds; "
+            f"convert it, as by sox -t {path.suffix[1:].lower()} -r 8000 {path.name} new.wav."
+        )
     _check_one(path)
     if file.subtype in MPEG and file.format not in ("MP3", "MPEG"):
         # Inside a WAV, where nothing tells mpg123 of another end than the one that it estimates.
