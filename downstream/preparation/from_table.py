@@ -20,6 +20,7 @@ from barlow_speech.downstream.corpora._splits import split_shares
 from barlow_speech.downstream.corpus import SPLITS, Card, Columns, derived_tasks
 from barlow_speech.downstream.preparation import formats
 from barlow_speech.downstream.preparation.formats._entry import (
+    CHANNEL,
     OURS,
     PERHAPS_TIMES,
     Asked,
@@ -41,6 +42,7 @@ from barlow_speech.upstream.data.manifest import Manifest, manifest_text, record
 
 BY_SPEAKER, BY_RECORDING = "split_speaker_disjoint", "split"
 TIMES = ("start_s", "end_s")
+ONE_CHANNEL = re.compile(r"\d+|[ABLR]|left|right", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def prepare_table(
         rows = _read(source, options, box)
         notes = [*rows.notes, *_drop_absent(source, rows, options.partial)]
         _cut(rows)
+        _check_channels(rows)
         columns = rows.columns
         columns, faults = correct(named_as(columns["path"]), columns)
         for column in columns:
@@ -357,6 +360,25 @@ def _cut(rows: _Rows) -> None:
             cells["end_s"][row] = repr(last / own.rate) if last < own.frames else ""
     used = {name: column for name, column in cells.items() if any(column)}
     rows.columns = {"path": rows.columns.pop("path"), **used, **rows.columns}
+
+
+def _check_channels(rows: _Rows) -> None:
+    """Refuse rows that are one channel of several, as of a telephone call: they would be averaged.
+
+    A number that is how many there are is taken for that.
+    """
+    sizes: dict[str, int] = {}
+    for place, path, said in zip(rows.places, rows.columns["path"], rows.columns.get(CHANNEL, ())):
+        if not ONE_CHANNEL.fullmatch(said):
+            continue
+        if path not in sizes:
+            sizes[path] = size_of(rows.root / path).channels
+        if sizes[path] > 1 and said != str(sizes[path]):
+            raise BarlowSpeechError(
+                f"{place} ({rows.root / path}): it is channel {said} of {sizes[path]}, and "
+                "channels are averaged here; write each to a file of its own, as by sox IN OUT "
+                f"remix 1, or drop the column '{CHANNEL}' if their mean is meant."
+            )
 
 
 def _drop_absent(source: Path, rows: _Rows, partial: bool) -> list[str]:

@@ -519,6 +519,32 @@ def test_one_channel_of_two_is_no_mean_of_them(tmp_path: Path) -> None:
     assert prepare_table(tmp_path).manifests
 
 
+@pytest.mark.parametrize("named", [("0", "1"), ("1", "2"), ("A", "B"), ("left", "right")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_speakers_of_a_call_are_not_averaged(
+    named: tuple[str, str], as_json: bool, tmp_path: Path
+) -> None:
+    """Each has a channel, which a column of any list says; of files of one it says nothing."""
+    wave = np.random.default_rng(0).normal(0, 0.1, (800, 2))
+    rows = [{"path": "call.wav", "speaker": f"s{one}", "channel": one} for one in named]
+    if as_json:
+        source = tmp_path / "list.jsonl"
+        source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        source = tmp_path / "list.csv"
+        cells = [",".join(row.values()) for row in rows]
+        source.write_text("\n".join(["path,speaker,channel", *cells]) + "\n")
+    soundfile.write(tmp_path / "call.wav", wave, RATE)
+    with pytest.raises(BarlowSpeechError, match=f"it is channel {named[0]} of 2"):
+        prepare_table(source)
+    soundfile.write(tmp_path / "call.wav", wave[:, 0], RATE)
+    assert prepare_table(source).manifests
+    if not as_json and named == ("0", "1"):  # how many there are
+        soundfile.write(tmp_path / "call.wav", wave, RATE)
+        source.write_text("path,speaker,channel\ncall.wav,a,2\n")
+        assert prepare_table(source).manifests
+
+
 def test_names_in_a_tar_lead_nowhere_else(tmp_path: Path) -> None:
     wave = io.BytesIO()
     soundfile.write(wave, np.ones(1600) / 2, RATE, format="WAV")

@@ -30,10 +30,11 @@ OURS = {
 PERHAPS_TIMES = (
     "start", "end", "stop", "begin", "onset", "offset", "offset_s", "start_time", "end_time",
 )  # fmt: skip
+CHANNEL = "channel"  # the column of which of a file's channels a recording is
 # What a file's header says better.
 TECHNICAL = {
-    "sample_rate", "sampling_rate", "num_samples", "num_frame", "num_frames", "channel", "channels",
-    "length", "duration", "dur",
+    "sample_rate", "sampling_rate", "num_samples", "num_frame", "num_frames", "channels", "length",
+    "duration", "dur",
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from barlow_speech.upstream.data.sound_files import SLACK_S
 
 TITLE = "JSON lines (NeMo, EmoBox)"
 NEMO, EMOBOX = ("offset", "duration"), ("start_time", "end_time")
+OF_EMOBOX = ("type", "dataset", "task", "channel")  # the last is how many there are
 
 
 def recognises(path: Path) -> bool:
@@ -59,7 +60,7 @@ def entries(path: Path, asked: Asked) -> Iterator[Entry]:
         yield Entry(
             place,
             str(row[key] if row.get(key) is not None else ""),
-            cells(row, key, *NEMO, *EMOBOX, *({"type", "dataset", "task"} if "emo" in row else ())),
+            cells(row, key, *NEMO, *EMOBOX, *(OF_EMOBOX if "emo" in row else ())),
             _samples(row, key, where, asked),
         )
 
