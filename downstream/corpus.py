@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,14 +179,34 @@ class Corpus:
         )
 
     @cached_property
+    def _paths(self) -> list[str]:
+        """The path of each row, in one spelling for each file: a/x, ./a/x, b/../a/x and /…/a/x.
+
+        Folders are resolved; a link to a file counts as a file of its own.
+        """
+        home = os.path.realpath(self.manifest.file.parent)
+        spelt: dict[str, str] = {}  # each folder as it is spelt first
+        first: dict[str, str] = {}
+        result = []
+        for path in self.manifest.column("path"):
+            name = path.rpartition("/")[2]
+            folder = path.removesuffix(name)
+            if folder not in spelt:
+                real = os.path.realpath(os.path.join(home, folder))  # noqa: PTH118
+                spelt[folder] = first.setdefault(real, folder)
+            # The same string where it is so already: of a million, copies would take much.
+            result.append(path if spelt[folder] == folder else spelt[folder] + name)
+        return result
+
+    @cached_property
     def _first(self) -> np.ndarray:
         """For each row the first that lists the same, whatever it is amplified by."""
-        paths = self.manifest.column("path")
+        paths = self._paths
         parts = {"start_s", "end_s"} & self.manifest.columns.keys()
 
         def listed(row: int) -> tuple[Any, ...]:
             one = self.recordings[row] if parts else None
-            return (_plain(paths[row]), one and one.start_s, one and one.end_s)
+            return (paths[row], one and one.start_s, one and one.end_s)
 
         # Of a million rows the hashes take little; only where they agree is more looked at.
         hashes = np.fromiter((hash(listed(row)) for row in range(len(paths))), np.int64, len(paths))
@@ -306,10 +327,8 @@ class Corpus:
         a speaker.
         """
         sentences = []
-        paths = self.manifest.column("path")
-        files = {
-            split: [_plain(paths[row]) for row in rows] for split, rows in examples.rows.items()
-        }
+        paths = self._paths
+        files = {split: [paths[row] for row in rows] for split, rows in examples.rows.items()}
         for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
             in_both = set(files[second]).intersection(files[first])
             spans: dict[str, list[Recording]] = {path: [] for path in in_both}
@@ -334,12 +353,6 @@ class Corpus:
             if both:
                 sentences.append(f"{len(both)} speakers are in train and test, such as '{both[0]}'")
         return sentences
-
-
-def _plain(path: str) -> str:
-    """As paths compare: "a//b" and "a/./b" are "a/b"; the same string where it is so already."""
-    plain = str(PurePath(path))
-    return path if plain == path else plain
 
 
 class ClassCount(NamedTuple):

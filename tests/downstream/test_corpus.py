@@ -13,6 +13,7 @@ from barlow_speech.downstream.corpus import (
     SPLITS,
     Card,
     Columns,
+    Corpus,
     check_names,
     read_card,
     read_corpus,
@@ -286,6 +287,31 @@ def test_what_is_identical_is_listed_by_what_is_wrong_with_it(tones: Path) -> No
     lines = [corpus.manifest.lines[of["train"][row]] for row in (6, 1)]
     assert f"(line {lines[0]}, train, 'excited') is to the bit" in found.two_labels[0]
     assert f"(line {lines[1]}, train, 'calm')" in found.two_labels[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["a/0.wav", "./a/0.wav", "a//0.wav", "b/../a/0.wav", "link/0.wav", "{}/a/0.wav"]
+)
+def test_a_file_is_one_however_its_path_is_written(path: str, tmp_path: Path) -> None:
+    """In two splits, with two labels, and twice in one split; no audio is looked at."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    other = path.format(tmp_path)
+    splits = ["train"] * 4 + ["dev"] * 4 + ["test"] * 4
+    rows = [f"a/{i}.wav\t{'xy'[i % 2]}\t{split}\t0\t1" for i, split in enumerate(splits)]
+
+    def corpus_with(*row: str) -> Corpus:
+        lines = ["path\temotion\tsplit\tstart_s\tend_s", *rows, "\t".join(row)]
+        (tmp_path / "m.tsv").write_text("\n".join(lines) + "\n")
+        return read_corpus(str(tmp_path / "m.tsv"))
+
+    task = read_task("emotion")
+    overlapping = corpus_with(other, "x", "test", "0.5", "1.5")
+    assert overlapping.leaks(task, overlapping.examples(task))
+    with pytest.raises(BarlowSpeechError, match="has two labels"):
+        corpus_with(other, "y", "train", "0", "1").examples(task)
+    twice = corpus_with(other.replace("/0.", "/9."), "y", "test", "0", "1").examples(task)
+    assert len(twice.rows["test"]) == 4
 
 
 def test_leaks_are_found(edited: Callable[..., Path]) -> None:
