@@ -298,6 +298,22 @@ def encoded(source: Path, target: Path, *how: str) -> Path:
     return target
 
 
+@pytest.mark.parametrize("ending", ["mka", "webm", "mp4"])
+def test_a_sound_that_begins_later_than_its_file_is_whole(ending: str, folder: Path) -> None:
+    """As beside a picture; what a header says is then its end, not its length."""
+    path = folder / f"later.{ending}"
+    later = ["-itsoffset", "0.7", "-i", folder / "sound.wav"]
+    codec = "aac" if ending == "mp4" else "libopus"
+    command = [program("ffmpeg"), "-v", "error", "-y", *later, "-c:a", codec, path]
+    subprocess.run(command, check=True)
+    assert SECONDS <= duration_s(path) <= SECONDS + 0.2
+    whole, rate = decoded(path)
+    part, _ = decoded(path, rate)
+    np.testing.assert_array_equal(part, whole[rate:])
+    with pytest.raises(BarlowSpeechError, match=rf"cut\.{ending}"):
+        read_audio(truncated(path, folder / f"cut.{ending}"))
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

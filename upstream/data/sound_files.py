@@ -508,7 +508,9 @@ def _probed(path: Path, prober: str, kind: str, error: Exception) -> dict[str, A
         streams = found["streams"]
         stream = next(one for one in streams if one["codec_type"] == "audio")
         whole = found["format"].get("duration", 0) if len(streams) == 1 else 0
-        seconds = stream.get("duration") or _clock(stream.get("tags", {}).get("DURATION")) or whole
+        # Where it ends, in Matroska: it may begin after the start of the file, as beside a picture.
+        end = _clock(stream.get("tags", {}).get("DURATION")) or float(whole)
+        seconds = stream.get("duration") or end - max(0.0, float(stream.get("start_time", 0)))
         return {**stream, "seconds": float(seconds)}
     except (ValueError, LookupError, StopIteration):
         reason = _last_line(done.stderr, path) or "it holds no audio"
