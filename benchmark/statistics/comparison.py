@@ -152,18 +152,22 @@ def compare_against(reference: str, results: Sequence[TaskResult]) -> list[dict[
 
 
 def leaders(results: Sequence[TaskResult]) -> list[str]:
-    """The upstream of the best mean on one task, and those that cannot be separated from it.
+    """The upstreams of the best mean on one task, and those that cannot be separated from it.
 
-    Separated means below it in `compare_all`. Best first, the others in their given order.
+    Separated means below it in `compare_all`; of several best means, which are equal to nine
+    digits, below each. Best first, the others in their given order.
     """
-    best = max(results, key=lambda result: summary(result.values)["mean"]).upstream
-    beaten = {
-        pair["b"] if pair["a"] == best else pair["a"]
-        for pair in compare_all(results)
-        if best in (pair["a"], pair["b"]) and pair["separable"]
-    }
-    names = [result.upstream for result in results]
-    return [best, *(name for name in names if name != best and name not in beaten)]
+    means = {one.upstream: round(summary(one.values)["mean"], DIGITS) for one in results}
+    highest = max(means.values())
+    best = [name for name, mean in means.items() if mean == highest]
+    above: dict[str, set[str]] = {name: set() for name in means}
+    for pair in compare_all(results):
+        if pair["separable"]:
+            # The higher mean of all runs may be the lower one over the seeds that both have.
+            winner, loser = (pair["a"], pair["b"])[:: 1 if pair["difference"] > 0 else -1]
+            above[loser].add(winner)
+    near = [name for name in means if name not in best and not above[name].issuperset(best)]
+    return [*best, *near]
 
 
 def why_untested(results: Sequence[TaskResult]) -> str | None:
