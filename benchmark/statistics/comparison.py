@@ -29,8 +29,8 @@ from barlow_speech.benchmark.statistics.sources import (
     dependent_runs,
     new_speaker,
     of_pair,
-    same_recordings,
     scope,
+    why_apart,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -88,8 +88,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
     if dependent_runs(a) or dependent_runs(b):
         untested = "runs that share levels are not independent"
-    elif shared and not same_recordings(a, b):
-        untested = "they judged different recordings"
+    elif shared:
+        untested = why_apart(a, b)
     better = new_speaker(a, b)
     of = scope(a, b)
     said = {
