@@ -47,7 +47,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     Where a result does not record its seeds, run i is taken to have seed i. Keys:
 
     - `a`, `b`: the upstreams; `n`: the number of shared seeds;
-    - `difference`: mean of the paired differences a - b;
+    - `difference`: mean of the paired differences a - b: of the runs of one seed, or where it is
+      `over` splits or pretrainings, of their means, about which the interval stands;
     - `over`: over what the next two generalise: what the results ask for, or else the strongest
       that they allow (`scope`);
     - `ci95`, `p`: 95 % interval and two-sided p of the difference over these sources (`crossed`);
@@ -109,6 +110,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         p = None if of.silent else found.p
         most = a.bounds[1] - a.bounds[0]
         said |= {"over": of.over, "ci95": found.interval(-most, most), "p": p}
+        if of.rows not in ("", "runs"):
+            said["difference"] = float(np.round(found.mean, DIGITS))
     return {"a": a.upstream, "b": b.upstream, **numbers, **said, "untested": untested}
 
 
