@@ -209,7 +209,9 @@ def _finding(group: Sequence[TaskResult]) -> str:
         return f"{where}, {have_the_best(means)} ({mean}); not tested, since {untested}."
     over = f" (over {cell_summary(result)['over']})"
     if len(leading) == 1:
-        return f"{where}, {leading[0]} is the best ({mean}), separated from all {beaten} others{over}."
+        return (
+            f"{where}, {leading[0]} is the best ({mean}), separated from all {beaten} others{over}."
+        )
     but = f", but from the {beaten} others" if beaten else ""
     if len(best) == 1:
         return (
