@@ -156,8 +156,8 @@ def test_the_difference_is_what_its_interval_is_about_in_uneven_designs(source: 
 
 def test_dependent_runs_whose_variance_cannot_be_split_have_no_interval_over_the_runs() -> None:
     dealt = [0] * 5 + [1] * 4 + [2] * 3
-    one = asked(result("a", of(10)), "runs",
-                sources=tuple({"pretrain_seed": i, "init": n} for n, i in enumerate(dealt)))  # fmt: skip
+    sources = tuple({"pretrain_seed": level, "init": i} for i, level in enumerate(dealt))
+    one = asked(result("a", of(10)), "runs", sources=sources)
     for over in ("runs", "", "runs,recordings"):
         numbers = cell_summary(asked(one, over))
         assert numbers["ci95"] is None is numbers["runs_ci95"] and numbers["sem"] is None
