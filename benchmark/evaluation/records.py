@@ -305,7 +305,7 @@ def result_of(
         ),
         curves=tuple(_curve(run) for run in runs),
         cost=Cost(**{one.name: cost.get(one.name) for one in fields(Cost)}),
-        seconds=facts["seconds"],
+        seconds=facts["seconds"] if len(runs) == len(record.runs) else {},
         notes=tuple(facts["notes"]),
         recorded=record.recorded,
         over=over,

@@ -194,7 +194,9 @@ def _checked(cell: Cell, key: Key, asked: Asked) -> float:
 def _by_number(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts "draw 2" before "draw 10"."""
     parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in filter(None, parts)]
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in filter(None, parts)
+    ]
 
 
 def _which(seed: str, item: str) -> str:
