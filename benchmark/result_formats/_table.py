@@ -80,7 +80,7 @@ class Cell:
 
     @property
     def seeds(self) -> list[str]:
-        """Numbers by their size: draws of runs, and so numbers, do not depend on the rows' order."""
+        """In the order of their numbers: draws of runs, and so intervals, know no order of rows."""
         return sorted({seed for seed, _ in self.scores}, key=_by_number)
 
     @property
