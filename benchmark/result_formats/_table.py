@@ -57,9 +57,8 @@ class Cell:
     corpus: str = ""
     dataset: str = ""
     draws: bool = False
-    setup: Setup = field(
-        default_factory=Setup
-    )  # protocol, head and selection, where they are known
+    # Protocol, head, selection and split, where they are known.
+    setup: Setup = field(default_factory=lambda: Setup(eval_split=""))
     scores: dict[Key, float] = field(default_factory=dict)
     speakers: dict[str, str] = field(default_factory=dict)  # of items, where they are known
 

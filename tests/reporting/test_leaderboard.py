@@ -606,6 +606,28 @@ def test_the_command_writes_four_files_and_prints_the_table(tmp_path, capsys):
         assert float(row["mean"]) != pytest.approx(top1[cell_of_row])
 
 
+def test_scores_of_dev_have_a_board_of_their_own_that_says_so():
+    """Neither ranked nor averaged with those of test, whatever protocol they have."""
+    tested = make_cells(UPSTREAMS[:2], TASKS[:3])
+    chosen = [
+        replace(one, setup=replace(one.setup, eval_split="dev"), values=(0.99,) * len(one.values))
+        for one in make_cells(UPSTREAMS[:2], TASKS[2:])
+    ]
+    board = leaderboard([*chosen, *tested])
+    ours, on_dev = board.boards
+    assert (ours.eval_split, on_dev.eval_split) == ("test", "dev")
+    assert ours == leaderboard(tested).boards[0]
+    assert "dev" not in ours.title and on_dev.title.endswith("scores of dev")
+    said = "Scores are of dev, on which choices are made, and not of test."
+    assert said in notes(on_dev) and said not in notes(ours)
+    for text in (markdown_leaderboard(board), text_leaderboard(board), leaderboard_page(board)):
+        assert said in " ".join(text.split())
+    rows = list(csv.DictReader(csv_leaderboard(board).splitlines()))
+    assert {(float(row["mean"]) == 0.99, row["eval_split"]) for row in rows} == {
+        (False, "test"), (True, "dev"),
+    }  # fmt: skip
+
+
 def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     for seed, upstream in enumerate(("barlow_speech", SCRIPT)):
         store_record(tmp_path, upstream, level=0.9 - 0.2 * seed, seed=seed)
