@@ -142,8 +142,8 @@ def why_apart(a: TaskResult, b: TaskResult) -> str | None:
         return None
     if not one.of_the_same(two):
         return "they judged different recordings"
-    speakers = [kept.speaker_N for kept in (one, two) if kept.speaker_N is not None]
-    if len(speakers) == 2 and not np.array_equal(*speakers):
+    ours, theirs = one.speaker_N, two.speaker_N
+    if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
         return "they name other speakers of the same recordings"
     return None
 

@@ -24,8 +24,9 @@ def fit(
     train_NX: np.ndarray,
     labels_N: np.ndarray,
     dev_NX: np.ndarray,
-    dev_score: Callable[[np.ndarray], float],
+    dev_labels_N: np.ndarray,
     seed: int,
+    score: Callable[[np.ndarray, np.ndarray], float],
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The classifier; dev is not used. Features that are all constant say the largest class."""
     from sklearn.dummy import DummyClassifier

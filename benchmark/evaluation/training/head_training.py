@@ -239,8 +239,8 @@ def _fit(
     test_NX = None if test is None else flat(test)
     labels_N, dev_labels_N = train.labels_N.cpu().numpy(), dev.labels_N.cpu().numpy()
 
-    def dev_score(predicted_N: np.ndarray) -> float:
-        return metrics(dev_labels_N, predicted_N, classes)[training.selection]
+    def chosen_by(labels_N: np.ndarray, predicted_N: np.ndarray) -> float:
+        return metrics(labels_N, predicted_N, classes)[training.selection]
 
     fitted: dict[int | None, Run] = {}
     for plan in plans:
@@ -249,9 +249,10 @@ def _fit(
                 train.labels_N.cpu(), training.label_fraction, plan.resample
             ).numpy()
             say = module.fit(
-                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_score, plan.init
-            )
-            best = dev_score(say(dev_NX))
+                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init,
+                chosen_by,
+            )  # fmt: skip
+            best = chosen_by(dev_labels_N, say(dev_NX))
             predicted = np.zeros(0, np.int64) if test_NX is None else np.asarray(say(test_NX))
             fitted[plan.resample] = Run(plan.seed, best, 0, (), predicted)
         on_step(1 / len(plans))
