@@ -518,7 +518,7 @@ def _board(
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    remarks += [*_untested(placed, noun), *_tied(placed)]
+    remarks += [*_untested(placed, noun), *_tied(placed), *_noted(placed)]
     if len(tasks) == 1:
         ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
         remarks.append(f"One task has no average rank{ways_too}.")
@@ -604,6 +604,19 @@ def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
                 )
             )
     return sentences
+
+
+def _noted(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """What the results note of themselves, such as a leak that was allowed, each once."""
+    places: dict[str, dict[str, None]] = {}
+    for scores in placed:
+        results = [score.result for score in scores.values()]
+        for note in dict.fromkeys(note for result in results for note in result.notes):
+            having = [result for result in results if note in result.notes]
+            whole = len(having) == len(results)
+            names = [results[0].place] if whole else map(str, having)
+            places.setdefault(note, {}).update(dict.fromkeys(names))
+    return [f"Noted of {listed(list(names), most=4)}: {note}." for note, names in places.items()]
 
 
 def _tied(placed: Sequence[Mapping[str, Score]]) -> list[str]:

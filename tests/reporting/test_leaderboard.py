@@ -628,6 +628,17 @@ def test_scores_of_dev_have_a_board_of_their_own_that_says_so():
     }  # fmt: skip
 
 
+def test_what_results_note_of_themselves_stands_on_their_board():
+    leak, other = "2 speakers are in train and test", "4 recordings of dev or test are there twice"
+    cells = make_cells(UPSTREAMS[:2], TASKS[:2])
+    cells[:2] = [replace(one, notes=(leak,)) for one in cells[:2]]
+    cells[2] = replace(cells[2], notes=(other,))
+    (board,) = leaderboard(cells).boards
+    assert f"Noted of {cells[0].place}: {leak}." in notes(board)
+    assert f"Noted of {cells[2]}: {other}." in notes(board)
+    assert not any("Noted" in one for one in notes(leaderboard(make_cells()).boards[0]))
+
+
 def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     for seed, upstream in enumerate(("barlow_speech", SCRIPT)):
         store_record(tmp_path, upstream, level=0.9 - 0.2 * seed, seed=seed)
