@@ -125,12 +125,6 @@ class Corpus:
                 "use train, dev and test, or leave the cell empty."
             )
         used = np.flatnonzero((splits != "") & (labels != ""))
-        unlabelled = next((one for one in labels[used] if one.lower() == "nan"), None)
-        if unlabelled is not None:
-            raise BarlowSpeechError(
-                f"{where}, column '{columns.label}'): the label '{unlabelled}' is what programs "
-                "write where there is none; leave the cell empty, or rename the class."
-            )
         for column in dict.fromkeys((columns.label, "speaker")):
             if column in self.manifest.columns:
                 self._check_spelling(column, used)
@@ -207,11 +201,11 @@ class Corpus:
         return rows[np.sort(np.unique(self._first[rows], return_index=True)[1])]
 
     def _check_spelling(self, column: str, rows: np.ndarray) -> None:
-        """Refuse names that differ in what is hardly seen and never meant.
+        """Refuse what is no name, and names that differ in what is hardly seen and never meant.
 
         Raises:
-            BarlowSpeechError: one has blanks around it, or two are one but for these, for case or
-                for how their letters are composed.
+            BarlowSpeechError: one is what programs write for a missing number, or has blanks around
+                it, or two are one but for these, for case or for how their letters are composed.
         """
         cells = self.manifest.column(column)
         first: dict[str, int] = {}
@@ -219,6 +213,13 @@ class Corpus:
             first.setdefault(cells[row], row)
         alike: dict[str, str] = {}
         for name, row in first.items():
+            # A speaker may be called Nan.
+            if name in ("nan", "NaN") or (column != "speaker" and name.lower() == "nan"):
+                raise BarlowSpeechError(
+                    f"{self.manifest.file}, line {self.manifest.lines[row]}, column '{column}': "
+                    f"'{name}' is what programs write where there is none; leave the cell empty, "
+                    "or rename it."
+                )
             others = [alike.setdefault(one, name) for one in _spellings(name)]
             other = next((one for one in others if one != name), name)
             where = f"{self.manifest.file}, line {self.manifest.lines[row]}, column '{column}'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -67,8 +68,11 @@ class Entry(NamedTuple):
 
 
 def cell(value: Any) -> str | None:
-    """What a manifest says for a value; None of lists, tables and bytes, which it cannot hold."""
-    if value is None:
+    """What a manifest says for a value; None of lists, tables and bytes, which it cannot hold.
+
+    A number that is none (NaN) is what pandas, Arrow and Python's JSON have for a missing one.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
         return " ".join(value.split())

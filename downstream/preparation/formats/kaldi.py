@@ -161,13 +161,13 @@ def _cut(start: float, end: float, channel: str, size: Size) -> tuple[int, int]:
 
 
 def _table(file: Path, empty: bool = False) -> dict[str, str]:
-    """What follows the first word of each line, by that word."""
+    """What follows the first word of each line, by that word; tabs and blanks are alike."""
     table: dict[str, str] = {}
     for number, line in enumerate(read_lines(file), start=1):
-        key, _, rest = line.strip().partition(" ") if "\t" not in line else line.partition("\t")
-        key, rest = key.strip(), rest.strip()
-        if not key:
+        if not line.strip():
             continue
+        key, rest = [*line.split(None, 1), ""][:2]
+        rest = rest.strip()
         if key in table or not (rest or empty):
             fault = "stands there twice" if key in table else "has nothing behind it"
             raise BarlowSpeechError(
