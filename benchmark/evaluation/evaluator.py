@@ -22,6 +22,7 @@ from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, check_names, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
@@ -404,6 +405,7 @@ class Evaluator:
             "layers": layers,
             "width": width,
             "features_version": FEATURES_VERSION,
+            "audio": digest(extracted[0].audio_N.tolist()),
             "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],

@@ -101,6 +101,7 @@ class _Facts(Shape):
     notes: list[str]
     seconds: dict[str, Seconds]
     features_version: Count = 0
+    audio: str = ""
 
 
 class _Fold(Shape):
@@ -294,6 +295,7 @@ def result_of(
             comparison=digest(
                 {key: record.identity[key] for key in ("examples", "protocol", "selection")}
             ),
+            audio=facts.get("audio", ""),
         ),
         metrics={name: float(np.mean([one[name] for one in scores])) for name in METRICS},
         predictions=Predictions(

@@ -518,7 +518,7 @@ def _board(
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    remarks += [*_untested(placed, noun), *_tied(placed), *_noted(placed)]
+    remarks += [*_untested(placed, noun), *_tied(placed), *_noted(placed), *_other_audio(placed)]
     if len(tasks) == 1:
         ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
         remarks.append(f"One task has no average rank{ways_too}.")
@@ -617,6 +617,23 @@ def _noted(placed: Sequence[Mapping[str, Score]]) -> list[str]:
             names = [results[0].place] if whole else map(str, having)
             places.setdefault(note, {}).update(dict.fromkeys(names))
     return [f"Noted of {listed(list(names), most=4)}: {note}." for note, names in places.items()]
+
+
+def _other_audio(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """A sentence for each column whose recordings were others, though listed as the same."""
+    sentences = []
+    for scores in placed:
+        results = [score.result for score in scores.values() if score.result.setup.audio]
+        groups: dict[str, list[str]] = {}
+        for result in results:
+            groups.setdefault(result.setup.audio, []).append(result.upstream)
+        if len(groups) > 1:
+            who = "; ".join(map(_named, groups.values()))
+            sentences.append(
+                f"{results[0].place}: the manifest lists the same recordings, but their samples "
+                f"are not the same for all ({who}); evaluate again what is of the older ones."
+            )
+    return sentences
 
 
 def _tied(placed: Sequence[Mapping[str, Score]]) -> list[str]:

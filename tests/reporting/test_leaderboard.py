@@ -639,6 +639,20 @@ def test_what_results_note_of_themselves_stands_on_their_board():
     assert not any("Noted" in one for one in notes(leaderboard(make_cells()).boards[0]))
 
 
+def test_other_samples_of_recordings_of_the_same_names_are_said():
+    """Of an upstream that was evaluated before the recordings were cleaned, say."""
+    cells = make_cells(UPSTREAMS[:3], TASKS[:1])
+    before, after, unknown = (
+        replace(one, setup=replace(one.setup, audio=audio))
+        for one, audio in zip(cells, ("before", "after", ""))
+    )
+    (board,) = leaderboard([before, after, unknown]).boards
+    (said,) = [one for one in notes(board) if "samples" in one]
+    assert f"({before.upstream}; {after.upstream})" in said and said.startswith(before.place)
+    (board,) = leaderboard([after, unknown]).boards
+    assert not any("samples" in one for one in notes(board))
+
+
 def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     for seed, upstream in enumerate(("barlow_speech", SCRIPT)):
         store_record(tmp_path, upstream, level=0.9 - 0.2 * seed, seed=seed)
