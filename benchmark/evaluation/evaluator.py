@@ -183,7 +183,7 @@ class Evaluator:
         speakers = [pack(one) for one in task_data.speakers]
         if record.facts.get("speakers") != speakers:
             record.facts["speakers"] = speakers
-            self.store.save(record)
+            self.store.save(record, record.recorded)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""

@@ -183,9 +183,9 @@ class Store:
             log.warning("record %s is corrupt (%s); recomputing", path, reason_of(error))
             return record
 
-    def save(self, record: Record) -> Path:
-        """Write a record, whole or not at all."""
-        record.recorded = round(time.time(), 3)
+    def save(self, record: Record, recorded: float | None = None) -> Path:
+        """Write a record, whole or not at all; `recorded` is when it was measured (now)."""
+        record.recorded = round(time.time(), 3) if recorded is None else recorded
         stored = {
             "format": FORMAT,
             "upstream": record.upstream,

@@ -213,6 +213,7 @@ def test_speakers_are_those_that_the_manifest_names_now(
     again, of_others = both()
     assert speakers([again, of_others]) == [2, 7]
     assert again.values == whole.values and again.predictions != whole.predictions
+    assert again.recorded == whole.recorded  # which of several is the newest, it says still
     stored = {one.setup.protocol: one for one in read_results(tmp_path)}
     assert speakers([stored["quick"], stored["speakers"]]) == [2, 7]
     assert stored["speakers"].values == of_others.values
