@@ -141,7 +141,8 @@ class UtteranceExpert(nn.Module):
             global_step=global_step,
         )
         print(f"{split} acc: {accuracy}")
-        new_best = split == "dev" and accuracy > self.best_score.item()
+        # The best is kept in single precision, in which an equal accuracy is not above it.
+        new_best = split == "dev" and float(np.float32(accuracy)) > self.best_score.item()
         with (self.expdir / "log.log").open("a", encoding="utf-8") as log:
             log.write(f"{split} at step {global_step}: {accuracy}\n")
             if new_best:

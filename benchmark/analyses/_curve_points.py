@@ -83,7 +83,7 @@ def curve_table(
         rows.append((*names, x, *shares, numbers["n"]))
     return Table(
         f"{title} points",
-        "Every point of the curves, in percent.",
+        "Every point of the curves; scores are in percent.",
         ("task", "corpus", "upstream", "over", x_name, "mean", "std", "95 % from", "to", "runs"),
         tuple(rows),
         texts=4,

@@ -107,7 +107,7 @@ def _facts(result: TaskResult) -> dict[str, str]:
             continue  # those of dev, which stand under their name
         if key == "chance":
             value = f"{100 * value:.3g}"
-        elif key == "comparison":
+        elif key in ("comparison", "audio"):
             value = value[:12]
         shown[LABELS.get(key, key.replace("_", " "))] = _plain(value)
     if result.seeds is not None:

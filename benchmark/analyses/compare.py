@@ -13,7 +13,7 @@ from typing import Any
 
 from barlow_speech.benchmark.analyses._details import variance_picture
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, have_the_best, percents
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, best_of, have_the_best, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import (
     critical_difference_figure,
@@ -195,22 +195,33 @@ def _costs(title: str, results: Sequence[TaskResult]) -> Table:
 
 def _finding(group: Sequence[TaskResult]) -> str:
     """What the runs say of one task."""
-    first, *tied = leaders(group)
-    result = next(result for result in group if result.upstream == first)
+    leading, means = leaders(group), _means(group)
+    best = best_of(means)
+    tied = [name for name in leading if name not in best]
+    result = next(result for result in group if result.upstream == leading[0])
     where = f"On {result.task} of {result.corpus}"
     mean = f"{percent(cell_summary(result)['mean'])} %"
-    beaten = len(group) - 1 - len(tied)
+    beaten = len(group) - len(leading)
     if len(group) == 1:
-        return f"{where}, {first} has {mean}."
+        return f"{where}, {leading[0]} has {mean}."
     untested = why_untested(group)
     if untested:
-        return f"{where}, {have_the_best(_means(group))} ({mean}); not tested, since {untested}."
+        return f"{where}, {have_the_best(means)} ({mean}); not tested, since {untested}."
     over = f" (over {cell_summary(result)['over']})"
-    if not tied:
-        return f"{where}, {first} is the best ({mean}), separated from all {beaten} others{over}."
+    if len(leading) == 1:
+        return (
+            f"{where}, {leading[0]} is the best ({mean}), separated from all {beaten} others{over}."
+        )
+    but = f", but from the {beaten} others" if beaten else ""
+    if len(best) == 1:
+        return (
+            f"{where}, {best[0]} has the best mean ({mean}); it is not separated from "
+            f"{listed(tied)}{but}{over}."
+        )
+    from_whom = f", nor all of them from {listed(tied)}" if tied else ""
     return (
-        f"{where}, {first} has the best mean ({mean}); it is not separated from "
-        f"{listed(tied)}{f', but from the {beaten} others' if beaten else ''}{over}."
+        f"{where}, {have_the_best(means)} ({mean}); they are not separated from each other"
+        f"{from_whom}{but}{over}."
     )
 
 

@@ -18,10 +18,11 @@ from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
 from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key, recording_keys
 from barlow_speech.benchmark.features.known import recall, remember
-from barlow_speech.benchmark.statistics.predictions import pack
+from barlow_speech.benchmark.statistics.predictions import pack, unpack
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, check_names, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from barlow_speech.upstream.common.files import digest
 from barlow_speech.upstream.common.progress import progress
 from barlow_speech.upstream.data.audio import PARTS_VERSION
 
@@ -124,10 +125,10 @@ class Evaluator:
         seeds = [protocol.seed + run for run in range(protocol.runs)]
         if not self.settings.overwrite and not self.settings.verify_cache:
             whole = self._stored(job, task_data)
-            # The long way go a leak that was allowed, to be refused if it is no more, and a record
-            # of before speakers were kept.
+            # The long way goes a leak that was allowed, to be refused if it is no more.
             leaks = whole and set(whole.facts["notes"]) - {*task_data.notes, ON_DEV}
-            if whole and not leaks and "speakers" in whole.facts:
+            if whole and not leaks:
+                self._name_speakers(whole, task_data.evaluated_on(protocol.eval_split))
                 return result_of(whole, seeds, self.settings.metric, self.settings.over)
         return self._completed(job, task_data, seeds)
 
@@ -139,8 +140,7 @@ class Evaluator:
         upstreams = self._load(job.upstream, protocol)
         extracted = self._extract(upstreams, task_data.corpus, job.kind)
         task_data = self._without_identical(task_data, extracted[0])
-        if protocol.eval_split == "dev":
-            task_data = task_data.on_dev
+        task_data = task_data.evaluated_on(protocol.eval_split)
         corpus = task_data.corpus.name
         record = self._record(job, task_data, [one.key for one in extracted])
         path = self.store.path(record)
@@ -175,10 +175,16 @@ class Evaluator:
             self._describe(record, job, task_data, upstreams, extracted, seconds)
             self.store.save(record)
             partial_runs.clear()
-        elif "speakers" not in record.facts:  # it was written before they were kept
-            record.facts["speakers"] = [pack(one) for one in task_data.speakers]
-            self.store.save(record)
+        else:
+            self._name_speakers(record, task_data)
         return result_of(record, seeds, self.settings.metric, self.settings.over)
+
+    def _name_speakers(self, record: Record, task_data: TaskData) -> None:
+        """Let a record have the speakers that the manifest names now: no run depends on them."""
+        speakers = [pack(one) for one in task_data.speakers]
+        if record.facts.get("speakers") != speakers:
+            record.facts["speakers"] = speakers
+            self.store.save(record, record.recorded)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
         """The same, checked once: samples are the same whichever upstream hears them."""
@@ -201,8 +207,7 @@ class Evaluator:
         protocol, corpus = job.protocol, task_data.corpus
         if not self.store.may_have(job.upstream, job.task):
             return None
-        if protocol.eval_split == "dev":
-            task_data = task_data.on_dev
+        task_data = task_data.evaluated_on(protocol.eval_split)
         keys = [
             features_key(name, fingerprint, self._keys(corpus), job.kind)
             for name, fingerprint in self._fingerprints(job.upstream, protocol)
@@ -244,7 +249,14 @@ class Evaluator:
             "examples": task_data.digest,
             "protocol": job.protocol.identity(),
         }
-        return self.store.load(job.upstream, job.task, task_data.corpus.name, identity)
+        corpus = task_data.corpus.name
+        record = self.store.load(job.upstream, job.task, corpus, identity)
+        if task_data.pool is not None and "speakers" in record.facts:
+            # Who is in which fold follows from who speaks: of other speakers all runs are others.
+            known = map(unpack, record.facts["speakers"])
+            if not all(map(np.array_equal, known, task_data.speakers)):
+                return Record(job.upstream, job.task, corpus, identity)
+        return record
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
         """The upstream, or its several pretrainings."""
@@ -395,6 +407,7 @@ class Evaluator:
             "width": width,
             "features_version": FEATURES_VERSION,
             "parts_version": PARTS_VERSION,
+            "audio": digest(extracted[0].audio_N.tolist()),
             "padded_to_samples": upstream.least,
             "upstream_fingerprints": [one.fingerprint for one in upstreams],
             "cost": self._costs[upstream.fingerprint],

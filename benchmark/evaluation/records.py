@@ -102,6 +102,7 @@ class _Facts(Shape):
     seconds: dict[str, Seconds]
     features_version: Count = 0
     parts_version: Count = 0
+    audio: str = ""
 
 
 class _Fold(Shape):
@@ -183,9 +184,9 @@ class Store:
             log.warning("record %s is corrupt (%s); recomputing", path, reason_of(error))
             return record
 
-    def save(self, record: Record) -> Path:
-        """Write a record, whole or not at all."""
-        record.recorded = round(time.time(), 3)
+    def save(self, record: Record, recorded: float | None = None) -> Path:
+        """Write a record, whole or not at all; `recorded` is when it was measured (now)."""
+        record.recorded = round(time.time(), 3) if recorded is None else recorded
         stored = {
             "format": FORMAT,
             "upstream": record.upstream,
@@ -295,6 +296,7 @@ def result_of(
             comparison=digest(
                 {key: record.identity[key] for key in ("examples", "protocol", "selection")}
             ),
+            audio=facts.get("audio", ""),
         ),
         metrics={name: float(np.mean([one[name] for one in scores])) for name in METRICS},
         predictions=Predictions(
@@ -306,7 +308,7 @@ def result_of(
         ),
         curves=tuple(_curve(run) for run in runs),
         cost=Cost(**{one.name: cost.get(one.name) for one in fields(Cost)}),
-        seconds=facts["seconds"],
+        seconds=facts["seconds"] if len(runs) == len(record.runs) else {},
         notes=tuple(facts["notes"]),
         recorded=record.recorded,
         over=over,

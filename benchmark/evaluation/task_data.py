@@ -64,6 +64,10 @@ class TaskData:
         ]
         return replace(self, folds=tuple(folds), notes=(*self.notes, ON_DEV))
 
+    def evaluated_on(self, split: str) -> TaskData:
+        """The same for `test`, `on_dev` for `dev`."""
+        return self.on_dev if split == "dev" else self
+
     @cached_property
     def most_frequent(self) -> list[int]:
         """The most frequent class of the train split of each fold; always saying it is chance."""

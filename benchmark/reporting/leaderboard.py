@@ -2,11 +2,12 @@
 
 `sections` are for a page, `terminal` for a terminal, and `every_score` is all of it as one table.
 
-A *board* holds what was measured alike: by one protocol, one head, one selection of features. A
-*column* of it holds what may be ranked together: one task of one corpus, with the same recordings,
-labels, splits and settings (the results' `comparison`). Where a task was measured in two ways, they
-are two columns, and a note says how they differ. Ranks within a column are `rank_intervals`, the
-average rank is that of `ranking`. Published scores stand in tables of their own, without ranks.
+A *board* holds what was measured alike: by one protocol, one head, one selection of features, on
+test or on dev. A *column* of it holds what may be ranked together: one task of one corpus, with the
+same recordings, labels, splits and settings (the results' `comparison`). Where a task was measured
+in two ways, they are two columns, and a note says how they differ. Ranks within a column are
+`rank_intervals`, the average rank is that of `ranking`. Published scores stand in tables of their
+own, without ranks.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ EVERY_SCORE = (
     "protocol", "head", "selection", "upstream", "task", "corpus", "comparison", "metric", "n",
     "mean", "std", "over", "ci95_low", "ci95_high", "runs_ci95_low", "runs_ci95_high", "rank",
     "rank_worst", "separable_from_best", "average_rank",
-    *COSTS, "device", "threads", "published", "source",
+    *COSTS, "device", "threads", "published", "source", "eval_split",
 )  # fmt: skip
 MANY = 6  # upstreams in a column, from which it is said how many neighbours are tied
 MAX_NAMES = 12  # that a note lists
@@ -95,6 +96,7 @@ FEWEST_KEY = (
     "({least:.2g} at the least), so that none are separated, however far apart they are; more runs "
     "or fewer {noun}s are needed."
 )
+SPLIT_KEY = "Scores are of {split}, on which choices are made, and not of test."
 PUBLISHED_KEY = "Published by others: not measured here, and not ranked."
 
 
@@ -152,11 +154,13 @@ class Board:
     ranking: Ranking | None
     notes: tuple[str, ...]
     noun: str = "upstream"
+    eval_split: str = "test"
 
     @property
     def title(self) -> str:
-        """The protocol and the selection, as a heading."""
+        """The protocol, the selection, and the split where it is not test, as a heading."""
         parts = [f"protocol {self.protocol}" if self.protocol else "", self.selection]
+        parts += [f"scores of {self.eval_split}"] if _apart(self.eval_split) else []
         title = ", ".join(filter(None, parts)).replace("hidden_states", "hidden states") or "scores"
         return title[:1].upper() + title[1:]
 
@@ -201,16 +205,18 @@ def leaderboard(
     """
     if not results:
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
-    groups: dict[tuple[str, str, str], list[TaskResult]] = {}
+    groups: dict[tuple[bool, str, str, str, str], list[TaskResult]] = {}
     for result in results:
         setup = result.setup
-        groups.setdefault((setup.protocol, setup.head, setup.selection), []).append(result)
+        apart = _apart(setup.eval_split)
+        key = (bool(apart), setup.protocol, setup.head, setup.selection, apart)
+        groups.setdefault(key, []).append(result)
     tables = [
         dataclasses.replace(table, rows=tuple(row for row in table.rows if row.metric == metric))
         for table in published
     ]
     with progress(len(results), "leaderboard", "result") as bar:
-        boards = tuple(_board(*key, groups[key], metric, bar, noun) for key in sorted(groups))
+        boards = tuple(_board(groups[key], metric, bar, noun) for key in sorted(groups))
     shown = tuple(table for table in tables if table.rows)
     return Leaderboard(metric, boards, shown, noun, tuple(remarks))
 
@@ -412,6 +418,8 @@ def every_score(board: Leaderboard) -> Table:
 def notes(board: Board, intervals: bool = True) -> tuple[str, ...]:
     """What the marks and numbers of a board mean, and what limits its ranks or is apart."""
     sentences = []
+    if _apart(board.eval_split):
+        sentences.append(SPLIT_KEY.format(split=board.eval_split))
     scores = [score for row in board.rows for score in row.scores if score]
     over = over_text([score.result for score in scores])
     if any(score.rank for score in scores):
@@ -479,10 +487,12 @@ def metric_name(metric: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def _apart(eval_split: str) -> str:
+    """The split where it is known and not test."""
+    return "" if eval_split == "test" else eval_split
+
+
 def _board(
-    protocol: str,
-    head: str,
-    selection: str,
     results: Sequence[TaskResult],
     metric: str,
     bar: Any,
@@ -508,7 +518,7 @@ def _board(
         tasks.setdefault((column.task, column.corpus), set()).update(scores)
     complete = [name for name in names if all(name in there for there in tasks.values())]
     ranked, remarks = None, [*_ways(columns, placed), *dependent]
-    remarks += [*_untested(placed, noun), *_tied(placed)]
+    remarks += [*_untested(placed, noun), *_tied(placed), *_noted(placed), *_other_audio(placed)]
     if len(tasks) == 1:
         ways_too = ", in however many ways it was measured" if len(columns) > 1 else ""
         remarks.append(f"One task has no average rank{ways_too}.")
@@ -528,9 +538,11 @@ def _board(
         Row(name, average.get(name), tuple(scores.get(name) for scores in placed)) for name in names
     ]
     rows.sort(key=_order)
+    setup = results[0].setup
     return Board(
-        protocol, head, selection, metric, tuple(columns), tuple(rows), ranked, tuple(remarks), noun
-    )
+        setup.protocol, setup.head, setup.selection, metric, tuple(columns), tuple(rows), ranked,
+        tuple(remarks), noun, setup.eval_split,
+    )  # fmt: skip
 
 
 def _scores(group: Sequence[TaskResult]) -> dict[str, Score]:
@@ -590,6 +602,36 @@ def _untested(placed: Sequence[Mapping[str, Score]], noun: str) -> list[str]:
                 FEWEST_KEY.format(
                     place=where, count=count, systems=len(results), noun=noun, least=least
                 )
+            )
+    return sentences
+
+
+def _noted(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """What the results note of themselves, such as a leak that was allowed, each once."""
+    places: dict[str, dict[str, None]] = {}
+    for scores in placed:
+        results = [score.result for score in scores.values()]
+        for note in dict.fromkeys(note for result in results for note in result.notes):
+            having = [result for result in results if note in result.notes]
+            whole = len(having) == len(results)
+            names = [results[0].place] if whole else map(str, having)
+            places.setdefault(note, {}).update(dict.fromkeys(names))
+    return [f"Noted of {listed(list(names), most=4)}: {note}." for note, names in places.items()]
+
+
+def _other_audio(placed: Sequence[Mapping[str, Score]]) -> list[str]:
+    """A sentence for each column whose recordings were others, though listed as the same."""
+    sentences = []
+    for scores in placed:
+        results = [score.result for score in scores.values() if score.result.setup.audio]
+        groups: dict[str, list[str]] = {}
+        for result in results:
+            groups.setdefault(result.setup.audio, []).append(result.upstream)
+        if len(groups) > 1:
+            who = "; ".join(map(_named, groups.values()))
+            sentences.append(
+                f"{results[0].place}: the manifest lists the same recordings, but their samples "
+                f"are not the same for all ({who}); evaluate again what is of the older ones."
             )
     return sentences
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,9 +57,8 @@ class Cell:
     corpus: str = ""
     dataset: str = ""
     draws: bool = False
-    setup: Setup = field(
-        default_factory=Setup
-    )  # protocol, head and selection, where they are known
+    # Protocol, head, selection and split, where they are known.
+    setup: Setup = field(default_factory=lambda: Setup(eval_split=""))
     scores: dict[Key, float] = field(default_factory=dict)
     speakers: dict[str, str] = field(default_factory=dict)  # of items, where they are known
 
@@ -79,8 +79,8 @@ class Cell:
 
     @property
     def seeds(self) -> list[str]:
-        """In the order in which they are given."""
-        return list(dict.fromkeys(seed for seed, _ in self.scores))
+        """In the order of their numbers: draws of runs, and so intervals, know no order of rows."""
+        return sorted({seed for seed, _ in self.scores}, key=_by_number)
 
     @property
     def items(self) -> list[str]:
@@ -188,6 +188,14 @@ def _checked(cell: Cell, key: Key, asked: Asked) -> float:
             f"between {limits}; {remedy}."
         )
     return 1.0 - score if asked.lower_is_better else score
+
+
+def _by_number(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts "draw 2" before "draw 10"."""
+    parts = re.split(r"([0-9]+)", name)
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in filter(None, parts)
+    ]
 
 
 def _which(seed: str, item: str) -> str:

@@ -2,9 +2,9 @@
 
 Columns: `system` (or `upstream`, `model`), `task`, `score` (or the one that `--metric` names), and
 `seed` (or `run`), `item` (or `recording`, with its `fold`), or both. Runs of one seed pair, and so
-do scores of one item. `speaker` groups items; `corpus`, `protocol`, `head` and `selection` keep
-apart what is not alike; with a column `metric`, rows of one metric are taken. So both tables of
-`barlow-speech runs` are read as they are.
+do scores of one item. `speaker` groups items; `corpus`, `protocol`, `head`, `selection` and
+`eval_split` keep apart what is not alike; with a column `metric`, rows of one metric are taken. So
+both tables of `barlow-speech runs` are read as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES = {
     "corpus": ("corpus",),
     "metric": ("metric",),
 }
-SETUP = ("protocol", "head", "selection")
+SETUP = ("protocol", "head", "selection", "eval_split")
 WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -60,6 +60,7 @@ def read(paths: Sequence[Path], asked: Asked) -> Table:
                 protocol=row.get("protocol", ""),
                 head=row.get("head", ""),
                 selection=row.get("selection", ""),
+                eval_split=row.get("eval_split", ""),
             )
             item = said.get("item", "")
             item = f"{row['fold']}:{item}" if fold else item

@@ -29,8 +29,8 @@ from barlow_speech.benchmark.statistics.sources import (
     dependent_runs,
     new_speaker,
     of_pair,
-    same_recordings,
     scope,
+    why_apart,
 )
 from barlow_speech.upstream.common.errors import BarlowSpeechError
 
@@ -47,7 +47,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
     Where a result does not record its seeds, run i is taken to have seed i. Keys:
 
     - `a`, `b`: the upstreams; `n`: the number of shared seeds;
-    - `difference`: mean of the paired differences a - b;
+    - `difference`: mean of the paired differences a - b: of the runs of one seed, or where it is
+      `over` splits or pretrainings, of their means, about which the interval stands;
     - `over`: over what the next two generalise: what the results ask for, or else the strongest
       that they allow (`scope`);
     - `ci95`, `p`: 95 % interval and two-sided p of the difference over these sources (`crossed`);
@@ -88,8 +89,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         numbers = numbers | dict.fromkeys(("runs_ci95", "p_sign_flip", "p_wilcoxon", "a12_ci95"))
     if dependent_runs(a) or dependent_runs(b):
         untested = "runs that share levels are not independent"
-    elif shared and not same_recordings(a, b):
-        untested = "they judged different recordings"
+    elif shared:
+        untested = why_apart(a, b)
     better = new_speaker(a, b)
     of = scope(a, b)
     said = {
@@ -109,6 +110,8 @@ def compare(a: TaskResult, b: TaskResult, seed: int = 0) -> dict[str, Any]:
         p = None if of.silent else found.p
         most = a.bounds[1] - a.bounds[0]
         said |= {"over": of.over, "ci95": found.interval(-most, most), "p": p}
+        if of.rows not in ("", "runs"):
+            said["difference"] = float(np.round(found.mean, DIGITS))
     return {"a": a.upstream, "b": b.upstream, **numbers, **said, "untested": untested}
 
 
@@ -152,18 +155,22 @@ def compare_against(reference: str, results: Sequence[TaskResult]) -> list[dict[
 
 
 def leaders(results: Sequence[TaskResult]) -> list[str]:
-    """The upstream of the best mean on one task, and those that cannot be separated from it.
+    """The upstreams of the best mean on one task, and those that cannot be separated from it.
 
-    Separated means below it in `compare_all`. Best first, the others in their given order.
+    Separated means below it in `compare_all`; of several best means, which are equal to nine
+    digits, below each. Best first, the others in their given order.
     """
-    best = max(results, key=lambda result: summary(result.values)["mean"]).upstream
-    beaten = {
-        pair["b"] if pair["a"] == best else pair["a"]
-        for pair in compare_all(results)
-        if best in (pair["a"], pair["b"]) and pair["separable"]
-    }
-    names = [result.upstream for result in results]
-    return [best, *(name for name in names if name != best and name not in beaten)]
+    means = {one.upstream: round(summary(one.values)["mean"], DIGITS) for one in results}
+    highest = max(means.values())
+    best = [name for name, mean in means.items() if mean == highest]
+    above: dict[str, set[str]] = {name: set() for name in means}
+    for pair in compare_all(results):
+        if pair["separable"]:
+            # The higher mean of all runs may be the lower one over the seeds that both have.
+            winner, loser = (pair["a"], pair["b"])[:: 1 if pair["difference"] > 0 else -1]
+            above[loser].add(winner)
+    near = [name for name in means if name not in best and not above[name].issuperset(best)]
+    return [*best, *near]
 
 
 def why_untested(results: Sequence[TaskResult]) -> str | None:

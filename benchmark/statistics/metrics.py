@@ -99,7 +99,11 @@ def uar(counts: Counts) -> Any:
 
 @metric("macro F1")
 def f1(counts: Counts) -> Any:
-    """Mean F1 of the classes that the truth has: scikit-learn's f1_score(average="macro")."""
+    """Mean F1 of the classes that the truth has.
+
+    That is scikit-learn's f1_score(average="macro", labels=those); without `labels` it counts a
+    class that was only predicted as 0.
+    """
     there = counts.support > 0
     among = counts.support[there] + counts.predicted_count[..., there]
     return (2 * counts.true_positives[..., there] / among).mean(-1)

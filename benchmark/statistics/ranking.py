@@ -219,7 +219,8 @@ def friedman(scores_BU: np.ndarray, seed: int = 0) -> Friedman:
     f = (blocks - 1) * chi_square / rest if rest > 1e-9 * blocks * df else None
     generator = np.random.default_rng(seed)
     totals_PU = np.zeros((PERMUTATIONS, upstreams))
-    for row in ranks_BU:
+    # Neither the order of the blocks nor that of the upstreams decides what is drawn.
+    for row in sorted(np.sort(ranks_BU, axis=1).tolist()):
         totals_PU += generator.permuted(np.tile(row, (PERMUTATIONS, 1)), axis=1)
     observed = (ranks_BU.sum(axis=0) ** 2).sum()  # grows with chi-square, and with nothing else
     extreme = int(((totals_PU**2).sum(axis=1) >= observed - 1e-6).sum())

@@ -53,6 +53,7 @@ class Setup:
     licence: str = ""
     dataset: str = ""  # what it was measured on, in words, where another program did it
     comparison: str = ""  # a digest, equal where results may be ranked together
+    audio: str = ""  # a digest of the samples of the corpus's recordings
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,34 @@ def usable(result: TaskResult) -> Predictions | ItemScores | None:
 
 
 def same_recordings(a: TaskResult, b: TaskResult) -> bool:
-    """Whether both judged the same recordings, as far as is known."""
+    """Whether both judged the same recordings of the same speakers, as far as is known."""
+    return why_apart(a, b) is None
+
+
+def why_apart(a: TaskResult, b: TaskResult) -> str | None:
+    """Why two are not paired by recordings, as the end of a sentence; None where they can be."""
     one, two = usable(a), usable(b)
-    return one is None or two is None or one.of_the_same(two)
+    if one is None or two is None:
+        return None
+    if not one.of_the_same(two):
+        return "they judged different recordings"
+    ours, theirs = one.speaker_N, two.speaker_N
+    if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+        return "they name other speakers of the same recordings"
+    return None
+
+
+def _together(a: TaskResult, b: TaskResult) -> tuple[Predictions | ItemScores, ...]:
+    """The predictions of two of the same recordings; speakers that one has not are the other's."""
+    one, two = usable(a), usable(b)
+    assert one is not None and two is not None  # `scope` asks for them
+    if isinstance(one, Predictions) and isinstance(two, Predictions):
+        known = one.speakers if one.speaker_N is not None else two.speakers
+        one, two = (
+            kept if kept.speaker_N is not None else replace(kept, speakers=known)
+            for kept in (one, two)
+        )
+    return one, two
 
 
 def of_result(result: TaskResult) -> Crossed | None:
@@ -177,9 +202,7 @@ def of_pair(a: TaskResult, b: TaskResult, of: Scope) -> Crossed:
     )
     if of.clusters is None:
         return over_rows(values)
-    one, two = usable(a), usable(b)
-    assert one is not None and two is not None
-    return _these(_of_pair(one, two, a.metric, values, groups, of.clusters), of)
+    return _these(_of_pair(*_together(a, b), a.metric, values, groups, of.clusters), of)
 
 
 def _unpaired(a: TaskResult, b: TaskResult, of: Scope) -> Crossed:
@@ -195,10 +218,8 @@ def _unpaired(a: TaskResult, b: TaskResult, of: Scope) -> Crossed:
     if of.clusters is None:
         return replace(over_rows(values), runs=count, clusters=count, runs_variance=runs[0],
                        runs_df=df, clusters_df=df)  # fmt: skip
-    one, two = usable(a), usable(b)
-    assert one is not None and two is not None
     every = ((tuple(range(len(a.values))), tuple(range(len(b.values)))),)
-    found = _of_pair(one, two, a.metric, values, every, of.clusters, runs)
+    found = _of_pair(*_together(a, b), a.metric, values, every, of.clusters, runs)
     return replace(found, runs=count, both_variance=ours.both_variance + theirs.both_variance)
 
 
@@ -305,8 +326,7 @@ def beside(a: TaskResult, b: TaskResult) -> tuple[list[float] | None, float | No
             np.array(_means(result, groups)),
             np.array(list(_rows(kept, a.metric, clusters, groups))),
         )
-        for result, kept, groups in zip((a, b), map(usable, (a, b)), zip(*runs))
-        if kept is not None
+        for result, kept, groups in zip((a, b), _together(a, b), zip(*runs))
     )
     return pigeonhole_interval(ours - theirs), wild
 
@@ -325,8 +345,10 @@ def new_speaker(a: TaskResult, b: TaskResult) -> tuple[float, int] | None:
     The share of the test speakers of whom `a` has the more right, over all runs, ties counting one
     half: the effect size that `A12` is for runs. None where speakers are not known.
     """
-    one, two = usable(a), usable(b)
-    if one is None or two is None or one.speaker_N is None or not same_recordings(a, b):
+    if usable(a) is None or usable(b) is None or not same_recordings(a, b):
+        return None
+    one, two = _together(a, b)
+    if one.speaker_N is None:
         return None
     gain_N = (
         influence(one, a.metric, "speakers").right_N - influence(two, b.metric, "speakers").right_N

@@ -19,7 +19,8 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
     """`summary` of the result's runs, with the interval over the sources that are known.
 
     `over` names these (`sources.scope`), `ci95` is the interval over them, `runs_ci95` that over
-    the runs alone; where runs share levels that of the split of their variance.
+    the runs alone; where runs share levels that of the split of their variance, None where that
+    cannot be split.
 
     Raises:
         BarlowSpeechError: as `summary` and `split_variance`.
@@ -29,6 +30,8 @@ def cell_summary(result: TaskResult) -> dict[str, Any]:
         split = split_variance(result)
         if split.mean_ci95 is not None:
             numbers |= {"sem": split.sem, "ci95": list(split.mean_ci95)}
+        elif numbers["min"] < numbers["max"]:  # those of independent runs, which these are not
+            numbers |= {"sem": None, "ci95": None}
     found, of = of_result(result), scope(result)
     numbers |= {"runs_ci95": numbers["ci95"], "over": of.over}
     if found is not None:

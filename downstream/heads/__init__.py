@@ -5,8 +5,9 @@ A file has a frozen dataclass `Settings` of its sizes, `INPUT` (what of a record
 - `parts(settings, width, classes)`, the modules of a `Head` (`_head.py`) by name, and
   `forward(head, …)`, which makes logits [B, C] of x_BD, the layers' weighted sum, or, for the input
   `frames`, of x_BTD and lengths_B: it is trained by gradient descent; or
-- `fit(settings, train_NX, labels_N, dev_NX, dev_labels_N, seed)`, a closed form, which returns a
-  function from x_NX to the class numbers [N].
+- `fit(settings, train_NX, labels_N, dev_NX, dev_labels_N, seed, score)`, a closed form, which
+  returns a function from x_NX to the class numbers [N]; `score`, of labels and such numbers, is the
+  metric that the protocol chooses by on dev.
 
 `NOTE` says in a few words what the head computes; it stands in every record. Adding a file adds a
 head. It imports torch where it needs it: whoever reads stored results does not.

@@ -26,6 +26,7 @@ def fit(
     dev_NX: np.ndarray,
     dev_labels_N: np.ndarray,
     seed: int,
+    score: Callable[[np.ndarray, np.ndarray], float],
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The classifier; dev is not used. Features that are all constant say the largest class."""
     from sklearn.dummy import DummyClassifier

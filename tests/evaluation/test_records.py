@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barlow_speech.benchmark.evaluation.records import Store, read_results
+from barlow_speech.benchmark.evaluation.records import Store, read_results, result_of
 from barlow_speech.benchmark.statistics import metrics as registry
 from barlow_speech.benchmark.statistics.metrics import METRICS, Counts, metric, metrics
 from barlow_speech.benchmark.statistics.predictions import pack
@@ -106,6 +106,13 @@ def test_a_record_of_before_is_found_and_says_what_it_said(tmp_path: Path) -> No
     assert "metrics" not in json.loads(path.read_text())["runs"][0]
     (again,) = read_results(tmp_path, name)
     assert again.values == result.values and again.recorded > 1.7e9
+
+
+def test_the_seconds_of_all_runs_are_not_said_of_some(tmp_path: Path) -> None:
+    write(tmp_path, stored_before())
+    record = Store(tmp_path).load("barlow_speech", "emotion", "toy", IDENTITY)
+    assert result_of(record, sorted(record.runs)).seconds == {"features": 1.5, "heads": 2.5}
+    assert result_of(record, [1337, 1338]).seconds == {}
 
 
 def test_a_record_made_again_of_later_features_counts_and_both_are_kept(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from barlow_speech.benchmark.evaluation.protocol import RunPlan, Training
 from barlow_speech.benchmark.evaluation.training import batched_heads as stacks
@@ -365,6 +369,41 @@ def test_a_fraction_of_the_labels_has_its_share_of_every_class() -> None:
         for f in (0.01, 1.0)
     )
     assert max(run.dev for run in few) < min(run.dev for run in all_of_them)
+
+
+def test_a_share_is_not_rounded_up_for_its_last_bit() -> None:
+    labels_N = torch.tensor([0] * 100 + [1] * 180)
+    for fraction, counts in ((0.55, [55, 99]), (0.07, [7, 13]), (0.001, [1, 1])):
+        kept_N = training_rows(labels_N, fraction, None)
+        assert torch.bincount(labels_N[kept_N]).tolist() == counts
+
+
+def test_a_closed_form_is_chosen_by_the_metric_that_the_protocol_chooses_by() -> None:
+    """Of classes of unlike size, accuracy on dev takes another regularisation than recall does."""
+    head = {"name": "logistic_regression", "strengths": [1e-4, 1e-3, 1e-2, 0.1, 1.0]}
+    generator = torch.Generator().manual_seed(0)
+
+    def lopsided(count: int) -> Split:
+        labels_N = (torch.rand(count, generator=generator) < 0.15).long()
+        x_NLD = torch.randn(count, 1, 4, generator=generator)
+        x_NLD[:, 0, 0] += 0.9 * labels_N
+        return Split(Means(x_NLD), labels_N)
+
+    train, dev, test = lopsided(120), lopsided(200), lopsided(50)
+    x_NX, dev_NX, test_NX = (one.inputs.x_NLD.flatten(1).numpy() for one in (train, dev, test))
+    said = {}
+    for strength in head["strengths"]:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+        model.fit(x_NX, train.labels_N.numpy())
+        said[strength] = model.predict(dev_NX), model.predict(test_NX)
+    chosen = {}
+    for name, score in (("top1", accuracy_score), ("uar", balanced_accuracy_score)):
+        (run,) = train_runs(head, train, dev, test, 2, Training(1, 8, 1, selection=name), plans(0))
+        scores = {c: score(dev.labels_N.numpy(), on_dev) for c, (on_dev, _) in said.items()}
+        chosen[name] = max(scores, key=lambda c: (round(scores[c], 9), -c))
+        assert run.dev == pytest.approx(scores[chosen[name]])
+        assert np.array_equal(run.predicted, said[chosen[name]][1])
+    assert chosen["top1"] < chosen["uar"]
 
 
 def test_the_curve_has_every_look_at_dev() -> None:

@@ -16,6 +16,7 @@ from barlow_speech.benchmark.features import cost
 from barlow_speech.benchmark.statistics.results import TaskResult, shares_levels
 from barlow_speech.downstream.corpus import read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
+from tests.conftest import tone_corpus
 
 HEADER = "path\tspeaker\temotion\tgender\tsplit_speaker_disjoint"
 EMOTIONS = ("anger", "joy", "sadness")
@@ -179,3 +180,44 @@ def test_a_record_of_before_is_given_its_speakers(
     assert again.values == cell.values and again.predictions == cell.predictions
     (now,) = read_results(tmp_path)
     assert now.predictions == cell.predictions
+
+
+def test_speakers_are_those_that_the_manifest_names_now(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A corrected speaker counts in what is stored, and where it decides the split, it is new."""
+    monkeypatch.setattr(cost, "measure_cost", lambda upstream: {})
+    tones = tone_corpus(tmp_path / "tones")
+
+    def evaluate_gender(protocol: str, keys: list[str]) -> TaskResult:
+        short = ["runs=2", "steps=3", "batch=4", "learning_rates=[0.01]", *keys]
+        ours = Evaluator(Settings(tmp_path, tmp_path / "cache", checkpoint=checkpoint))
+        how = read_protocol(protocol, "gender", short)
+        return ours.run(Job("barlow_speech", "gender", str(tones), how))
+
+    def both() -> list[TaskResult]:
+        return [evaluate_gender("quick", []), evaluate_gender("speakers", ["split.folds=3"])]
+
+    def speakers(results: list[TaskResult]) -> list[int | None]:
+        return [one.predictions.speaker_count for one in results if one.predictions]
+
+    whole, divided = both()
+    assert speakers([whole, divided]) == [1, 6]
+    text = tones.read_text()
+    for repetition in (0, 1):  # the recordings of the test were of two people
+        for keyword in range(3):
+            line = f"5-0-{keyword}-{repetition}.wav\tspeaker5"
+            assert line in text
+            text = text.replace(line, line.replace("speaker5", "speaker6"))
+    tones.write_text(text)
+    again, of_others = both()
+    assert speakers([again, of_others]) == [2, 7]
+    assert again.values == whole.values and again.predictions != whole.predictions
+    assert again.recorded == whole.recorded  # which of several is the newest, it says still
+    stored = {one.setup.protocol: one for one in read_results(tmp_path)}
+    assert speakers([stored["quick"], stored["speakers"]]) == [2, 7]
+    assert stored["speakers"].values == of_others.values
+    fresh = Evaluator(Settings(tmp_path / "fresh", tmp_path / "cache", checkpoint=checkpoint))
+    short = ["runs=2", "steps=3", "batch=4", "learning_rates=[0.01]", "split.folds=3"]
+    how = read_protocol("speakers", "gender", short)
+    assert fresh.run(Job("barlow_speech", "gender", str(tones), how)).values == of_others.values

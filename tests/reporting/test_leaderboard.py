@@ -606,6 +606,53 @@ def test_the_command_writes_four_files_and_prints_the_table(tmp_path, capsys):
         assert float(row["mean"]) != pytest.approx(top1[cell_of_row])
 
 
+def test_scores_of_dev_have_a_board_of_their_own_that_says_so():
+    """Neither ranked nor averaged with those of test, whatever protocol they have."""
+    tested = make_cells(UPSTREAMS[:2], TASKS[:3])
+    chosen = [
+        replace(one, setup=replace(one.setup, eval_split="dev"), values=(0.99,) * len(one.values))
+        for one in make_cells(UPSTREAMS[:2], TASKS[2:])
+    ]
+    board = leaderboard([*chosen, *tested])
+    ours, on_dev = board.boards
+    assert (ours.eval_split, on_dev.eval_split) == ("test", "dev")
+    assert ours == leaderboard(tested).boards[0]
+    assert "dev" not in ours.title and on_dev.title.endswith("scores of dev")
+    said = "Scores are of dev, on which choices are made, and not of test."
+    assert said in notes(on_dev) and said not in notes(ours)
+    for text in (markdown_leaderboard(board), text_leaderboard(board), leaderboard_page(board)):
+        assert said in " ".join(text.split())
+    rows = list(csv.DictReader(csv_leaderboard(board).splitlines()))
+    assert {(float(row["mean"]) == 0.99, row["eval_split"]) for row in rows} == {
+        (False, "test"), (True, "dev"),
+    }  # fmt: skip
+
+
+def test_what_results_note_of_themselves_stands_on_their_board():
+    leak, other = "2 speakers are in train and test", "4 recordings of dev or test are there twice"
+    cells = make_cells(UPSTREAMS[:2], TASKS[:2])
+    cells[:2] = [replace(one, notes=(leak,)) for one in cells[:2]]
+    cells[2] = replace(cells[2], notes=(other,))
+    (board,) = leaderboard(cells).boards
+    assert f"Noted of {cells[0].place}: {leak}." in notes(board)
+    assert f"Noted of {cells[2]}: {other}." in notes(board)
+    assert not any("Noted" in one for one in notes(leaderboard(make_cells()).boards[0]))
+
+
+def test_other_samples_of_recordings_of_the_same_names_are_said():
+    """Of an upstream that was evaluated before the recordings were cleaned, say."""
+    cells = make_cells(UPSTREAMS[:3], TASKS[:1])
+    before, after, unknown = (
+        replace(one, setup=replace(one.setup, audio=audio))
+        for one, audio in zip(cells, ("before", "after", ""))
+    )
+    (board,) = leaderboard([before, after, unknown]).boards
+    (said,) = [one for one in notes(board) if "samples" in one]
+    assert f"({before.upstream}; {after.upstream})" in said and said.startswith(before.place)
+    (board,) = leaderboard([after, unknown]).boards
+    assert not any("samples" in one for one in notes(board))
+
+
 def test_the_command_ranks_over_what_is_asked_for(tmp_path, capsys):
     for seed, upstream in enumerate(("barlow_speech", SCRIPT)):
         store_record(tmp_path, upstream, level=0.9 - 0.2 * seed, seed=seed)

@@ -287,6 +287,24 @@ def test_lm_eval_keeps_filters_apart_and_knows_what_is_better(
     assert "Scores are 1 − what was given" in page(tmp_path)
 
 
+def test_the_order_of_rows_changes_no_digit(tmp_path: Path) -> None:
+    """Intervals and tests draw runs by their place, which must be that of their seeds."""
+    generator = np.random.default_rng(0)
+    rows = [
+        f"{system},{task},{seed},{generator.normal(mean, 0.03):.4f}"
+        for task in ("emotion", "words")
+        for system, mean in (("ours", 0.71), ("theirs", 0.7))
+        for seed in range(20)
+    ]
+    boards = []
+    for name, lines in (("given", rows), ("otherwise", generator.permutation(rows).tolist())):
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(["system,task,seed,score", *lines]), encoding="utf-8")
+        assert leaderboard("--from", "csv", table, "-o", tmp_path / name) == 0
+        boards.append((tmp_path / name / "leaderboard.csv").read_text(encoding="utf-8"))
+    assert boards[0] == boards[1]
+
+
 def test_percent_and_errors_are_turned_into_scores(tmp_path: Path) -> None:
     rows = [("a", "t", 1, 10), ("a", "t", 2, 20), ("b", "t", 1, 30), ("b", "t", 2, 35)]
     path = table(tmp_path / "t.csv", "system,task,seed,wer", *rows)

@@ -79,6 +79,7 @@ def test_a_row_a_run_has_its_seeds_and_every_metric(
             assert float(row[name]) == pytest.approx(np.mean([one[name] for one in folds]))
         assert row["init"] == row["seed"] and row["train_resample"] == ""
         assert row["learning_rate"] == "0.01" and row["head"] == "linear"
+        assert row["eval_split"] == "test"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

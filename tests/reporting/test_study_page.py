@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from programs import program
 
+from barlow_speech.benchmark import reporting
 from barlow_speech.benchmark.reporting.document import Document, Picture, Section, Sound, Table
 from barlow_speech.benchmark.reporting.files import stem, write_document
 from barlow_speech.benchmark.reporting.latex import latex_file
-from barlow_speech.benchmark.reporting.numbers import column
+from barlow_speech.benchmark.reporting.numbers import column, cost_text
 from barlow_speech.benchmark.reporting.tables import comma_separated, markdown_file
 
 HOSTILE = "<script>document.title = 'run'</script>"
@@ -194,6 +195,21 @@ def test_no_number_is_shown_as_zero_that_is_none() -> None:
     for largest in range(1, len(values)):
         for text in column(values[:largest]):
             assert text.startswith("<") or float(text) > 0
+
+
+def test_a_page_sorts_costs_by_what_they_are() -> None:
+    """Its script reads what `cost_text` writes, exponents and units too."""
+    script = (Path(reporting.__file__).parent / "templates" / "page.js").read_text()
+    found = re.search(r"= /(.+)/\.exec", script)
+    assert found is not None
+    units = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    for power in range(-7, 14):
+        for value in (1.23 * 10.0**power, 9.87 * 10.0**power):
+            for key in ("real_time_factor", "macs_per_second"):
+                number = re.match(found[1], cost_text(key, value))
+                assert number is not None
+                read = float(number[1]) * units[number[2] or ""]
+                assert read == pytest.approx(value, rel=0.03), cost_text(key, value)
 
 
 def test_names_of_files() -> None:

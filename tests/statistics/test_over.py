@@ -136,6 +136,35 @@ def test_splits_are_paired_by_split() -> None:
     assert pair["p"] == pytest.approx(stats.ttest_rel(*means).pvalue)
 
 
+@pytest.mark.parametrize("source", ["split", "pretrain_seed"])
+def test_the_difference_is_what_its_interval_is_about_in_uneven_designs(source: str) -> None:
+    """Three levels of twelve runs in one upstream, and nine runs in the other, dealt otherwise."""
+    names = {"split": "splits", "pretrain_seed": "pretrainings"}[source]
+    a, b = result("a", of(10), 0.8), result("b", of(10), 0.7, seed=1, runs=9)
+    dealt_a, dealt_b = [0] * 8 + [1] * 3 + [2], [0, 1, 2] * 3
+    a, b = (
+        asked(one, names, values=tuple(0.5 + 0.1 * level for level in dealt),
+              sources=tuple({source: level, "init": i} for i, level in enumerate(dealt)))
+        for one, dealt in ((a, dealt_a), (b, dealt_b))
+    )  # fmt: skip
+    b = dataclasses.replace(b, values=tuple(value - 0.1 for value in b.values))
+    pair = compare(a, b)
+    assert pair["difference"] == pytest.approx(0.1)  # of each level; of the shared seeds it is 0.03
+    assert sum(pair["ci95"]) / 2 == pytest.approx(pair["difference"])
+    assert compare(b, a)["difference"] == -pair["difference"]
+
+
+def test_dependent_runs_whose_variance_cannot_be_split_have_no_interval_over_the_runs() -> None:
+    dealt = [0] * 5 + [1] * 4 + [2] * 3
+    sources = tuple({"pretrain_seed": level, "init": i} for i, level in enumerate(dealt))
+    one = asked(result("a", of(10)), "runs", sources=sources)
+    for over in ("runs", "", "runs,recordings"):
+        numbers = cell_summary(asked(one, over))
+        assert numbers["ci95"] is None is numbers["runs_ci95"] and numbers["sem"] is None
+    alike = cell_summary(dataclasses.replace(one, values=(0.5,) * RUNS))
+    assert alike["ci95"] == alike["runs_ci95"] == [0.5, 0.5]
+
+
 def test_what_is_not_known_is_said_and_the_strongest_left_is_had() -> None:
     cell = result("a", of(10))
     for over, source in (("splits", "split"), ("pretrainings,speakers", "pretraining")):

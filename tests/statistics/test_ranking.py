@@ -132,6 +132,16 @@ def test_permutations_agree_with_all_of_them(blocks, upstreams):
     assert friedman(scores_BU).p == pytest.approx(expected, abs=4 * deviation + 1e-4)
 
 
+def test_the_order_of_tasks_and_upstreams_changes_no_digit_of_a_p_value():
+    generator = np.random.default_rng(3)
+    scores_BU = generator.integers(0, 4, (7, 4)) / 4  # with ties
+    p = friedman(scores_BU).p
+    assert 0.001 < p < 0.999
+    for _ in range(5):
+        other_BU = generator.permutation(generator.permutation(scores_BU), axis=1)
+        assert friedman(other_BU).p == p
+
+
 def test_two_tasks_that_agree_prove_nothing():
     # Iman & Davenport's F is infinite, yet one in six pairs of tasks agrees by chance.
     got = ranking(cells_of([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]], "abc"))

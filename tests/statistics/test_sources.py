@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -227,6 +229,43 @@ def test_different_recordings_are_not_compared() -> None:
     assert pair["untested"] == "they judged different recordings"
     assert pair["p"] is None and pair["ci95"] is None and not pair["separable"]
     assert "they judged different recordings" in findings([a, b])
+
+
+def spoken_by(one: TaskResult, speaker_N: np.ndarray | None) -> TaskResult:
+    assert isinstance(one.predictions, Predictions)
+    speakers = () if speaker_N is None else (pack(speaker_N + 1),)
+    kept = dataclasses.replace(one.predictions, speakers=speakers)
+    return dataclasses.replace(one, predictions=kept)
+
+
+def test_a_pair_is_of_the_same_people_whatever_each_record_calls_them() -> None:
+    who_N = np.random.default_rng(4).permutation(of(8))
+    a, b = result("a", who_N), result("b", who_N, 0.6, seed=1)
+    wanted = compare(a, b)
+    assert wanted["untested"] is None and wanted["over"] == "runs × speakers"
+    other = np.random.default_rng(5).permutation(8)
+    assert compare(spoken_by(a, other[who_N]), b) == wanted
+    # A record of before speakers were kept is of those that the other one names.
+    assert compare(spoken_by(a, None), b) == wanted == compare(a, spoken_by(b, None))
+
+
+def test_who_spoke_must_be_the_same_in_both_to_say_something_about_others() -> None:
+    a, b = result("a", of(8)), result("b", of(8), 0.6, seed=1)
+    moved_N = of(8)
+    moved_N[-1] = 0
+    for pair in (compare(a, spoken_by(b, moved_N)), compare(spoken_by(a, of(10)), b)):
+        assert pair["untested"] == "they name other speakers of the same recordings"
+        assert pair["p"] is None and pair["ci95"] is None and pair["speakers_better"] is None
+
+
+def test_truth_is_compared_by_its_numbers_and_not_by_how_they_were_packed() -> None:
+    a = result("a", of(8))
+    assert isinstance(a.predictions, Predictions)
+    planes = zlib.decompress(base64.b64decode(a.predictions.truth[0]))
+    otherwise = base64.b64encode(zlib.compress(planes, 0)).decode()
+    assert otherwise != a.predictions.truth[0]
+    b = dataclasses.replace(a.predictions, truth=(otherwise,))
+    assert a.predictions.of_the_same(b) and b.of_the_same(a.predictions)
 
 
 def test_macro_metrics_have_the_same_draws() -> None:

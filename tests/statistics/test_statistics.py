@@ -344,6 +344,25 @@ def test_cells_of_different_tasks_are_not_compared():
         compare(cell("a", [0.5]), TaskResult("b", "gender", "toy", "top1", (0.5,)))
 
 
+def test_leaders_of_equal_means_do_not_depend_on_the_order():
+    noise = np.random.default_rng(1).normal(0, 0.1, 10)
+    steady, wide = cell("steady", [0.8] * 10), cell("wide", 0.8 + noise - noise.mean())
+    below = cell("below", [0.79] * 10)
+    (apart,) = [pair for pair in compare_all([steady, wide, below]) if pair["separable"]]
+    assert (apart["a"], apart["b"]) == ("steady", "below")
+    for order in itertools.permutations([steady, wide, below]):
+        assert set(leaders(order)) == {"steady", "wide", "below"}
+        assert leaders(order)[-1] == "below"
+
+
+def test_what_is_above_the_best_mean_where_both_have_seeds_is_not_beaten_by_it():
+    best = cell("best", [0.7] * 10 + [0.95] * 20)
+    other = cell("other", [0.75] * 10)
+    (pair,) = compare_all([best, other])
+    assert pair["separable"] and pair["difference"] < 0
+    assert leaders([best, other]) == leaders([other, best]) == ["best", "other"]
+
+
 def test_ranks_are_those_of_scipy():
     generator = np.random.default_rng(0)
     for count in range(1, 40):

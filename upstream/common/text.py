@@ -32,9 +32,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def p_text(p: float) -> str:
-    """A p value as "p = 0.012", or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def p_text(p: float, level: float = 0.05) -> str:
+    """A p value as "p = 0.012", or "p < 0.001".
+
+    What would be rounded to the level of the tests has as many digits as tell on which side it is.
+    """
+    if p < 0.001:
+        return "p < 0.001"
+    places = 3
+    while p != level and round(p, places) == level:
+        places += 1
+    return f"p = {p:.{places}f}"
 
 
 def columns_wide(text: str) -> int:

@@ -108,7 +108,8 @@ def training_rows(labels_N: Tensor, fraction: float, seed: int | None) -> Tensor
     kept = []
     for label in labels_N.unique():
         of_class = shuffled_N[labels_N[shuffled_N] == label]
-        kept.append(of_class[: math.ceil(fraction * len(of_class))])
+        share = round(fraction * len(of_class), 9)  # 0.55 of 100 is 55.00000000000001
+        kept.append(of_class[: math.ceil(share)])
     return torch.cat(kept).sort().values
 
 

@@ -27,7 +27,7 @@ from barlow_speech.benchmark.evaluation.training.batched_heads import (
 from barlow_speech.benchmark.evaluation.training.batches import step_batches, training_rows
 from barlow_speech.benchmark.evaluation.training.inputs import Inputs, Means
 from barlow_speech.benchmark.evaluation.training.linear_kernel import linear_kernel
-from barlow_speech.benchmark.statistics.metrics import score
+from barlow_speech.benchmark.statistics.metrics import metrics, score
 from barlow_speech.downstream.heads import head_module, head_settings
 from barlow_speech.upstream.common.captured import Captured, recorder
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -68,7 +68,7 @@ def train_runs(
     module = head_module(head["name"])
     settings = head_settings(head)
     if not hasattr(module, "parts"):
-        return _fit(module, settings, train, dev, test, training.label_fraction, plans, on_step)
+        return _fit(module, settings, train, dev, test, classes, training, plans, on_step)
     order = sorted(range(len(plans)), key=lambda i: plans[i].lr)  # equal rates stand together
     probe = batched_heads(module, settings, train.inputs, classes, [0])
     numbers = sum(one.numel() for one in probe.parameters)
@@ -223,7 +223,8 @@ def _fit(
     train: Split,
     dev: Split,
     test: Split | None,
-    fraction: float,
+    classes: int,
+    training: Training,
     plans: Sequence[RunPlan],
     on_step: Callable[[float], Any],
 ) -> list[Run]:
@@ -237,15 +238,22 @@ def _fit(
     train_NX, dev_NX = flat(train), flat(dev)
     test_NX = None if test is None else flat(test)
     labels_N, dev_labels_N = train.labels_N.cpu().numpy(), dev.labels_N.cpu().numpy()
+
+    def chosen_by(labels_N: np.ndarray, predicted_N: np.ndarray) -> float:
+        return metrics(labels_N, predicted_N, classes)[training.selection]
+
     fitted: dict[int | None, Run] = {}
     for plan in plans:
         if plan.resample not in fitted:
-            rows_N = training_rows(train.labels_N.cpu(), fraction, plan.resample).numpy()
+            rows_N = training_rows(
+                train.labels_N.cpu(), training.label_fraction, plan.resample
+            ).numpy()
             say = module.fit(
-                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init
-            )
-            dev_score = float(np.mean(say(dev_NX) == dev_labels_N))
+                settings, train_NX[rows_N], labels_N[rows_N], dev_NX, dev_labels_N, plan.init,
+                chosen_by,
+            )  # fmt: skip
+            best = chosen_by(dev_labels_N, say(dev_NX))
             predicted = np.zeros(0, np.int64) if test_NX is None else np.asarray(say(test_NX))
-            fitted[plan.resample] = Run(plan.seed, dev_score, 0, (), predicted)
+            fitted[plan.resample] = Run(plan.seed, best, 0, (), predicted)
         on_step(1 / len(plans))
     return [replace(fitted[plan.resample], seed=plan.seed) for plan in plans]

@@ -5,7 +5,7 @@ const LONG = 6, UNITS = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
 
 function value(row, column) {
   const text = row.cells[column].textContent.trim().replace("−", "-");
-  const number = /^[<>[(*\s]*([-+]?\d+(?:\.\d+)?)(?:\s*([kMGT])\b)?/.exec(text);
+  const number = /^[<>[(*\s]*([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:\s*([kMGT])\b)?/.exec(text);
   return number ? Number(number[1]) * (UNITS[number[2]] || 1) : text;
 }
 
