@@ -10,7 +10,7 @@ import numpy as np
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture
 from barlow_speech.benchmark.statistics.metrics import METRICS
-from barlow_speech.benchmark.statistics.results import TaskResult
+from barlow_speech.benchmark.statistics.results import DIGITS, TaskResult
 from barlow_speech.upstream.common.text import listed
 
 NO_INTERVAL = (None, None)
@@ -23,9 +23,16 @@ def matrix_picture(
     rows = list(dict.fromkeys(row for row, _ in values))
     columns = list(dict.fromkeys(column for _, column in values))
     matrix = np.array([[values.get((row, column), np.nan) for column in columns] for row in rows])
-    bold = matrix == np.nanmax(matrix, axis=0)
+    bold = best_of_columns(matrix)
     figure = matrix_figure(matrix, rows, columns, bold=bold, by_column=True)
     return Picture(name, caption, alternative, figure)
+
+
+def best_of_columns(values: np.ndarray) -> np.ndarray:
+    """Where the greatest value of each column is: in several rows where it is the same."""
+    rounded = np.round(values, DIGITS)
+    found: np.ndarray = rounded == np.nanmax(rounded, axis=0)
+    return found
 
 
 def best_of(means: Mapping[str, float]) -> list[str]:

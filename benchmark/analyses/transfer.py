@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
-from barlow_speech.benchmark.analyses._tables import metric_name
+from barlow_speech.benchmark.analyses._tables import best_of_columns, metric_name
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.statistics.comparison import compare_against
@@ -81,7 +81,7 @@ def section(title: str, settings: Settings, results: Results) -> Section:
                 + (f" and worse than {', '.join(better)}." if better else " and worse than none.")
             )
     columns = [f"{task} – {corpus}" for task, corpus in groups]
-    best = means == means.max(axis=0)
+    best = best_of_columns(means)
     return Section(
         title,
         tuple(findings),

@@ -10,6 +10,7 @@ import numpy as np
 
 from barlow_speech.benchmark.evaluation.job import Job
 from barlow_speech.benchmark.statistics.metrics import METRICS
+from barlow_speech.benchmark.statistics.results import DIGITS
 from barlow_speech.upstream.common.progress import progress
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def search(job: Job, trainers: Sequence[Sequence[Trainer]]) -> dict[str, Any]:
             for plan, run in zip(plans, trainer.train(plans, bar.update, False)):
                 scores[plan.lr].append(run.dev)
     means = {rate: float(np.mean(values)) for rate, values in scores.items()}
-    chosen = max(rates, key=lambda rate: means[rate])
+    # Means of equal scores in another order may differ in their last bit.
+    chosen = max(rates, key=lambda rate: round(means[rate], DIGITS))
     result = {
         "chosen": chosen,
         "how": f"best mean dev {METRICS[protocol.selection]} of {protocol.search_runs} runs each",

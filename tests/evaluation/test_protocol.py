@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from barlow_speech import configs
-from barlow_speech.benchmark.evaluation.protocol import SEARCH_SEEDS, Protocol, read_protocol
+from barlow_speech.benchmark.evaluation.job import Job
+from barlow_speech.benchmark.evaluation.learning_rate import search
+from barlow_speech.benchmark.evaluation.protocol import (
+    SEARCH_SEEDS,
+    Protocol,
+    Run,
+    RunPlan,
+    read_protocol,
+)
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.downstream import task as tasks
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -25,10 +36,10 @@ def test_every_built_in_protocol_reads_for_every_task(name: str) -> None:
         assert protocol.training().eval_step <= protocol.steps
         plans = [protocol.plan(run, 0.1) for run in range(protocol.runs)]
         assert len({plan.seed for plan in plans}) == protocol.runs
-        search = protocol.search_plans()
-        assert {plan.lr for plan in search} == set(protocol.learning_rates)
+        tried = protocol.search_plans()
+        assert {plan.lr for plan in tried} == set(protocol.learning_rates)
         used = {seed for plan in plans for seed in (plan.init, plan.order)}
-        assert not used & {seed for plan in search for seed in (plan.init, plan.order)}
+        assert not used & {seed for plan in tried for seed in (plan.init, plan.order)}
 
 
 def test_superb_has_s3prls_numbers() -> None:
@@ -162,3 +173,21 @@ def test_a_head_that_draws_nothing_has_one_level_of_what_it_would_draw() -> None
         read_protocol("search", "gender", changes=changes)
     changes |= {"levels": levels | {"init": 1}, "runs": 2}
     assert read_protocol("search", "gender", changes=changes).runs == 2
+
+
+def test_of_learning_rates_that_are_equal_on_dev_the_smallest_is_chosen() -> None:
+    """Though means of the same scores in another order differ in their last bit."""
+    scores = {1e-3: (0.3, 0.2, 0.1), 1e-2: (0.1, 0.2, 0.3)}
+    assert np.mean(scores[1e-3]) < np.mean(scores[1e-2])
+
+    class Known:
+        def train(
+            self, plans: Sequence[RunPlan], on_step: Callable[[float], Any], with_test: bool
+        ) -> list[Run]:
+            given = {rate: iter(dev) for rate, dev in scores.items()}
+            none = np.zeros(0, np.int64)
+            return [Run(plan.seed, next(given[plan.lr]), 1, (), none) for plan in plans]
+
+    keys = [f"learning_rates={list(scores)}", "search_runs=3"]
+    job = Job("ours", "emotion", "toy", read_protocol("quick", "emotion", keys))
+    assert search(job, [[Known()]])["chosen"] == 1e-3

@@ -25,6 +25,7 @@ from barlow_speech.benchmark.analyses._requests import (
     ResultRequest,
     Results,
 )
+from barlow_speech.benchmark.analyses._tables import best_of_columns
 from barlow_speech.benchmark.evaluation.protocol import read_protocol
 from barlow_speech.benchmark.figures.correlation import Correlations
 from barlow_speech.benchmark.figures.views import ShownViews
@@ -325,3 +326,27 @@ def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
         one for one in section.parts if isinstance(one, Picture) and "differences" in one.name
     )
     assert {text.get_text() for axes in picture.figure.axes for text in axes.texts} == {"+0.0"}
+
+
+def test_equal_means_are_best_together_whatever_order_they_were_added_in() -> None:
+    means = np.array([[np.mean([0.1, 0.2, 0.3]), np.nan], [np.mean([0.3, 0.2, 0.1]), 0.4]])
+    assert means[0, 0] != means[1, 0]
+    assert best_of_columns(means).tolist() == [[True, False], [True, True]]
+
+
+def test_a_comparison_names_all_that_have_the_best_mean() -> None:
+    """One of which is separated from an upstream that the other is not separated from."""
+    noise_R = np.random.default_rng(1).normal(0, 0.1, RUNS)
+    runs = {"ours": np.full(RUNS, 0.8), "less": 0.8 + noise_R - noise_R.mean(),
+            "random": np.full(RUNS, 0.79)}  # fmt: skip
+
+    def made(request: ResultRequest) -> TaskResult:
+        return replace(result(request), values=tuple(runs[request.label].tolist()))
+
+    for order in (["ours", "less", "random"], ["random", "less", "ours"]):
+        found = section_of("compare", {"upstreams": order}, made).findings[0]
+        first, second = (label for label in order if label != "random")
+        assert found == (
+            f"On gender of tones, {first} and {second} have the best mean (80.00 %); they are not "
+            "separated from each other, nor all of them from random (over runs)."
+        )
