@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from barlow_speech.benchmark.figures.matrix import matrix_figure
 from barlow_speech.benchmark.reporting.document import Picture
+from barlow_speech.benchmark.statistics.comparison import best_of
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.results import DIGITS, TaskResult
 from barlow_speech.upstream.common.text import listed
@@ -33,12 +33,6 @@ def best_of_columns(values: np.ndarray) -> np.ndarray:
     rounded = np.round(values, DIGITS)
     found: np.ndarray = rounded == np.nanmax(rounded, axis=0)
     return found
-
-
-def best_of(means: Mapping[str, float]) -> list[str]:
-    """The names of the greatest mean: several where it is the same."""
-    most = max(means.values())
-    return [name for name, mean in means.items() if math.isclose(mean, most, rel_tol=1e-9)]
 
 
 def have_the_best(means: Mapping[str, float]) -> str:

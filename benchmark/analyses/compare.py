@@ -13,7 +13,7 @@ from typing import Any
 
 from barlow_speech.benchmark.analyses._details import variance_picture
 from barlow_speech.benchmark.analyses._requests import ResultRequest, Results, Study, grid, labels
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, best_of, have_the_best, percents
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, have_the_best, percents
 from barlow_speech.benchmark.figures.boxplot import boxplot_figure
 from barlow_speech.benchmark.figures.critical_difference import (
     critical_difference_figure,
@@ -23,6 +23,7 @@ from barlow_speech.benchmark.figures.matrix import differences_figure
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
 from barlow_speech.benchmark.reporting.numbers import p_value, percent, signed
 from barlow_speech.benchmark.statistics.comparison import (
+    best_of,
     compare_against,
     compare_all,
     leaders,

@@ -21,8 +21,9 @@ from barlow_speech.benchmark.analyses._requests import (
     corpora,
     corpus_name,
 )
-from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, best_of, matrix_picture, percents
+from barlow_speech.benchmark.analyses._tables import NO_INTERVAL, matrix_picture, percents
 from barlow_speech.benchmark.reporting.document import Picture, Section, Table
+from barlow_speech.benchmark.statistics.comparison import best_of
 from barlow_speech.upstream.common.text import listed
 from barlow_speech.upstream.data.packed import PackedCorpus
 from barlow_speech.upstream.pretraining.trainer import Pretraining

@@ -18,7 +18,7 @@ from barlow_speech.benchmark.evaluation.records import Record, Store, result_of
 from barlow_speech.benchmark.evaluation.task_data import ON_DEV, TaskData, read_task_data
 from barlow_speech.benchmark.features.cache import FEATURES_VERSION, features_key, recording_keys
 from barlow_speech.benchmark.features.known import recall, remember
-from barlow_speech.benchmark.statistics.predictions import pack, unpack
+from barlow_speech.benchmark.statistics.predictions import pack, same_numbers
 from barlow_speech.benchmark.statistics.results import TaskResult
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples, check_names, read_corpus
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -181,9 +181,8 @@ class Evaluator:
 
     def _name_speakers(self, record: Record, task_data: TaskData) -> None:
         """Let a record have the speakers that the manifest names now: no run depends on them."""
-        speakers = [pack(one) for one in task_data.speakers]
-        if record.facts.get("speakers") != speakers:
-            record.facts["speakers"] = speakers
+        if record.facts.get("speakers") != task_data.packed_speakers:
+            record.facts["speakers"] = task_data.packed_speakers
             self.store.save(record, record.recorded)
 
     def _without_identical(self, task_data: TaskData, first: Features) -> TaskData:
@@ -251,11 +250,10 @@ class Evaluator:
         }
         corpus = task_data.corpus.name
         record = self.store.load(job.upstream, job.task, corpus, identity)
-        if task_data.pool is not None and "speakers" in record.facts:
-            # Who is in which fold follows from who speaks: of other speakers all runs are others.
-            known = map(unpack, record.facts["speakers"])
-            if not all(map(np.array_equal, known, task_data.speakers)):
-                return Record(job.upstream, job.task, corpus, identity)
+        known = record.facts.get("speakers", task_data.packed_speakers)
+        # Who is in which fold follows from who speaks: of other speakers all runs are others.
+        if task_data.pool is not None and not same_numbers(known, task_data.packed_speakers):
+            return Record(job.upstream, job.task, corpus, identity)
         return record
 
     def _load(self, name: str, protocol: Protocol) -> list[Upstream]:
@@ -401,7 +399,7 @@ class Evaluator:
                 if task_data.task.speakers_disjoint
             ],
             "folds": [{"label": f.columns.label, "split": f.columns.split} for f in folds],
-            "speakers": [pack(one) for one in task_data.speakers],
+            "speakers": task_data.packed_speakers,
             "most_frequent": task_data.most_frequent,
             "layers": layers,
             "width": width,

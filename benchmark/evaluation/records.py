@@ -141,6 +141,12 @@ class Record:
     recorded: float = 0.0  # when it was written, in seconds since 1970; 0 is not yet
     _scores: dict[int, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def eval_split(self) -> str:
+        """What the scores are of: test, or dev where choices are made."""
+        split: str = self.identity["protocol"].get("judge", "test")
+        return split
+
     def scores(self, seeds: Sequence[int]) -> list[dict[str, float]]:
         """Every metric of these runs, from their predictions."""
         missing = [seed for seed in seeds if seed not in self._scores]
@@ -286,7 +292,7 @@ def result_of(
             protocol=facts["protocol"],
             head=facts["head"],
             selection=record.identity["selection"],
-            eval_split=protocol.get("judge", "test"),
+            eval_split=record.eval_split,
             lr_grid=tuple(protocol["learning_rates"]),
             steps=protocol["steps"],
             batch=protocol["batch"] * protocol["accumulate"],

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from barlow_speech.benchmark.evaluation.protocol import SpeakerSplit
+from barlow_speech.benchmark.statistics.predictions import pack
 from barlow_speech.downstream.corpus import SPLITS, Corpus, Examples
 from barlow_speech.downstream.task import Task, read_task
 from barlow_speech.upstream.common.errors import BarlowSpeechError
@@ -85,6 +86,11 @@ class TaskData:
         names, number_M = np.unique(self.corpus.manifest.column("speaker"), return_inverse=True)
         first = 0 if names[0] == "" else 1
         return [number_M[fold.rows["test"]] + first for fold in self.evaluated]
+
+    @cached_property
+    def packed_speakers(self) -> list[str]:
+        """`speakers` as a record has them."""
+        return [pack(one) for one in self.speakers]
 
     def by_speaker(self, split: SpeakerSplit, seed: int, allow_leakage: bool = False) -> TaskData:
         """The same recordings divided anew by speaker; which division it is, the seed decides.

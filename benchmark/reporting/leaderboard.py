@@ -205,18 +205,18 @@ def leaderboard(
     """
     if not results:
         raise BarlowSpeechError("there are no results for a leaderboard; run a task first.")
-    groups: dict[tuple[bool, str, str, str, str], list[TaskResult]] = {}
+    groups: dict[tuple[str, str, str, str], list[TaskResult]] = {}
     for result in results:
         setup = result.setup
-        apart = _apart(setup.eval_split)
-        key = (bool(apart), setup.protocol, setup.head, setup.selection, apart)
+        key = (setup.protocol, setup.head, setup.selection, _apart(setup.eval_split))
         groups.setdefault(key, []).append(result)
     tables = [
         dataclasses.replace(table, rows=tuple(row for row in table.rows if row.metric == metric))
         for table in published
     ]
     with progress(len(results), "leaderboard", "result") as bar:
-        boards = tuple(_board(groups[key], metric, bar, noun) for key in sorted(groups))
+        order = sorted(groups, key=lambda key: (bool(key[-1]), key))  # those of test come first
+        boards = tuple(_board(groups[key], metric, bar, noun) for key in order)
     shown = tuple(table for table in tables if table.rows)
     return Leaderboard(metric, boards, shown, noun, tuple(remarks))
 

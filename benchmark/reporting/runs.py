@@ -43,7 +43,7 @@ def scores(records: Named) -> Iterator[Row]:
                 **sources,
                 **record.runs[seed]["sources"],
                 **{name: metrics[name] for name in METRICS},
-                **_split(record),
+                "eval_split": record.eval_split,
             }
 
 
@@ -72,7 +72,7 @@ def predictions(records: Named) -> Iterator[Row]:
                         "truth": classes[right],
                         "predicted": classes[said],
                         "correct": bool(right == said),
-                        **_split(record),
+                        "eval_split": record.eval_split,
                     }
 
 
@@ -93,11 +93,6 @@ def _result(folder: Path, record: Record) -> Row:
         "selection": record.identity["selection"],
         "record": digest(record.identity)[:12],
     }
-
-
-def _split(record: Record) -> Row:
-    """What the scores are of: test, or dev where choices are made."""
-    return {"eval_split": record.identity["protocol"].get("judge", "test")}
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> int:

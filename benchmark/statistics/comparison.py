@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -154,15 +154,21 @@ def compare_against(reference: str, results: Sequence[TaskResult]) -> list[dict[
     return test_pairs((result, other) for result in results if result is not other)
 
 
+def best_of(means: Mapping[str, float]) -> list[str]:
+    """The names of the greatest mean: several where it is the same to nine digits."""
+    rounded = {name: round(mean, DIGITS) for name, mean in means.items()}
+    most = max(rounded.values())
+    return [name for name, mean in rounded.items() if mean == most]
+
+
 def leaders(results: Sequence[TaskResult]) -> list[str]:
     """The upstreams of the best mean on one task, and those that cannot be separated from it.
 
     Separated means below it in `compare_all`; of several best means, which are equal to nine
     digits, below each. Best first, the others in their given order.
     """
-    means = {one.upstream: round(summary(one.values)["mean"], DIGITS) for one in results}
-    highest = max(means.values())
-    best = [name for name, mean in means.items() if mean == highest]
+    means = {one.upstream: summary(one.values)["mean"] for one in results}
+    best = best_of(means)
     above: dict[str, set[str]] = {name: set() for name in means}
     for pair in compare_all(results):
         if pair["separable"]:

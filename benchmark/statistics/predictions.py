@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -46,13 +46,7 @@ class Predictions:
             return False
         if self.recordings and other.recordings and self.recordings != other.recordings:
             return False
-        if self.class_names != other.class_names or len(self.truth) != len(other.truth):
-            return False
-        # Not every zlib packs the same numbers into the same text.
-        return all(
-            one == two or np.array_equal(unpack(one), unpack(two))
-            for one, two in zip(self.truth, other.truth)
-        )
+        return self.class_names == other.class_names and same_numbers(self.truth, other.truth)
 
     @cached_property
     def size(self) -> int:
@@ -156,3 +150,10 @@ def unpack(text: str, most: int = MAX_PREDICTIONS) -> np.ndarray:
     if len(planes) % 4:
         raise ValueError("packed predictions are broken: their length is odd")
     return np.ascontiguousarray(planes.reshape(4, -1).T).view("<u4").reshape(-1).astype(np.int64)
+
+
+def same_numbers(packed: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether both hold the same numbers, fold by fold; not every zlib makes one text of them."""
+    return len(packed) == len(others) and all(
+        one == two or np.array_equal(unpack(one), unpack(two)) for one, two in zip(packed, others)
+    )

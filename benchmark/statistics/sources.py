@@ -153,11 +153,10 @@ def _together(a: TaskResult, b: TaskResult) -> tuple[Predictions | ItemScores, .
     one, two = usable(a), usable(b)
     assert one is not None and two is not None  # `scope` asks for them
     if isinstance(one, Predictions) and isinstance(two, Predictions):
-        known = one.speakers if one.speaker_N is not None else two.speakers
-        one, two = (
-            kept if kept.speaker_N is not None else replace(kept, speakers=known)
-            for kept in (one, two)
-        )
+        if one.speaker_N is None:
+            one = replace(one, speakers=two.speakers)
+        elif two.speaker_N is None:
+            two = replace(two, speakers=one.speakers)
     return one, two
 
 

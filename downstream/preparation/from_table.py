@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,8 +94,9 @@ def prepare_table(
     with _Box.opened(out / f"{name}_audio") as box:
         rows = _read(source, options, box)
         notes = [*rows.notes, *_drop_absent(source, rows, options.partial)]
-        _cut(rows)
-        _check_channels(rows)
+        size: functools._lru_cache_wrapper[Size] = functools.lru_cache(maxsize=1 << 16)(size_of)
+        _cut(rows, size)
+        _check_channels(rows, size)
         columns = rows.columns
         columns, faults = correct(named_as(columns["path"]), columns)
         for column in columns:
@@ -339,11 +340,10 @@ def _ours(
     return columns | {ours: list(theirs[own]) for ours, own in mapping.items()}
 
 
-def _cut(rows: _Rows) -> None:
+def _cut(rows: _Rows, size: Callable[[Path], Size]) -> None:
     """Seconds of the samples that the format's own library reads."""
     if not any(rows.samples):
         return
-    size: functools._lru_cache_wrapper[Size] = functools.lru_cache(maxsize=1 << 16)(size_of)
     cells = {name: rows.columns.pop(name, [""] * len(rows.places)) for name in TIMES}
     with progress(len(rows.places), "look into files", "file") as bar:
         for row, (samples, path) in enumerate(zip(rows.samples, rows.columns["path"])):
@@ -362,23 +362,24 @@ def _cut(rows: _Rows) -> None:
     rows.columns = {"path": rows.columns.pop("path"), **used, **rows.columns}
 
 
-def _check_channels(rows: _Rows) -> None:
+def _check_channels(rows: _Rows, size: Callable[[Path], Size]) -> None:
     """Refuse rows that are one channel of several, as of a telephone call: they would be averaged.
 
     A number that is how many there are is taken for that.
     """
-    sizes: dict[str, int] = {}
-    for place, path, said in zip(rows.places, rows.columns["path"], rows.columns.get(CHANNEL, ())):
-        if not ONE_CHANNEL.fullmatch(said):
-            continue
-        if path not in sizes:
-            sizes[path] = size_of(rows.root / path).channels
-        if sizes[path] > 1 and said != str(sizes[path]):
-            raise BarlowSpeechError(
-                f"{place} ({rows.root / path}): it is channel {said} of {sizes[path]}, and "
-                "channels are averaged here; write each to a file of its own, as by sox IN OUT "
-                f"remix 1, or drop the column '{CHANNEL}' if their mean is meant."
-            )
+    said = rows.columns.get(CHANNEL, [])
+    with progress(len(said), "look at channels", "file") as bar:
+        for place, path, channel in zip(rows.places, rows.columns["path"], said):
+            bar.update()
+            if not ONE_CHANNEL.fullmatch(channel):
+                continue
+            count = size(rows.root / path).channels
+            if count > 1 and channel != str(count):
+                raise BarlowSpeechError(
+                    f"{place} ({rows.root / path}): it is channel {channel} of {count}, and "
+                    "channels are averaged here; write each to a file of its own, as by sox IN OUT "
+                    f"remix 1, or drop the column '{CHANNEL}' if their mean is meant."
+                )
 
 
 def _drop_absent(source: Path, rows: _Rows, partial: bool) -> list[str]:

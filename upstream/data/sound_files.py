@@ -67,17 +67,8 @@ MPEG = {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 # right: mpg123 rounds by where it began, a seek into the last page of Vorbis, which is long where
 # the end is quiet, comes to another time, the last packet of ALAC is lost, and DWVW fails.
 SEEKS = {
-    "PCM_S8",
-    "PCM_U8",
-    "PCM_16",
-    "PCM_24",
-    "PCM_32",
-    "FLOAT",
-    "DOUBLE",
-    "ULAW",
-    "ALAW",
-    "OPUS",
-}
+    "PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "OPUS",
+}  # fmt: skip
 NEVER_SEEKS = {"PAF"}  # containers; its last block of 24 bits is lost
 
 # What ffmpeg may decode: bytes at a place of the file, ffmpeg's name for it and ours.

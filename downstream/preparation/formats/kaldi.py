@@ -167,8 +167,7 @@ def _table(file: Path, empty: bool = False) -> dict[str, str]:
     for number, line in enumerate(read_lines(file), start=1):
         if not line.strip():
             continue
-        key, rest = [*line.split(None, 1), ""][:2]
-        rest = rest.strip()
+        key, rest = [*line.strip().split(None, 1), ""][:2]
         if key in table or not (rest or empty):
             fault = "stands there twice" if key in table else "has nothing behind it"
             raise BarlowSpeechError(
