@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import checkpoint_file, file_digest
+from barlow_speech.upstream.common.files import check_output, checkpoint_file, file_digest
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 # Of the files of a folder, those with these names are audio; a file that is named may have any.
@@ -50,17 +50,22 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.upstream.embedder import load
     from barlow_speech.upstream.model.checkpoint import save_tensors
 
-    if given.out.is_dir():
-        raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
     recordings = audio_files(given.files)
     if given.list is not None:
         recordings += listed(given.list)
+    checkpoint = given.checkpoint or DEFAULT_CHECKPOINT
+    lists = [given.list] if given.list is not None else []
+    check_output(given.out, [*recordings, *lists, checkpoint_file(checkpoint)])
+    if given.out.suffix.lower() in ENDINGS:  # as by `-o a.wav b.wav`, where both are recordings
+        raise BarlowSpeechError(
+            f"-o {given.out} has the name of a recording; name a file such as "
+            f"{given.out.stem}.safetensors."
+        )
     if not recordings:
         raise BarlowSpeechError("there is no recording to embed; name files, folders or --list.")
     started = time.monotonic()
     encoder = load(given.checkpoint, given.device)
     embeddings_NE = encoder.embed(recordings)
-    checkpoint = given.checkpoint or DEFAULT_CHECKPOINT
     save_tensors(
         given.out,
         {"embeddings": embeddings_NE},

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from barlow_speech.upstream.common.errors import BarlowSpeechError
-from barlow_speech.upstream.common.files import checkpoint_file, file_digest
+from barlow_speech.upstream.common.files import check_output, checkpoint_file, file_digest
 from barlow_speech.upstream.names import DEFAULT_CHECKPOINT
 
 
@@ -29,8 +28,7 @@ def run(given: argparse.Namespace) -> None:
     from barlow_speech.upstream.model.checkpoint import load_model
     from barlow_speech.upstream.model.onnx_export import export_onnx
 
-    if given.out.is_dir():
-        raise BarlowSpeechError(f"-o {given.out} is a folder; name a file in it.")
+    check_output(given.out, [checkpoint_file(given.checkpoint)])
     model = load_model(given.checkpoint)
     facts = {
         "checkpoint": given.checkpoint.name,

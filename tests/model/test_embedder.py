@@ -298,3 +298,28 @@ def test_the_command_leaves_nothing_half_done(checkpoint: Path, tmp_path: Path) 
     with pytest.raises(BarlowSpeechError, match="is a folder"):
         entry.run(["embed", str(good), "-o", str(tmp_path), "-k", str(checkpoint)])
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("good.wav", r"would replace .*good.wav, which is read"),
+        ("inside/../good.wav", r"would replace .*good.wav, which is read"),
+        ("names.txt", r"would replace .*names.txt, which is read"),
+        ("encoder.safetensors", r"would replace .*encoder.safetensors, which is read"),
+        ("other.wav", "other.wav has the name of a recording; name a file such as other.safet"),
+    ],
+)
+def test_the_command_replaces_nothing_that_it_reads(
+    checkpoint: Path, tmp_path: Path, written: str, words: str
+) -> None:
+    (tmp_path / "inside").mkdir()
+    for name in ("good.wav", "other.wav"):
+        soundfile.write(tmp_path / name, sound(4000), RATE)
+    (tmp_path / "names.txt").write_text("good.wav\n")
+    shutil.copy(checkpoint, tmp_path / "encoder.safetensors")
+    before = {one: one.read_bytes() for one in tmp_path.iterdir() if one.is_file()}
+    given = ["--list", str(tmp_path / "names.txt"), "-k", str(tmp_path / "encoder.safetensors")]
+    with pytest.raises(BarlowSpeechError, match=words):
+        entry.run(["embed", *given, "-o", str(tmp_path / written)])
+    assert {one: one.read_bytes() for one in tmp_path.iterdir() if one.is_file()} == before

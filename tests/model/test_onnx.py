@@ -87,3 +87,12 @@ def test_without_the_packages_it_says_what_to_install(
     with pytest.raises(BarlowSpeechError, match=r"pip install 'barlow-speech\[onnx\]'"):
         entry.run(given)
     assert not out.exists()
+
+
+def test_the_checkpoint_that_is_read_is_not_replaced(tmp_path: Path) -> None:
+    save_model(tmp_path / "encoder.safetensors", model("cnn2d"), {})
+    before = (tmp_path / "encoder.safetensors").read_bytes()
+    given = [str(tmp_path / "encoder.safetensors")] * 2
+    with pytest.raises(BarlowSpeechError, match=r"would replace .*, which is read"):
+        entry.run(["export-onnx", "-k", given[0], "-o", given[1]])
+    assert (tmp_path / "encoder.safetensors").read_bytes() == before

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,21 @@ def checkpoint_file(path: Path) -> Path:
     if inside.is_file():
         return inside
     return packaged if packaged.is_file() and not path.exists() else path
+
+
+def check_output(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse a file to be written that is a folder, or that would replace one that is read.
+
+    Raises:
+        BarlowSpeechError: it is one.
+    """
+    if out.is_dir():
+        raise BarlowSpeechError(f"-o {out} is a folder; name a file in it.")
+    for one in inputs:
+        if out.exists() and one.exists() and out.samefile(one):
+            raise BarlowSpeechError(
+                f"-o {out} would replace {one}, which is read; name another file."
+            )
 
 
 def missing_checkpoint(path: Path) -> BarlowSpeechError:
