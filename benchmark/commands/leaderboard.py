@@ -25,7 +25,7 @@ from barlow_speech.benchmark.arguments import add_over
 from barlow_speech.benchmark.statistics.metrics import METRICS
 from barlow_speech.benchmark.statistics.over import Over, read_over
 from barlow_speech.upstream.common.errors import BarlowSpeechError, unknown
-from barlow_speech.upstream.common.files import write_text
+from barlow_speech.upstream.common.files import check_output, write_text
 
 if TYPE_CHECKING:
     from barlow_speech.benchmark.reporting.leaderboard import Leaderboard
@@ -89,6 +89,8 @@ def run(given: argparse.Namespace) -> None:
     }
     first = given.results[0]
     out = given.out or (first.parent if first.is_file() else first)
+    for kind in texts:
+        check_output(out / f"leaderboard.{kind}", given.results)
     for kind, text in texts.items():
         write_text(out / f"leaderboard.{kind}", text)
     print(text_document(terminal(board)))

@@ -303,10 +303,13 @@ def test_the_command_leaves_nothing_half_done(checkpoint: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("good.wav", r"would replace .*good.wav, which is read"),
-        ("inside/../good.wav", r"would replace .*good.wav, which is read"),
-        ("names.txt", r"would replace .*names.txt, which is read"),
-        ("encoder.safetensors", r"would replace .*encoder.safetensors, which is read"),
+        ("good.wav", r"good.wav is read, and what is written would replace it"),
+        ("inside/../good.wav", r"good.wav is read, and what is written would replace it"),
+        ("names.txt", r"names.txt is read, and what is written would replace it"),
+        (
+            "encoder.safetensors",
+            r"encoder.safetensors is read, and what is written would replace it",
+        ),
         ("other.wav", "other.wav has the name of a recording; name a file such as other.safet"),
     ],
 )

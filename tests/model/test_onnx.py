@@ -93,6 +93,6 @@ def test_the_checkpoint_that_is_read_is_not_replaced(tmp_path: Path) -> None:
     save_model(tmp_path / "encoder.safetensors", model("cnn2d"), {})
     before = (tmp_path / "encoder.safetensors").read_bytes()
     given = [str(tmp_path / "encoder.safetensors")] * 2
-    with pytest.raises(BarlowSpeechError, match=r"would replace .*, which is read"):
+    with pytest.raises(BarlowSpeechError, match=r"is read, and what is written would replace it"):
         entry.run(["export-onnx", "-k", given[0], "-o", given[1]])
     assert (tmp_path / "encoder.safetensors").read_bytes() == before

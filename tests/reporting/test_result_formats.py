@@ -305,6 +305,20 @@ def test_the_order_of_rows_changes_no_digit(tmp_path: Path) -> None:
     assert boards[0] == boards[1]
 
 
+def test_a_table_that_is_read_is_not_replaced_by_the_board(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("a", "t", 1, 0.5), ("a", "t", 2, 0.6), ("b", "t", 1, 0.3), ("b", "t", 2, 0.2)]
+    path = table(tmp_path / "leaderboard.csv", "system,task,seed,score", *rows)
+    before = path.read_text()
+    assert leaderboard("--from", "csv", path) == 2
+    assert (
+        "is read, and what is written would replace it; give another -o" in capsys.readouterr().err
+    )
+    assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
+    assert leaderboard("--from", "csv", path, "-o", tmp_path / "board") == 0
+
+
 def test_percent_and_errors_are_turned_into_scores(tmp_path: Path) -> None:
     rows = [("a", "t", 1, 10), ("a", "t", 2, 20), ("b", "t", 1, 30), ("b", "t", 2, 35)]
     path = table(tmp_path / "t.csv", "system,task,seed,wer", *rows)

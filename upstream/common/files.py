@@ -187,7 +187,7 @@ def check_output(out: Path, inputs: Iterable[Path]) -> None:
     for one in inputs:
         if out.exists() and one.exists() and out.samefile(one):
             raise BarlowSpeechError(
-                f"-o {out} would replace {one}, which is read; name another file."
+                f"{out} is read, and what is written would replace it; give another -o."
             )
 
 
